@@ -1,0 +1,29 @@
+# Every target makes the virtual environment it needs; a second run finds it there.
+.DELETE_ON_ERROR:
+.PHONY: demo test check format
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCE ?= sample:
+
+demo: .venv/installed
+	$(BIN)/python -m flows.demo --source '$(SOURCE)'
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# pip 25.1 is the first that knows dependency groups.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]' --group pipeline --group flows --group dev
+	touch $@

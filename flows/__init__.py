@@ -1,0 +1,1 @@
+"""When, where and in what order the pipeline runs; no machine learning."""

@@ -1,0 +1,117 @@
+"""Run a real S3 server on this machine, for the demo and the tests: one seaweedfs process, ended with its block.
+
+Reads nothing; leaves the store's data in the folder it is given.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError, URLError
+
+BUCKET = "models"
+ADMIN = ("admin-key", "admin-secret-1234567890")
+
+
+@dataclass(frozen=True)
+class Server:
+    """An S3 server that runs: its address, and what its log holds."""
+
+    endpoint: str
+    folder: Path
+
+    def environment(self, identity: tuple[str, str] = ADMIN) -> dict[str, str]:
+        """Return the variables that an AWS tool needs to use the server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": identity[0],
+            "AWS_SECRET_ACCESS_KEY": identity[1],
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+
+def weed() -> str | None:
+    """Return the path of the seaweedfs program, None when it isn't installed."""
+    beside = Path(sys.executable).with_name("weed")
+    return str(beside) if beside.exists() else shutil.which("weed")
+
+
+@contextmanager
+def serving(folder: Path, identities: list[dict[str, object]] | None = None) -> Iterator[Server]:
+    """Run a server with a bucket until the block ends."""
+    config = folder / "identities.json"
+    config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))
+    (folder / "data").mkdir(exist_ok=True)
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        process = _start(folder, config, port, log)
+        try:
+            server = Server(f"http://127.0.0.1:{port}", folder)
+            _wait(process, server)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now, below those that outgoing connections take at any moment."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def _admin() -> dict[str, object]:
+    keys = [{"accessKey": ADMIN[0], "secretKey": ADMIN[1]}]
+    return {"name": "admin", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+
+
+def _start(folder: Path, config: Path, port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    program = weed()
+    assert program
+    ports = {name: free_port() for name in _PORTS}
+    flags = [f"-{name}={number}" for name, number in ports.items()]
+    fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
+    more = [f"-dir={folder / 'data'}", f"-bucket={BUCKET}", f"-s3.config={config}", f"-s3.port={port}"]
+    off = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command = [program, "mini", *fixed, *more, *off, *flags]
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+
+
+_PORTS = (
+    "master.port", "master.port.grpc", "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc",
+    "s3.port.grpc", "admin.port", "admin.port.grpc",
+)  # fmt: skip
+
+
+def _wait(process: "subprocess.Popen[bytes]", server: Server) -> None:
+    for _ in range(300):
+        assert process.poll() is None, (server.folder / "log").read_text()[-3000:]
+        try:
+            urllib.request.urlopen(f"{server.endpoint}/{BUCKET}?list-type=2", timeout=2).close()  # noqa: S310
+        except HTTPError as error:
+            error.close()
+            if error.code == 403 and "components are running" in (server.folder / "log").read_text():
+                return
+        except (URLError, OSError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError((server.folder / "log").read_text()[-3000:])

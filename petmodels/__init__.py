@@ -1,0 +1,71 @@
+"""Versioned image classifiers: publish to S3, pull, verify and predict, with nothing but Python.
+
+    import petmodels
+    model = petmodels.load("pets@production")
+    print(model.predict("cat.jpg").label)
+
+Importing this reads no other package: each name below brings what it needs when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from petmodels.aliases import Alias, Step
+    from petmodels.diff import Diff
+    from petmodels.errors import PetmodelsError
+    from petmodels.loading import load
+    from petmodels.manifest import File, Manifest
+    from petmodels.model import Model
+    from petmodels.predictions import Prediction, Ranked
+    from petmodels.prune import Pruned
+    from petmodels.publish import Origin, Published
+    from petmodels.registry import Registry
+    from petmodels.verify import Verified
+
+__all__ = [
+    "Alias",
+    "Diff",
+    "File",
+    "Manifest",
+    "Model",
+    "Origin",
+    "PetmodelsError",
+    "Prediction",
+    "Pruned",
+    "Published",
+    "Ranked",
+    "Registry",
+    "Step",
+    "Verified",
+    "load",
+]
+
+_MODULES = {
+    "Alias": "aliases",
+    "Diff": "diff",
+    "File": "manifest",
+    "Manifest": "manifest",
+    "Model": "model",
+    "Origin": "publish",
+    "PetmodelsError": "errors",
+    "Prediction": "predictions",
+    "Pruned": "prune",
+    "Published": "publish",
+    "Ranked": "predictions",
+    "Registry": "registry",
+    "Step": "aliases",
+    "Verified": "verify",
+    "load": "loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _MODULES:
+        raise AttributeError(f"module petmodels has no attribute {name!r}")
+    return getattr(import_module(f"petmodels.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,119 @@
+"""The bundle: a plain folder with a model in it. What publish reads of it, and what its files are called.
+
+Publish takes any files. Of these it reads card.json, metrics.json and params.yaml into the manifest when they are
+there; predict needs model.onnx, labels.json and preprocess.json. Everything else is carried as it is, pickles too,
+which nothing here ever opens.
+"""
+
+import json
+import mimetypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petmodels.documents import load_object
+from petmodels.errors import BundleError, FormatError
+from petmodels.hashing import sha256_of_all
+from petmodels.names import check_paths
+
+MODEL, LABELS, PREPROCESS, SELF_TEST = "model.onnx", "labels.json", "preprocess.json", "self_test.json"
+CARD, METRICS, PARAMS = "card.json", "metrics.json", "params.yaml"
+_MEDIA_TYPES = {
+    ".onnx": "application/onnx",
+    ".safetensors": "application/vnd.safetensors",
+    ".pkl": "application/x-python-pickle",
+    ".md": "text/markdown",
+    ".yaml": "application/yaml",
+    ".json": "application/json",
+}
+_LONGEST_TEXT_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A file of a bundle on disk: its path inside the bundle, and where it is, how large, and its hash."""
+
+    path: str
+    source: Path
+    size_bytes: int
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder that was read for publishing: every file hashed, and what the manifest repeats of them."""
+
+    folder: Path
+    files: tuple[BundleFile, ...]
+    card: dict[str, Any]
+    metrics: dict[str, Any]
+    params: str
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and hash a bundle; raise BundleError, naming the file, for what can't be published."""
+    if not folder.is_dir():
+        raise BundleError(f"no such folder; a bundle is a folder with a model in it: {folder}")
+    found = {path.relative_to(folder).as_posix(): path for path in _paths(folder)}
+    if not found:
+        raise BundleError(f"the folder is empty, there is nothing to publish: {folder}")
+    try:
+        check_paths(found, str(folder))
+    except FormatError as error:
+        raise BundleError(str(error)) from error
+    try:
+        files = _hashed(found)
+        return Bundle(folder, files, _json(folder / CARD), _json(folder / METRICS), text_of(folder / PARAMS))
+    except OSError as error:
+        raise BundleError(f"a file can't be read ({error.strerror}): {error.filename}") from error
+
+
+def text_of(path: Path) -> str:
+    """Return a small text file's content, "" when it is absent; raise BundleError when it is no text or too long."""
+    if not path.exists():
+        return ""
+    if path.stat().st_size > _LONGEST_TEXT_BYTES:
+        raise BundleError(f"larger than {_LONGEST_TEXT_BYTES} bytes, too much for a manifest: {path}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"not a UTF-8 text: {path}") from error
+
+
+def _paths(folder: Path) -> list[Path]:
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted([*names, *(one for one in folders if (Path(place) / one).is_symlink())]):
+            path = Path(place) / name
+            if path.is_symlink() or not path.is_file():
+                raise BundleError(f"a bundle holds plain files only, no links, pipes or devices: {path}")
+            found.append(path)
+    return [path for path in found if path.name != ".petmodels.json"]
+
+
+def _hashed(found: dict[str, Path]) -> tuple[BundleFile, ...]:
+    hashes = sha256_of_all(found.values())
+    return tuple(
+        BundleFile(path, source, source.stat().st_size, sha256, _media_type(source))
+        for (path, source), sha256 in zip(found.items(), hashes, strict=True)
+    )
+
+
+def _media_type(path: Path) -> str:
+    known = _MEDIA_TYPES.get(path.suffix.lower())
+    return known or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    text = text_of(path)
+    if not text:
+        return {}
+    try:
+        content = load_object(text, str(path))
+        json.dumps(content, allow_nan=False)
+    except FormatError as error:
+        raise BundleError(str(error)) from error
+    return content

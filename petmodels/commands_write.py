@@ -1,0 +1,118 @@
+"""The commands that change a registry: publish, promote, rollback, prune, and keygen for those who sign."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at
+from petmodels.terminal import progress, say, show, show_json, size_text
+
+
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="The folder to publish.")],
+    model: Annotated[str, typer.Option("--model", help="The model's name.")],
+    registry: RegistryOption = "",
+    message: MessageOption = "",
+    git_commit: Annotated[str, typer.Option("--git-commit", help="The commit that made it.")] = "",
+    dvc_lock: Annotated[Path | None, typer.Option("--dvc-lock", help="The dvc.lock that made it.")] = None,
+    params: Annotated[Path | None, typer.Option("--params", help="Instead of the bundle's params.yaml.")] = None,
+    sign: Annotated[Path | None, typer.Option("--sign", help="A secret key made by keygen.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Publish a folder as the model's next version."""
+    from petmodels.publish import Origin
+
+    texts = {"dvc_lock": _text(dvc_lock), "params": _text(params)}
+    origin = Origin(message=message, git_commit=git_commit, key_file=sign, **texts)
+    with progress(f"publishing {bundle}", is_quiet=json) as told:
+        done = registry_at(registry).publish(bundle, model, origin, progress=told)
+    manifest = done.manifest
+    if json:
+        facts = {"sent_bytes": done.sent_bytes, "present_bytes": done.present_bytes, "new": done.is_new}
+        show_json({"model": model, "version": manifest.version, "files": len(manifest.files), **facts})
+        return
+    if not done.is_new:
+        show(f"{manifest.name}: unchanged, this is already the newest version")
+        return
+    there = f" ({size_text(done.present_bytes)} already there)" if done.present_bytes else ""
+    show(f"{manifest.name}: {len(manifest.files)} files, {size_text(manifest.size_bytes)}{there}")
+    say(f"published; next: petmodels promote {manifest.name} production")
+
+
+def promote(
+    spec: SpecArgument,
+    alias: Annotated[str, typer.Argument(help="The alias to move: production, staging …")],
+    registry: RegistryOption = "",
+    message: MessageOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Make an alias name a version."""
+    moved = registry_at(registry).promote(spec, alias, message=message)
+    _show_alias(moved.model, moved.name, moved.version, len(moved.steps), json=json)
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    alias: Annotated[str, typer.Argument(help="The alias to move back.")],
+    registry: RegistryOption = "",
+    message: MessageOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Make an alias name what it named before."""
+    moved = registry_at(registry).rollback(model, alias, message=message)
+    _show_alias(moved.model, moved.name, moved.version, len(moved.steps), json=json)
+
+
+def prune(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    keep: Annotated[int, typer.Option("--keep", help="How many of the newest versions to keep.")],
+    registry: RegistryOption = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it this only says what would be deleted.")
+    ] = False,
+    grace_hours: Annotated[float, typer.Option(help="Respect others' notes younger than this.", min=0)] = 24.0,
+    json: JsonOption = False,
+) -> None:
+    """Delete old versions, never an aliased one, and what killed publishers left."""
+    done = registry_at(registry).prune(model, keep=keep, is_dry=not yes, grace_hours=grace_hours)
+    if json:
+        show_json({**vars(done), "deleted": yes})
+        return
+    verb = "deleted" if yes else "would delete"
+    versions = ", ".join(str(version) for version in done.versions) or "none"
+    show(f"{verb} versions of {model}: {versions}")
+    rest = f"{done.num_uploads} unfinished uploads, {done.num_notes} dead notes"
+    show(f"{verb} {done.num_blobs} blobs, {size_text(done.size_bytes)}; {rest}")
+    if not yes:
+        say(f"nothing was deleted; to do it: petmodels prune {model} --keep {keep} --yes")
+
+
+def keygen(
+    key: Annotated[Path, typer.Argument(help="Where to write the secret key.")] = Path("petmodels.key"),
+) -> None:
+    """Make a key to sign versions with; prints the public key."""
+    from petmodels.signing import TRUSTED_KEYS, new_key
+
+    public = new_key(key)
+    show(public)
+    say(f"the secret key is in {key}, keep it; consumers trust it with: export {TRUSTED_KEYS}={public}")
+
+
+def _show_alias(model: str, name: str, version: int, num_steps: int, *, json: bool) -> None:
+    if json:
+        show_json({"model": model, "alias": name, "version": version, "steps": num_steps})
+        return
+    show(f"{model}@{name} is {model}@{version}")
+    say(f"done; next: petmodels pull {model}@{name} ./model")
+
+
+def _text(path: Path | None) -> str:
+    from petmodels.bundle import text_of
+    from petmodels.errors import BundleError
+
+    if path is None:
+        return ""
+    if not path.is_file():
+        raise BundleError(f"no such file: {path}")
+    return text_of(path)

@@ -1,0 +1,64 @@
+"""What changed between two versions: metrics, labels, params, files and origin."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from petmodels.manifest import Manifest
+
+Change = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The differences from one version to another; a pair is (before, after), None where it was absent.
+
+    `labels` are (removed, added); `params` are the lines of a unified diff; `files` say removed, added or changed.
+    """
+
+    before: str
+    after: str
+    metrics: Mapping[str, Change]
+    card: Mapping[str, Change]
+    labels: tuple[tuple[str, ...], tuple[str, ...]]
+    params: tuple[str, ...]
+    files: Mapping[str, str]
+    origin: Mapping[str, Change]
+
+
+def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] = ([], [])) -> Diff:
+    """Return what changed; `labels` are both versions' labels, as labels.json lists them."""
+    old, new = labels
+    removed = tuple(label for label in old if label not in set(new))
+    added = tuple(label for label in new if label not in set(old))
+    lines = difflib.unified_diff(
+        before.params.splitlines(), after.params.splitlines(), before.name, after.name, n=0, lineterm=""
+    )
+    origin = {
+        key: (getattr(before, key), getattr(after, key))
+        for key in ("git_commit", "message")
+        if getattr(before, key) != getattr(after, key)
+    }
+    return Diff(
+        before.name,
+        after.name,
+        _changes(before.metrics, after.metrics),
+        _changes(before.card, after.card),
+        (removed, added),
+        tuple(lines),
+        _files(before, after),
+        origin,
+    )
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+    keys = list(dict.fromkeys([*before, *after]))
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _files(before: Manifest, after: Manifest) -> dict[str, str]:
+    old = {file.path: file.sha256 for file in before.files}
+    new = {file.path: file.sha256 for file in after.files}
+    words = {path: "removed" for path in old if path not in new} | {path: "added" for path in new if path not in old}
+    return words | {path: "changed" for path in old if path in new and old[path] != new[path]}

@@ -1,0 +1,104 @@
+"""`petmodels doctor`: what works from here, one line a question, and what to do about what doesn't.
+
+Leaves `petmodels.json` where it may write and none is; nothing else.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import typer
+
+from petmodels.cache import default_folder, writing
+from petmodels.documents import check_format, load_object
+from petmodels.errors import AccessError, MachineError, PetmodelsError
+from petmodels.names import ROOT_KEY
+from petmodels.options import JsonOption, RegistryOption
+from petmodels.signing import trusted_keys
+from petmodels.storage import Storage, open_storage
+from petmodels.terminal import show_json, show_table, size_text
+from petmodels.writable import check_writable, root_document
+
+YES, NO, DENIED = "yes", "no", "not allowed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question, its answer (YES, NO or DENIED), what was found, and the exit code that an error stands for."""
+
+    question: str
+    answer: str
+    found: str
+    exit_code: int = 0
+
+
+def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
+    """Say whether this machine can reach, read and write the registry, and whether the store keeps its promises."""
+    checks = examine(registry)
+    if json:
+        show_json([vars(check) for check in checks])
+    else:
+        show_table(("check", "answer", "found"), [(one.question, one.answer, one.found) for one in checks])
+    failed = [one.exit_code for one in checks if one.answer == NO]
+    if failed:
+        raise typer.Exit(failed[0])
+
+
+def examine(address: str) -> list[Check]:
+    """Return what works from here; what can't be asked because something before it failed is left out."""
+    local = [_check("cache can be written", _cache), _check("can predict", _predicts), _check("trusted keys", _keys)]
+    storage = None
+    try:
+        storage = open_storage(address or None)
+    except PetmodelsError as error:
+        return [Check("registry is named", NO, str(error), error.exit_code), *local]
+    checks = [_check("registry can be read", lambda: _reads(storage))]
+    if checks[0].answer == YES:
+        checks.append(_check("registry can be listed", lambda: f"{len(list(storage.folders('')))} models"))
+        checks.append(_check("registry can be written, conditions hold", lambda: _writes(storage)))
+    return [*checks, *local]
+
+
+def _check(question: str, ask: Callable[[], str]) -> Check:
+    try:
+        return Check(question, YES, ask())
+    except AccessError as error:
+        # Whoever may only read is refused to write: that is no fault. Credentials that aren't accepted are.
+        return Check(question, DENIED if "not allowed" in str(error) else NO, str(error), error.exit_code)
+    except PetmodelsError as error:
+        return Check(question, NO, str(error), error.exit_code)
+
+
+def _reads(storage: Storage) -> str:
+    data = root_document(storage)
+    if data is None:
+        return f"{storage.address}: nothing was published here yet"
+    check_format(load_object(data, ROOT_KEY), ROOT_KEY)
+    return storage.address
+
+
+def _writes(storage: Storage) -> str:
+    check_writable(storage)
+    return "If-None-Match and If-Match refuse what they must"
+
+
+def _cache() -> str:
+    folder = default_folder()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    return f"{folder}, {size_text(shutil.disk_usage(folder).free)} free"
+
+
+def _predicts() -> str:
+    if find_spec("onnxruntime") is None:
+        raise MachineError("onnxruntime is absent; pull works without it, predict needs: pip install 'petmodels[onnx]'")
+    return "onnxruntime is installed"
+
+
+def _keys() -> str:
+    keys = trusted_keys()
+    return f"{len(keys)} keys, unsigned versions are refused" if keys else "none, signatures are not asked for"

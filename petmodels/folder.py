@@ -1,0 +1,191 @@
+"""A registry in a plain folder: for tests, USB sticks and sites without a network.
+
+Writers take turns through a lock on `.lock` in the folder; an object is written beside its final name as
+`.<name>.<random>.partial`, flushed, and renamed. What a killed writer leaves is such a partial file and no more.
+"""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from petmodels.errors import AccessError, AddressError, ChecksumError, MachineError, PetmodelsError
+from petmodels.hashing import PIECE_BYTES, Progress, sha256_of
+from petmodels.locks import lock
+from petmodels.storage import NotStoredError, Stored, Unfinished
+
+
+class FolderStorage:
+    """The objects of a registry as files below a folder; see `petmodels.storage.Storage`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.address = str(self.root)
+
+    def read(self, key: str, limit: int) -> tuple[bytes, str]:
+        """Return the bytes of a file and their hash as its change mark."""
+        with self._open(key) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+        return data, hashlib.sha256(data).hexdigest()
+
+    def find(self, key: str) -> Stored | None:
+        """Return a file's size and time; a symbolic link is no stored object."""
+        path = self._path(key)
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if path.is_symlink():
+            raise ChecksumError(f"the registry holds a symbolic link instead of a file: {path}")
+        return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), "")
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a file where none is."""
+        with self._turn():
+            if self.find(key):
+                return False
+            self._write(key, lambda path: _write_bytes(path, data))
+        return True
+
+    def replace(self, key: str, data: bytes, etag: str) -> bool:
+        """Write over a file whose bytes still hash to `etag`."""
+        with self._turn():
+            try:
+                current = self.read(key, 2**30)[1]
+            except NotStoredError:
+                return False
+            if current != etag:
+                return False
+            self._write(key, lambda path: _write_bytes(path, data))
+        return True
+
+    def keeps_conditions(self, _key: str, _data: bytes) -> bool:
+        """Say that a folder's writers take turns."""
+        return True
+
+    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> None:
+        """Copy a file in and check the copy's hash before it gets its name."""
+
+        def copy(target: Path) -> None:
+            shutil.copyfile(path, target)
+            if sha256_of(target) != sha256:
+                raise ChecksumError(f"the file changed while it was published; publish again: {path}")
+
+        self._write(key, copy)
+        progress(path.stat().st_size)
+
+    def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes of a file in pieces of 1 MiB."""
+        with self._open(key) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+            file.seek(start)
+            while length > 0 and (piece := file.read(min(PIECE_BYTES, length))):
+                length -= len(piece)
+                yield piece
+
+    def list(self, prefix: str, limit: int | None = None) -> Iterator[Stored]:
+        """Yield the files right below the folder `prefix`."""
+        names = sorted(self._names(prefix, folders=False))
+        for name in names[:limit]:
+            found = self.find(prefix + name)
+            if found:
+                yield found
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders right below `prefix`."""
+        yield from sorted(self._names(prefix, folders=True))
+
+    def delete(self, key: str) -> None:
+        """Remove a file."""
+        with _translated(self.root):
+            self._path(key).unlink(missing_ok=True)
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the partial files that killed writers left below `prefix`."""
+        folder = self._path(prefix.rstrip("/"))
+        for path in sorted(folder.rglob(".*.partial")):
+            key = path.relative_to(self.root).as_posix()
+            final = path.with_name(path.name[1:].rsplit(".", 2)[0]).relative_to(self.root).as_posix()
+            with suppress(FileNotFoundError):  # its writer was done meanwhile
+                yield Unfinished(final, key, datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+
+    def discard(self, upload: Unfinished) -> None:
+        """Remove a partial file."""
+        self.delete(upload.id)
+
+    def _path(self, key: str) -> Path:
+        return self.root / key
+
+    def _names(self, prefix: str, *, folders: bool) -> Iterator[str]:
+        with _translated(self.root):
+            try:
+                entries = list(os.scandir(self._path(prefix.rstrip("/")) if prefix else self.root))
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) == folders and not entry.name.startswith("."):
+                yield entry.name
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[int]:
+        path = self._path(key)
+        try:
+            with _translated(self.root):
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        except _MissingError as error:
+            raise NotStoredError(key) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with _translated(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        with lock(self.root / ".lock"):
+            yield
+
+    def _write(self, key: str, fill: Callable[[Path], None]) -> None:
+        path = self._path(key)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+        with _translated(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                fill(temporary)
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+class _MissingError(PetmodelsError):
+    pass
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+@contextmanager
+def _translated(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if error.errno == errno.ENOTDIR and root.is_file():
+            raise AddressError(f"a registry's folder is wanted, this is a file: {root}") from error
+        raise _MissingError(f"the registry's folder changed under our hands: {error.filename}") from error
+    except FileExistsError as error:
+        raise AddressError(f"a registry's folder is wanted, this is a file: {root}") from error
+    except PermissionError as error:
+        raise AccessError(f"not allowed to do this in the registry's folder: {error.filename}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ChecksumError(f"the registry holds a symbolic link instead of a file: {error.filename}") from error
+        raise MachineError(f"the registry's folder can't be used ({error.strerror}): {root}") from error

@@ -1,0 +1,46 @@
+"""`petmodels.load`: from a name or a folder to a model that is ready to predict."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from petmodels.hashing import Progress, no_progress
+from petmodels.registry import Registry, tell_nobody
+from petmodels.resolve import Notice
+
+if TYPE_CHECKING:
+    from petmodels.model import Model
+
+
+def load(
+    spec: str | Path,
+    *,
+    registry: str | Path | None = None,
+    cache: Path | None = None,
+    notice: Notice = tell_nobody,
+    progress: Progress = no_progress,
+) -> "Model":
+    """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a bundle's folder (`./model`).
+
+    Comes from the registry, by default PETMODELS_REGISTRY, through the cache: asks nothing of the store for a version
+    that was loaded before, one request for an alias, and works offline with what this machine has. Every byte is
+    verified, the first self-test image is answered. Raises NotFoundError, UnreachableError, AccessError, TrustError's
+    kinds, and MachineError when onnxruntime is not installed.
+    """
+    if isinstance(spec, Path) or is_folder(spec):
+        return _from_folder(Path(spec))
+    return Registry(registry, cache=cache, notice=notice).load(spec, progress=progress)
+
+
+def is_folder(spec: str) -> bool:
+    """Say whether a text means a folder on this machine and not a model in a registry: it has a slash or begins so."""
+    return spec.startswith(".") or "/" in spec or os.sep in spec
+
+
+def _from_folder(folder: Path) -> "Model":
+    from petmodels.model import Model, local_files
+    from petmodels.selftest import self_test
+
+    model = Model(local_files(folder), str(folder))
+    self_test(model, most_images=1)
+    return model

@@ -1,0 +1,53 @@
+"""The command line. Exit codes: 0 done; 1 a request that can't be met; 2 a command that can't be understood; 3 not
+found; 4 access refused; 5 the store failed or somebody else was quicker; 6 bytes that must not be used; 7 some images
+could not be read; 8 the store can't be written safely; 9 this machine lacks something; 130 interrupted.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from petmodels.commands_predict import predict
+from petmodels.commands_read import copy, diff, history, list_versions, pull, show_version, verify
+from petmodels.commands_write import keygen, promote, prune, publish, rollback
+from petmodels.doctor import doctor
+from petmodels.errors import PetmodelsError
+from petmodels.terminal import say
+
+app = typer.Typer(
+    name="petmodels",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Versioned image classifiers: publish, pull, verify and predict.",
+    epilog="Exit codes: 0 done, 1 can't be met, 2 not understood, 3 not found, 4 access refused, 5 store failed, "
+    "6 bytes not to be used, 7 some images unread, 8 store can't be written safely, 9 machine lacks something, "
+    "130 interrupted.",
+)
+for command in (publish, promote, rollback, history, pull, predict, verify, diff, copy, prune, keygen, doctor):
+    app.command()(command)
+app.command("list")(list_versions)
+app.command("show")(show_version)
+
+
+def main() -> None:
+    """Run the command line; a person's mistake costs one line and an exit code, only a bug shows a traceback."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
+    try:
+        app(standalone_mode=True)
+    except PetmodelsError as error:
+        say(f"petmodels: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+    say("petmodels: interrupted; run it again to go on")
+    sys.exit(128 + number)

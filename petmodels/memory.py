@@ -1,0 +1,106 @@
+"""What this machine has seen of a registry, so that nobody can show it an older or another state later.
+
+Kept in the cache: `seen/<registry>/<model>/versions/<n>.json`, the manifest as it was when first read, and
+`…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed.
+"""
+
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+from petmodels.aliases import Alias, alias_in
+from petmodels.cache import machine_error, writing
+from petmodels.documents import Statement, load_statement
+from petmodels.errors import FormatError, ReplayError
+from petmodels.locks import lock
+
+
+class Memory:
+    """The manifests and alias histories of one registry that were read on this machine."""
+
+    def __init__(self, cache_folder: Path, address: str) -> None:
+        self.address = address
+        self.folder = cache_folder / "seen" / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+    def statement(self, model: str, version: int) -> Statement | None:
+        """Return the manifest that was first seen of a version, None when none was."""
+        data = _read(self._version(model, version))
+        try:
+            return load_statement(data, f"the remembered manifest of {model}@{version}") if data else None
+        except FormatError:
+            return None  # a half-written one of an older crash; it is read again
+
+    def remember_statement(self, model: str, version: int, statement: Statement) -> None:
+        """Keep a manifest; raise ReplayError when another one was seen under this number."""
+        seen = self.statement(model, version)
+        if seen and seen.sha256 != statement.sha256:
+            raise ReplayError(
+                f"the registry shows another {model}@{version} than this machine has seen; ask who changed it: "
+                f"{self.address}"
+            )
+        if not seen or seen.signatures != statement.signatures:
+            self._write(self._version(model, version), statement.to_bytes())
+
+    def alias(self, model: str, name: str) -> tuple[Alias, float] | None:
+        """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
+        path = self._alias(model, name)
+        data = _read(path)
+        if not data:
+            return None
+        age_days = max(0.0, time.time() - path.stat().st_mtime) / 86_400
+        return alias_in(data, model, name), age_days
+
+    def remember_alias(self, alias: Alias, data: bytes) -> None:
+        """Keep an alias's history; raise ReplayError when it is older than, or forks off, what was seen before."""
+        path = self._alias(alias.model, alias.name)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with lock(path.with_suffix(".lock")):
+            seen = self.alias(alias.model, alias.name)
+            if seen:
+                self._check_goes_on(seen[0], alias)
+            self._write(path, data)
+
+    def _check_goes_on(self, seen: Alias, shown: Alias) -> None:
+        name, last = f"{seen.model}@{seen.name}", seen.steps[-1]
+        if len(shown.steps) < len(seen.steps):
+            raise ReplayError(
+                f"the registry shows an older {name} (step {len(shown.steps)}, {seen.model}@{shown.version}) than this "
+                f"machine has seen (step {last.serial}, {seen.model}@{last.version}); somebody rolled the store back: "
+                f"{self.address}"
+            )
+        if shown.steps[last.serial - 1].sha256 != last.sha256:
+            raise ReplayError(
+                f"the history of {name} was rewritten at or before step {last.serial}; ask who changed it: "
+                f"{self.address}"
+            )
+
+    def _version(self, model: str, version: int) -> Path:
+        return self.folder / model / "versions" / f"{version}.json"
+
+    def _alias(self, model: str, name: str) -> Path:
+        return self.folder / model / "aliases" / f"{name}.jsonl"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise machine_error(error, path) from error

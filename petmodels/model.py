@@ -1,0 +1,184 @@
+"""A loaded model: from images to labels, with nothing but ONNX and plain JSON.
+
+Reads verified files; leaves nothing. Decoding and the network overlap: while one batch is computed, the next images
+are decoded in other threads, and never more than a few batches are in memory.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
+from petmodels.documents import load_object
+from petmodels.errors import BundleError, FormatError, ImageError, MachineError
+from petmodels.images import name_of, rgb_of
+from petmodels.labels import labels_in
+from petmodels.predictions import Prediction, Ranked
+from petmodels.preprocess import preprocess_in
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from petmodels.images import ImageLike
+
+BATCH = 16
+
+
+class Model:
+    """A classifier that was loaded and has answered its self-test as it did when it was evaluated.
+
+    `name` is `pets@7`, or the folder it came from; `labels` are in the order of the network's outputs; `species` gives
+    each label's species or ""; `card` and `metrics` are the bundle's; a best probability below `unsure_below` (0 to 1)
+    marks a prediction as unsure.
+    """
+
+    def __init__(self, files: Mapping[str, Path], name: str, version: int | None = None) -> None:
+        """Load from files by their path in the bundle; they must have been verified before."""
+        for needed in (MODEL, LABELS, PREPROCESS):
+            if needed not in files:
+                raise BundleError(f"{name} can't predict, it lacks: {needed}")
+        self.name = name
+        self.version = version
+        self.files = dict(files)
+        labels = labels_in(_json(files, LABELS), f"{LABELS} of {name}")
+        self.labels, self.species, self.unsure_below = labels.names, labels.species, labels.unsure_below
+        self.preprocess = preprocess_in(_json(files, PREPROCESS), f"{PREPROCESS} of {name}")
+        self.card: dict[str, Any] = _json(files, CARD) if CARD in files else {}
+        self.metrics: dict[str, Any] = _json(files, METRICS) if METRICS in files else {}
+        self._session = _session(files[MODEL], name)
+        self._check_outputs()
+
+    def __repr__(self) -> str:
+        return f"<petmodels.Model {self.name}: {len(self.labels)} labels>"
+
+    @overload
+    def predict(self, images: "ImageLike", *, top: int = 5) -> Prediction: ...
+    @overload
+    def predict(self, images: "list[ImageLike] | tuple[ImageLike, ...]", *, top: int = 5) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: "Iterator[ImageLike]", *, top: int = 5) -> Iterator[Prediction]: ...
+
+    def predict(self, images: Any, *, top: int = 5) -> Any:
+        """Return what an image shows: the `top` most probable labels, best first.
+
+        An image is a path, bytes of a file, a Pillow image, or an array of height x width x 3 (RGB, unsigned bytes, or
+        floats from 0 to 1). A list of them gives a list; an iterator gives an iterator, whose first answer comes before
+        its last image is read. Raises ImageError for an image that can't be read; `predict_each` goes on instead.
+        """
+        if isinstance(images, Iterator):
+            return (_or_raise(answer) for answer in self.predict_each(images, top=top))
+        if isinstance(images, (list, tuple)):
+            return [_or_raise(answer) for answer in self.predict_each(images, top=top)]
+        return _or_raise(next(self.predict_each([images], top=top)))
+
+    def predict_each(
+        self, images: "Iterable[ImageLike]", *, top: int = 5, batch: int = BATCH
+    ) -> Iterator[Prediction | ImageError]:
+        """Yield for each image, in order, the answer, or the ImageError that says why there is none."""
+        import numpy as np
+
+        for names, arrays in self._batches(images, batch):
+            good = [array for array in arrays if not isinstance(array, ImageError)]
+            rows = iter(self.probabilities(np.stack(good)) if good else ())
+            for name, array in zip(names, arrays, strict=True):
+                yield array if isinstance(array, ImageError) else self._prediction(name, next(rows), top)
+
+    def probabilities(self, batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Return N x labels probabilities for N x 3 x height x width preprocessed images."""
+        found: NDArray[np.float32] = self._session.run(["probabilities"], {"image": batch})[0]
+        return found
+
+    def array(self, image: "ImageLike") -> "NDArray[np.float32]":
+        """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
+        return self.preprocess.array(rgb_of(image))
+
+    def _batches(
+        self, images: "Iterable[ImageLike]", batch: int
+    ) -> Iterator[tuple[list[str], list["NDArray[np.float32] | ImageError"]]]:
+        source = iter(images)
+        if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1):
+            for image in source:
+                yield [name_of(image)], [self._array_or_error(image)]
+            return
+        with ThreadPoolExecutor(_cores(), thread_name_prefix="decode") as pool:
+            waiting: list[tuple[list[str], list[Future[Any]]]] = []
+            size = 1  # the first answer of a stream waits for no second image
+            while True:
+                taken = list(islice(source, size))
+                if taken:
+                    futures = [pool.submit(self._array_or_error, image) for image in taken]
+                    waiting.append(([name_of(image) for image in taken], futures))
+                if waiting and (len(waiting) > 1 or not taken or size == 1):
+                    names, futures = waiting.pop(0)
+                    yield names, [future.result() for future in futures]
+                if not taken and not waiting:
+                    return
+                size = batch
+
+    def _array_or_error(self, image: "ImageLike") -> "NDArray[np.float32] | ImageError":
+        try:
+            return self.array(image)
+        except ImageError as error:
+            return error
+
+    def _prediction(self, name: str, row: "NDArray[np.float32]", top: int) -> Prediction:
+        order = row.argsort(kind="stable")[::-1][: max(1, top)]
+        best = tuple(
+            Ranked(self.labels[i], float(row[i]), self.species.get(self.labels[i], "")) for i in order.tolist()
+        )
+        return Prediction(name, best, best[0].probability < self.unsure_below)
+
+    def _check_outputs(self) -> None:
+        inputs = {one.name: one.shape for one in self._session.get_inputs()}
+        outputs = {one.name: one.shape for one in self._session.get_outputs()}
+        if set(inputs) != {"image"} or "probabilities" not in outputs:
+            raise FormatError(f"{MODEL} of {self.name} has no input image or no output probabilities")
+        count = outputs["probabilities"][-1]
+        if isinstance(count, int) and count != len(self.labels):
+            raise FormatError(f"{MODEL} of {self.name} answers {count} numbers for {len(self.labels)} labels")
+
+
+def local_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a bundle folder by their path in it."""
+    if not folder.is_dir():
+        raise BundleError(f"no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
+    return load_object(files[name].read_bytes(), name)
+
+
+def _or_raise(answer: Prediction | ImageError) -> Prediction:
+    if isinstance(answer, ImageError):
+        raise answer
+    return answer
+
+
+def _session(path: Path, name: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        text = "predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
+        raise MachineError(text) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = _cores()
+    try:
+        # From bytes, not from a path: a model can then refer to no other file on this machine.
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {str(error).splitlines()[0][:160]}") from error
+    except Exception as error:
+        if type(error).__module__.startswith("onnxruntime"):  # its errors derive from Exception and nothing closer
+            text = (str(error).splitlines() or [""])[0][:160]
+            raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {text}") from error
+        raise
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

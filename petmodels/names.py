@@ -1,0 +1,125 @@
+"""Names that people type and paths that strangers' manifests claim: what is allowed, and where things are kept.
+
+A specification is `model`, `model@version` or `model@alias`; `model` alone means its newest version.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from petmodels.errors import AddressError, FormatError
+
+LATEST = "latest"
+LAST_VERSION = 99_999_999
+ROOT_KEY = "petmodels.json"
+_MODEL = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_ALIAS = re.compile(r"[a-z](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{16})?")
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_LONGEST_PATH = 500
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a person asked for: a model, and a version's number or an alias ("latest" when none was given)."""
+
+    model: str
+    version: int | None
+    alias: str
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.version or self.alias}"
+
+
+def spec_of(text: str) -> Spec:
+    """Read `pets`, `pets@7` or `pets@production`; raise AddressError for anything else."""
+    model, at, wanted = text.partition("@")
+    check_model(model)
+    if at and re.fullmatch(r"[0-9]+", wanted):
+        if not 1 <= int(wanted) <= LAST_VERSION:
+            raise AddressError(f"versions are numbered from 1 to {LAST_VERSION}: {text}")
+        return Spec(model, int(wanted), "")
+    alias = wanted if at else LATEST
+    if alias != LATEST:
+        check_alias(alias)
+    return Spec(model, None, alias)
+
+
+def check_model(name: str) -> str:
+    """Return the name of a model, or raise AddressError."""
+    if not _MODEL.fullmatch(name) or ".." in name or name == ROOT_KEY:
+        raise AddressError(f"a model's name is 1 to 64 of a-z 0-9 . _ - between letters or digits: {name!r}")
+    return name
+
+
+def check_alias(name: str) -> str:
+    """Return the name of an alias, or raise AddressError; `latest` is no alias, it always names the newest version."""
+    if name == LATEST:
+        raise AddressError("latest always names the newest version and can't be moved; choose another alias: latest")
+    if not _ALIAS.fullmatch(name):
+        raise AddressError(f"an alias is 1 to 64 of a-z 0-9 . _ - and begins with a letter: {name!r}")
+    return name
+
+
+def version_key(model: str, version: int) -> str:
+    """Return where a manifest is kept; keys sort newest first, so that one short listing finds the newest."""
+    return f"{model}/versions/{LAST_VERSION - version:08d}-{version}.json"
+
+
+def version_of(key: str) -> int | None:
+    """Return the number of the version that is kept under `key`, None when it is no manifest's key."""
+    found = re.fullmatch(r"(.+)/versions/[0-9]{8}-([0-9]{1,8})\.json", key)
+    if not found or version_key(found[1], int(found[2])) != key:
+        return None
+    return int(found[2])
+
+
+def alias_key(model: str, alias: str) -> str:
+    """Return where an alias's history is kept."""
+    return f"{model}/aliases/{alias}.jsonl"
+
+
+def blob_key(model: str, blob: str) -> str:
+    """Return where a file's bytes are kept."""
+    return f"{model}/blobs/{blob}"
+
+
+def is_sha256(text: object) -> bool:
+    """Say whether this is a SHA-256 in lower-case hexadecimal."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def is_blob(text: object, sha256: str) -> bool:
+    """Say whether this names a blob with that hash: the hash, or the hash and a suffix that makes it a second copy."""
+    return isinstance(text, str) and _BLOB.fullmatch(text) is not None and text.startswith(sha256)
+
+
+def check_paths(paths: Iterable[str], where: str) -> None:
+    """Raise FormatError unless all paths stay inside a folder on any system and no two are the same file on any."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        if not _is_safe(path):
+            raise FormatError(f"{where} lists a file that could leave its folder: {path[:200]!r}")
+        folded = unicodedata.normalize("NFC", path).casefold()
+        if folded in seen:
+            raise FormatError(f"{where} lists a file twice: {path!r}")
+        seen[folded] = path
+    for path in seen:
+        for parent in PurePosixPath(path).parents:
+            if str(parent) in seen:
+                raise FormatError(f"{where} lists a path both as a file and as a folder: {str(parent)!r}")
+
+
+def _is_safe(path: str) -> bool:
+    if not path or len(path.encode("utf-8", "replace")) > _LONGEST_PATH or re.search(r'[\x00-\x1f\x7f\\:*?"<>|]', path):
+        return False
+    if re.search("[\ud800-\udfff]", path):
+        return False
+    return all(_is_safe_part(part) for part in path.split("/"))
+
+
+def _is_safe_part(part: str) -> bool:
+    return part not in {"", ".", ".."} and part[-1] not in ". " and not _RESERVED.fullmatch(part)

@@ -1,0 +1,114 @@
+"""Notes that writers leave for each other in the registry, so that prune never takes what somebody is about to use.
+
+The rule, which needs no clock and no waiting (docs/registry-format.md has the proof):
+
+1. who publishes or promotes first writes an *intent* that names the blobs and the version it counts on, and only then
+   reads the *prune notes*: what one of these condemns counts as absent, it is uploaded again under another name;
+2. who prunes first writes a *prune note* that condemns versions and blobs, and only then reads the intents, the
+   aliases and the manifests: what one of these names is spared;
+3. who publishes says in the intent which version was the newest, and then looks again: who prunes spares all that are
+   newer than an intent's, so that a number which a publisher still tries for can't be taken, freed, and given twice.
+
+Whichever of the two wrote its note later sees the other's. A note whose writer was killed stays until a prune finds it
+older than a day by the store's clock; a writer stops by itself after half a day, before its note can be taken for one.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from petmodels.documents import FORMAT, check_format, dump, load_object
+from petmodels.errors import ConflictError, FormatError, StoreError
+from petmodels.names import is_sha256
+from petmodels.storage import NotStoredError, Storage
+
+INTENTS, PRUNES = "intents", "prunes"
+LONGEST_NOTE_BYTES = 4 * 2**20
+_VALID_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a writer said it counts on, or condemns."""
+
+    key: str
+    written: datetime
+    versions: frozenset[int]
+    blobs: frozenset[str]
+    newest: int | None
+
+
+class OpenNote:
+    """A note that is written and not yet taken away."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._deadline = time.monotonic() + _VALID_SECONDS
+
+    def check_valid(self) -> None:
+        """Raise ConflictError when so much time has passed that a prune may have taken the note for a dead one."""
+        if time.monotonic() > self._deadline:
+            raise ConflictError(f"this took more than {_VALID_SECONDS // 3600} hours; run it again: {self.key}")
+
+
+@contextmanager
+def note(
+    storage: Storage,
+    model: str,
+    kind: str,
+    *,
+    versions: Iterable[int] = (),
+    blobs: Iterable[str] = (),
+    newest: int | None = None,
+) -> Iterator[OpenNote]:
+    """Keep a note of `kind` (INTENTS or PRUNES) in the registry while the block runs."""
+    key = f"{model}/{kind}/{secrets.token_hex(8)}.json"
+    opened = OpenNote(key)
+    content = {"format": FORMAT, "versions": sorted(versions), "blobs": sorted(blobs), "newest": newest}
+    storage.create(key, (dump(content) + "\n").encode())
+    try:
+        yield opened
+    finally:
+        take_away(storage, key)
+
+
+def take_away(storage: Storage, key: str) -> None:
+    """Remove a note; one that can't be removed now does no harm, and prune frees it."""
+    try:
+        storage.delete(key)
+    except StoreError:
+        return
+
+
+def notes(storage: Storage, model: str, kind: str) -> list[Note]:
+    """Return all notes of `kind`, oldest key first."""
+    found = []
+    for stored in storage.list(f"{model}/{kind}/"):
+        try:
+            data, _ = storage.read(stored.key, LONGEST_NOTE_BYTES)
+        except NotStoredError:
+            continue  # its writer is done
+        found.append(_note(stored.key, stored.modified, data))
+    return found
+
+
+def condemned_blobs(storage: Storage, model: str) -> frozenset[str]:
+    """Return the blobs that a prune is about to delete; read only after one's own intent is written."""
+    return frozenset(blob for found in notes(storage, model, PRUNES) for blob in found.blobs)
+
+
+def _note(key: str, written: datetime, data: bytes) -> Note:
+    content = load_object(data, key)
+    check_format(content, key)
+    versions, blobs = content.get("versions"), content.get("blobs")
+    if not isinstance(versions, list) or not all(isinstance(one, int) for one in versions):
+        raise FormatError(f"the note lists no versions: {key}")
+    if not isinstance(blobs, list) or not all(isinstance(one, str) and is_sha256(one[:64]) for one in blobs):
+        raise FormatError(f"the note lists no blobs: {key}")
+    newest = content.get("newest")
+    if newest is not None and type(newest) is not int:
+        raise FormatError(f"the note gives a newest version that is no number: {key}")
+    return Note(key, written, frozenset(versions), frozenset(blobs), newest)

@@ -1,0 +1,149 @@
+"""Delete old versions and whatever no version needs: blobs of versions that are gone, and what killed writers left.
+
+Kept are the newest versions, every version that an alias names, and the one that a rollback of that alias goes back
+to. Manifests go first, blobs last, so that a version is there whole or not at all; `petmodels.notes` says by which rule
+nothing is taken that somebody else is about to use.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from petmodels.aliases import alias_names, read_alias
+from petmodels.errors import NotFoundError, RequestError
+from petmodels.manifest import Manifest
+from petmodels.names import LAST_VERSION, blob_key, version_key
+from petmodels.notes import INTENTS, PRUNES, Note, OpenNote, note, notes, take_away
+from petmodels.parallel import at_once
+from petmodels.storage import Storage, Stored, Unfinished
+from petmodels.versions import no_model, read_manifest, stored_versions
+
+GRACE_HOURS = 24.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What a prune deleted, or would delete: version numbers, blobs, bytes, unfinished uploads and dead notes."""
+
+    versions: tuple[int, ...]
+    kept: tuple[int, ...]
+    num_blobs: int
+    size_bytes: int
+    num_uploads: int
+    num_notes: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    versions: frozenset[int]
+    kept: frozenset[int]
+    blobs: dict[str, Stored]
+    uploads: tuple[Unfinished, ...]
+
+
+def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = GRACE_HOURS) -> Pruned:
+    """Delete all but the `keep` newest and the aliased versions of a model, or only say what would be deleted.
+
+    A note of another writer younger than `grace_hours` is respected; with 0 none is, which is right only when nobody
+    else is at work. Raises TrustError, and deletes nothing, when a manifest that is to be kept can't be read.
+    """
+    if keep < 1:
+        raise RequestError(f"at least the newest version is kept, its number must never be given twice: --keep {keep}")
+    plan = _plan(storage, model, keep)
+    grace = timedelta(hours=grace_hours)
+    if is_dry:
+        limit = datetime.now(UTC) - grace
+        return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit))
+    condemned = [key.rpartition("/")[2] for key in plan.blobs]
+    with note(storage, model, PRUNES, versions=plan.versions, blobs=condemned) as opened:
+        # The time at which the store wrote our note is what its clock says now; this machine's may be off.
+        limit = next(found.written for found in notes(storage, model, PRUNES) if found.key == opened.key) - grace
+        dead = _dead(storage, model, opened.key, limit)
+        living = [one for one in notes(storage, model, INTENTS) if one.written > limit]
+        plan = _without_young(_spared(storage, model, plan, living), limit)
+        _delete(storage, model, plan, opened)
+        for found in dead:
+            take_away(storage, found.key)
+    return _pruned(plan, dead)
+
+
+def _plan(storage: Storage, model: str, keep: int) -> _Plan:
+    # Blobs and uploads are listed before the manifests: what is published meanwhile is then in no list of ours.
+    blobs = {stored.key: stored for stored in storage.list(f"{model}/blobs/")}
+    uploads = tuple(storage.unfinished(f"{model}/"))
+    versions = [version for version, _ in stored_versions(storage, model)]
+    if not versions and not blobs and not uploads:
+        raise no_model(storage, model)
+    kept = frozenset(versions[:keep]) | (frozenset(versions) & _aliased(storage, model))
+    return _Plan(frozenset(versions) - kept, kept, _unused(storage, model, blobs, kept), uploads)
+
+
+def _aliased(storage: Storage, model: str) -> frozenset[int]:
+    named: set[int] = set()
+    for name in alias_names(storage, model):
+        try:
+            alias, _, _ = read_alias(storage, model, name)
+        except NotFoundError:
+            continue
+        before = alias.before()
+        named |= {alias.version} | ({before.version} if before else set())
+    return frozenset(named)
+
+
+def _unused(storage: Storage, model: str, blobs: dict[str, Stored], kept: Iterable[int]) -> dict[str, Stored]:
+    manifests = at_once(lambda version: _manifest_or_none(storage, model, version), sorted(kept))
+    used = {blob_key(model, file.blob) for manifest in manifests if manifest for file in manifest.files}
+    return {key: stored for key, stored in blobs.items() if key not in used}
+
+
+def _manifest_or_none(storage: Storage, model: str, version: int) -> Manifest | None:
+    try:
+        return read_manifest(storage, model, version)
+    except NotFoundError:
+        return None  # another prune was quicker
+
+
+def _spared(storage: Storage, model: str, plan: _Plan, intents: list[Note]) -> _Plan:
+    """Return the plan without what has come into use since it was made; called after our note can be seen by all."""
+    counted_on = {blob[:64] for found in intents for blob in found.blobs}
+    wanted = {version for found in intents for version in found.versions} | _aliased(storage, model)
+    # A number that a publisher still tries for must stay taken.
+    tried_from = min((found.newest for found in intents if found.newest is not None), default=LAST_VERSION)
+    now_there = {version for version, _ in stored_versions(storage, model)}
+    kept = now_there - {version for version in plan.versions - wanted if version <= tried_from}
+    # A version that an intent or an alias names and that we condemned stays, with its blobs.
+    blobs = _unused(storage, model, plan.blobs, kept)
+    blobs = {key: one for key, one in blobs.items() if _sha256(key) not in counted_on}
+    uploads = tuple(one for one in plan.uploads if _sha256(one.key) not in counted_on)
+    return _Plan(plan.versions & now_there - kept, frozenset(kept), blobs, uploads)
+
+
+def _delete(storage: Storage, model: str, plan: _Plan, opened: OpenNote) -> None:
+    def delete(key: str) -> None:
+        opened.check_valid()
+        storage.delete(key)
+
+    at_once(delete, [version_key(model, version) for version in sorted(plan.versions)])
+    at_once(delete, sorted(plan.blobs))
+    at_once(storage.discard, plan.uploads)
+
+
+def _without_young(plan: _Plan, limit: datetime) -> _Plan:
+    return replace(plan, uploads=tuple(one for one in plan.uploads if one.begun <= limit))
+
+
+def _dead(storage: Storage, model: str, own_key: str, limit: datetime) -> list[Note]:
+    found = [*notes(storage, model, INTENTS), *notes(storage, model, PRUNES)]
+    return [one for one in found if one.written <= limit and one.key != own_key]
+
+
+def _sha256(key: str) -> str:
+    return key.rpartition("/")[2][:64]
+
+
+def _pruned(plan: _Plan, dead: list[Note]) -> Pruned:
+    return Pruned(
+        versions=tuple(sorted(plan.versions)), kept=tuple(sorted(plan.kept)), num_blobs=len(plan.blobs),
+        size_bytes=sum(stored.size_bytes for stored in plan.blobs.values()), num_uploads=len(plan.uploads),
+        num_notes=len(dead),
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""Bring a version to this machine: into the cache, verified, and from there into a folder, whole or not at all.
+
+Reads the registry; leaves verified files in the cache and, when asked, a folder with them and `.petmodels.json`, the
+manifest, by which the folder is known as ours and can be brought to another version later.
+"""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from petmodels.cache import Cache, place, writing
+from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
+from petmodels.errors import ChecksumError, FormatError, MachineError, RequestError
+from petmodels.hashing import Progress, no_progress, sha256_of_all
+from petmodels.locks import lock
+from petmodels.manifest import File
+from petmodels.names import blob_key
+from petmodels.parallel import at_once
+from petmodels.resolve import Resolved
+from petmodels.storage import NotStoredError, Storage
+
+MANIFEST = ".petmodels.json"
+
+
+def fetch(
+    storage: Storage, cache: Cache, model: str, files: Iterable[File], progress: Progress = no_progress
+) -> dict[str, Path]:
+    """Return where in the cache each file lies, by its path in the bundle; what is missing is downloaded and verified.
+
+    Raises ChecksumError for bytes that are not the published ones, MachineError for a full disk.
+    """
+    wanted = {file.sha256: file for file in files}
+    missing = [file for file in wanted.values() if not cache.path(file.sha256).exists()]
+    _check_space(cache, sum(file.size_bytes for file in missing))
+
+    def bring(file: File) -> tuple[str, Path]:
+        name = f"{file.path} of {model}"
+        try:
+            key = blob_key(model, file.blob)
+            path = cache.fetch(
+                file.sha256, file.size_bytes, name, lambda start, size: storage.download(key, start, size), progress
+            )
+        except NotStoredError as error:
+            raise ChecksumError(f"the registry has lost this file's bytes; run petmodels verify: {name}") from error
+        return file.sha256, path
+
+    paths = dict(at_once(bring, wanted.values()))
+    return {file.path: paths[file.sha256] for file in files}
+
+
+def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress = no_progress) -> Path:
+    """Make `target` a folder with exactly the version's files; return it.
+
+    An older pull in its place is renamed away and the new one into its place: what is there is whole at any moment.
+    Anything else there is refused with RequestError.
+    """
+    if not holds(target, found):
+        with _turn(cache, target):
+            _pull(storage, cache, found, target, progress)
+    return target
+
+
+def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress) -> None:
+    if holds(target, found):
+        return  # another process has brought it while we waited
+    if target.is_symlink() or (target.exists() and not _is_ours(target)):
+        raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
+    paths = fetch(storage, cache, found.manifest.model, found.manifest.files, progress)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        try:
+            temporary.mkdir()
+            for path, source in paths.items():
+                place(source, temporary / path)
+            (temporary / MANIFEST).write_bytes(found.statement.to_bytes())
+            _swap(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _turn(cache: Cache, target: Path) -> Iterator[None]:
+    """Wait until no other process with this cache pulls into the same folder."""
+    name = hashlib.sha256(str(target.absolute()).encode()).hexdigest()
+    folder = cache.folder / "locks"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / f"{name}.lock"):
+        yield
+
+
+def holds(target: Path, found: Resolved) -> bool:
+    """Say whether a folder already is this version, every byte of it."""
+    try:
+        statement = load_statement((target / MANIFEST).read_bytes(), str(target / MANIFEST))
+        if statement.sha256 != found.statement.sha256:
+            return False
+        files = found.manifest.files
+        hashes = sha256_of_all(target / file.path for file in files)
+        present = sum(not path.is_dir() for path in target.rglob("*"))
+    except (OSError, FormatError):
+        return False
+    return hashes == [file.sha256 for file in files] and present == len(files) + 1
+
+
+def _is_ours(target: Path) -> bool:
+    if not target.is_dir():
+        return False
+    marker = target / MANIFEST
+    try:
+        if marker.is_file():
+            load_statement(marker.read_bytes()[: LONGEST_DOCUMENT_BYTES + 1], str(marker))
+            return True
+        return not any(target.iterdir())
+    except (OSError, FormatError):
+        return False
+
+
+def _check_space(cache: Cache, missing_bytes: int) -> None:
+    place = next(path for path in (cache.folder, *cache.folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if missing_bytes > free:
+        raise MachineError(f"{missing_bytes} bytes are to be downloaded and {free} are free on this disk: {place}")
+
+
+def _remove_leftovers(target: Path) -> None:
+    for leftover in target.parent.glob(f".{target.name}.*.partial"):
+        process = leftover.name.removeprefix(f".{target.name}.").partition("-")[0]
+        if process.isdigit() and not _lives(int(process)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    for _ in range(100):  # others may pull into the same folder at the same time; the last one wins, whole
+        old = temporary.with_name(f"{temporary.name.removesuffix('.partial')}-old.partial")
+        try:
+            temporary.replace(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            try:
+                target.replace(old)
+            except FileNotFoundError:
+                continue  # another process has just moved it out of its own way
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            return
+    raise RequestError(f"other processes keep replacing this folder; choose another one: {target}")

@@ -1,0 +1,220 @@
+"""The registry: everything that publishers, promoters and consumers do with versions, in one object.
+
+Each method is one step of the modules beside this one; nothing is kept here but where the registry and the cache are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from petmodels import aliases, notes, versions
+from petmodels.aliases import Alias
+from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST, read_bundle
+from petmodels.cache import Cache
+from petmodels.diff import Diff, diff
+from petmodels.documents import load_object
+from petmodels.errors import FormatError, NotFoundError, TrustError
+from petmodels.hashing import Progress, no_progress
+from petmodels.manifest import Manifest
+from petmodels.memory import Memory
+from petmodels.names import check_model, spec_of
+from petmodels.parallel import at_once
+from petmodels.publish import Origin, Published, publish
+from petmodels.resolve import Notice, Resolved, resolve
+from petmodels.signing import check_key_file
+from petmodels.storage import Storage, open_storage
+from petmodels.writable import check_writable
+
+if TYPE_CHECKING:
+    from petmodels.model import Model
+    from petmodels.prune import Pruned
+    from petmodels.verify import Verified
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A version in a listing: its manifest, and the aliases that name it; a broken one has its error instead."""
+
+    version: int
+    manifest: Manifest | None
+    aliases: tuple[str, ...]
+    error: str = ""
+
+
+def tell_nobody(_text: str) -> None:
+    """Drop a notice."""
+
+
+class Registry:
+    """A registry at `s3://bucket/prefix` or in a folder; at PETMODELS_REGISTRY when no address is given.
+
+    `cache` is a folder, by default PETMODELS_CACHE or the user's cache folder. `notice` is called with one line when
+    something should be known but stops nothing, such as an answer from memory while the store can't be reached. Nothing
+    is read or written before the first method is called. Every method raises PetmodelsError's kinds and nothing else.
+    """
+
+    def __init__(
+        self, address: str | Path | None = None, *, cache: Path | None = None, notice: Notice = tell_nobody
+    ) -> None:
+        self.storage: Storage = open_storage(address)
+        self.cache = Cache(cache)
+        self.memory = Memory(self.cache.folder, self.storage.address)
+        self._notice = notice
+        self._is_writable = False
+
+    def __repr__(self) -> str:
+        return f"<petmodels.Registry {self.storage.address}>"
+
+    def publish(
+        self, folder: Path | str, model: str, origin: Origin | None = None, *, progress: Progress = no_progress
+    ) -> Published:
+        """Publish a folder as the next version of `model`; when the newest one is exactly this, return that one.
+
+        Killed at any moment it leaves a whole version or none. Raises BundleError for a folder that can't be published,
+        UnsupportedStoreError for a store that can't be written safely.
+        """
+        origin = origin or Origin()
+        check_model(model)
+        if origin.key_file:
+            check_key_file(origin.key_file)
+        bundle = read_bundle(Path(folder))
+        return publish(self._writable(), model, bundle, origin, progress)
+
+    def models(self) -> list[str]:
+        """Return the names of all models, in order."""
+        return list(self.storage.folders(""))
+
+    def versions(self, model: str, *, limit: int | None = None) -> list[int]:
+        """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none."""
+        found = [version for version, _ in versions.stored_versions(self.storage, model, limit)]
+        if not found:
+            raise versions.no_model(self.storage, model)
+        return found
+
+    def newest(self, model: str) -> int | None:
+        """Return the number of a model's newest version, None when it has none; one request."""
+        return versions.newest_version(self.storage, model)
+
+    def listing(self, model: str, *, limit: int = 10) -> list[Listed]:
+        """Return the newest `limit` versions with their manifests and aliases; as many requests for any registry."""
+        numbers, named = self.versions(model, limit=limit), self.aliases(model)
+
+        def listed(version: int) -> Listed:
+            names = tuple(alias.name for alias in named if alias.version == version)
+            try:
+                return Listed(version, versions.read_manifest(self.storage, model, version), names)
+            except (TrustError, NotFoundError) as error:
+                return Listed(version, None, names, str(error))
+
+        return at_once(listed, numbers)
+
+    def aliases(self, model: str) -> list[Alias]:
+        """Return a model's aliases with their histories, in the order of their names."""
+        names = aliases.alias_names(self.storage, model)
+        return at_once(lambda name: aliases.read_alias(self.storage, model, name)[0], names)
+
+    def resolve(self, spec: str) -> Resolved:
+        """Return the version that `pets@7`, `pets@production` or `pets` (the newest) names, checked and remembered."""
+        return resolve(self.storage, self.memory, spec_of(spec), self._notice)
+
+    def manifest(self, spec: str) -> Manifest:
+        """Return the manifest of the version that `spec` names."""
+        return self.resolve(spec).manifest
+
+    def promote(self, spec: str, alias: str, *, message: str = "") -> Alias:
+        """Make an alias name a version; return the alias with its history."""
+        found = self.resolve(spec).manifest
+        return aliases.promote(self._writable(), found.model, found.version, alias, message)
+
+    def rollback(self, model: str, alias: str, *, message: str = "") -> Alias:
+        """Make an alias name what it named before; return the alias with its history."""
+        return aliases.rollback(self._writable(), model, alias, message)
+
+    def pull(self, spec: str, folder: Path | str | None = None, *, progress: Progress = no_progress) -> Path:
+        """Make `folder` exactly what `spec` names, verified, in one step; by default a folder in the cache.
+
+        Raises RequestError when something else is in the folder, ChecksumError and its like when the registry's bytes
+        can't be trusted: nothing is written then.
+        """
+        from petmodels.pull import pull
+
+        found = self.resolve(spec)
+        target = Path(folder) if folder else self.cache.folder / "models" / found.statement.sha256
+        return pull(self.storage, self.cache, found, target, progress)
+
+    def load(self, spec: str, *, progress: Progress = no_progress) -> "Model":
+        """Return the model that `spec` names, ready to predict; only the files that it needs are fetched.
+
+        Answers one self-test image first and raises SelfTestError when the answer is not the evaluated one.
+        """
+        from petmodels.model import Model
+        from petmodels.pull import fetch
+        from petmodels.selftest import self_test
+
+        manifest = self.resolve(spec).manifest
+        needed = [file for file in manifest.files if _is_needed(file.path)]
+        files = fetch(self.storage, self.cache, manifest.model, needed, progress)
+        model = Model(files, manifest.name, manifest.version)
+        self_test(model, most_images=1)
+        return model
+
+    def verify(self, spec: str, *, progress: Progress = no_progress) -> "Verified":
+        """Read every byte of a version again, from the store, and return what is broken."""
+        from petmodels.verify import verify
+
+        found = spec_of(spec)
+        version = found.version or self.manifest(spec).version
+        return verify(self.storage, found.model, [version], progress)
+
+    def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
+        """Read every byte of every version and alias of a model again, and return what is broken."""
+        from petmodels.verify import Verified, verify, verify_aliases
+
+        found = verify(self.storage, model, sorted(self.versions(model)), progress)
+        findings = (*found.findings, *verify_aliases(self.storage, model))
+        return Verified(found.num_versions, found.num_files, found.size_bytes, findings)
+
+    def diff(self, before: str, after: str) -> Diff:
+        """Return what changed from one version to another: metrics, card, labels, params, files, origin."""
+        old, new = self.manifest(before), self.manifest(after)
+        return diff(old, new, (self._labels(old), self._labels(new)))
+
+    def prune(self, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = 24.0) -> "Pruned":
+        """Delete all versions but the `keep` newest and the aliased ones, and what killed writers left behind."""
+        from petmodels.prune import prune
+
+        check_model(model)
+        storage = self.storage if is_dry else self._writable()
+        return prune(storage, model, keep=keep, is_dry=is_dry, grace_hours=grace_hours)
+
+    def copy(self, spec: str, target: str | Path, *, progress: Progress = no_progress) -> bool:
+        """Copy a version to another registry under the same number; False when it was there already."""
+        from petmodels.transfer import copy
+
+        return copy(self.storage, open_storage(target), self.cache, self.resolve(spec), progress)
+
+    def intents(self, model: str) -> Iterator[notes.Note]:
+        """Yield the notes of those who publish or promote right now, or were killed while they did."""
+        yield from notes.notes(self.storage, model, notes.INTENTS)
+
+    def _writable(self) -> Storage:
+        if not self._is_writable:
+            check_writable(self.storage)
+            self._is_writable = True
+        return self.storage
+
+    def _labels(self, manifest: Manifest) -> list[Any]:
+        from petmodels.pull import fetch
+
+        files = [file for file in manifest.files if file.path == LABELS]
+        paths = fetch(self.storage, self.cache, manifest.model, files)
+        try:
+            found = load_object(paths[LABELS].read_bytes(), LABELS).get("labels") if paths else []
+        except FormatError:
+            return []
+        return found if isinstance(found, list) else []
+
+
+def _is_needed(path: str) -> bool:
+    return path in {MODEL, LABELS, PREPROCESS, SELF_TEST, CARD, METRICS} or path.startswith("self_test/")

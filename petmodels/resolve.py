@@ -1,0 +1,109 @@
+"""From what a person asked for (`pets@production`) to a manifest that can be trusted.
+
+Asks the store as little as can be: nothing for a version that was seen before, one request for an alias that still
+names a known version. When the store can't be reached, what was seen before is used, and said so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from petmodels.aliases import Alias, read_alias
+from petmodels.documents import Statement
+from petmodels.errors import ChecksumError, NotFoundError, SignatureError, UnreachableError
+from petmodels.manifest import Manifest, manifest_in
+from petmodels.memory import Memory
+from petmodels.names import LATEST, Spec
+from petmodels.signing import check_signed, trusted_keys
+from petmodels.storage import Storage, number_in
+from petmodels.versions import newest_version, no_model, read_statement
+
+STALE_DAYS = "PETMODELS_STALE_DAYS"
+_STALE_DAYS = 7.0
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A version that was asked for and found: its manifest, and the statement that carries it."""
+
+    manifest: Manifest
+    statement: Statement
+
+
+def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
+    """Return the version that `spec` names, its manifest checked, signed as this machine demands, and remembered.
+
+    `notice` is told in one line when an answer comes from memory because the store can't be reached. Raises
+    NotFoundError, UnreachableError when nothing was seen before, and TrustError's kinds.
+    """
+    if spec.version is not None:
+        return _version(storage, memory, spec.model, spec.version, "")
+    if spec.alias == LATEST:
+        return _newest(storage, memory, spec.model)
+    alias = _alias(storage, memory, spec, notice)
+    return _version(storage, memory, spec.model, alias.version, alias.steps[-1].manifest)
+
+
+def _newest(storage: Storage, memory: Memory, model: str) -> Resolved:
+    while newest := newest_version(storage, model):
+        try:
+            return _version(storage, memory, model, newest, "")
+        except NotFoundError:
+            if newest_version(storage, model) == newest:
+                raise  # else a newer one was published and this one pruned meanwhile
+    raise no_model(storage, model)
+
+
+def stale_days() -> float:
+    """Return after how many days an alias that could not be confirmed counts as stale."""
+    return number_in(STALE_DAYS, _STALE_DAYS)
+
+
+def _alias(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Alias:
+    try:
+        alias, data, _ = read_alias(storage, spec.model, spec.alias)
+    except UnreachableError as error:
+        seen = memory.alias(spec.model, spec.alias)
+        if seen is None:
+            raise
+        notice(_offline_text(spec, seen[0], seen[1], error))
+        return seen[0]
+    except NotFoundError as error:
+        seen = memory.alias(spec.model, spec.alias)
+        if seen is None:
+            raise
+        text = f"{error}; this machine has seen it name {spec.model}@{seen[0].version}"
+        raise NotFoundError(text) from error
+    memory.remember_alias(alias, data)
+    return alias
+
+
+def _offline_text(spec: Spec, alias: Alias, age_days: float, error: UnreachableError) -> str:
+    age = f"{age_days:.0f} days" if age_days >= 2 else f"{age_days * 24:.0f} hours"
+    text = f"offline: {spec} is {spec.model}@{alias.version} as confirmed {age} ago ({error})"
+    limit = stale_days()
+    if age_days > limit:
+        return f"stale {text}; that is more than {limit:g} days, it may have moved since"
+    return text
+
+
+def _version(storage: Storage, memory: Memory, model: str, version: int, expected: str) -> Resolved:
+    where, keys = f"the manifest of {model}@{version}", trusted_keys()
+    statement = memory.statement(model, version)
+    if statement is None or (expected and statement.sha256 != expected) or not _is_signed(statement, keys, where):
+        statement = read_statement(storage, model, version)
+    if expected and statement.sha256 != expected:
+        raise ChecksumError(f"{where} is not the one that the alias was given; it was swapped: {storage.address}")
+    check_signed(statement, keys, where)
+    manifest = manifest_in(statement, model, version)
+    memory.remember_statement(model, version, statement)
+    return Resolved(manifest, statement)
+
+
+def _is_signed(statement: Statement, keys: frozenset[str], where: str) -> bool:
+    try:
+        check_signed(statement, keys, where)
+    except SignatureError:
+        return False  # it may have been signed since it was seen
+    return True

@@ -1,0 +1,134 @@
+"""The border to botocore: what its exceptions mean to a person who may never have heard of it.
+
+No message repeats a header, a key or a URL's query, so that no secret can leave through an error.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from petmodels.errors import (
+    AccessError,
+    ChecksumError,
+    NotFoundError,
+    PetmodelsError,
+    StoreError,
+    UnreachableError,
+    UnsupportedStoreError,
+)
+from petmodels.storage import NotStoredError
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+ABSENT = {"NoSuchKey", "404", "NotFound"}
+CHANGED = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+_UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
+_DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized"}
+_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}
+_BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "RequestTimeout", "Throttling", "502", "504"}
+
+
+class ChangedError(Exception):
+    """The store's answer to a condition that did not hold."""
+
+
+class BrokenOffError(UnreachableError):
+    """A connection that broke in the middle of an answer; what is missing can be asked for again."""
+
+
+@contextmanager
+def reading(address: str) -> Iterator[None]:
+    """Turn what botocore raises while an answer's body is read into BrokenOffError."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except (BotoCoreError, OSError) as error:
+        raise BrokenOffError(f"{address} broke off in the middle ({_reason(error)}); try again later") from error
+
+
+@contextmanager
+def translated(address: str, doing: str) -> Iterator[None]:
+    """Turn what botocore raises in the block into PetmodelsError, NotStoredError or ChangedError.
+
+    `doing` completes the sentence "not allowed to …".
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004
+
+    try:
+        yield
+    except ClientError as error:
+        raise _of_answer(error, address, doing) from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise UnreachableError(f"{address} did not answer ({_reason(error)}); try again later: {doing}") from error
+    except BotoCoreError as error:
+        raise _of_client(error, address) from error
+
+
+def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    if code in CHANGED:
+        return ChangedError(code)
+    if code in ABSENT:
+        return NotStoredError(address)
+    return _refusal(code, address, doing) or _failure(code, status, address, doing)
+
+
+def _refusal(code: str, address: str, doing: str) -> PetmodelsError | None:
+    if code == "NoSuchBucket":
+        return NotFoundError(f"there is no such bucket; check the address and AWS_ENDPOINT_URL: {address}")
+    if code in _EXPIRED:
+        return AccessError(f"the credentials have expired; renew them (aws sso login, or a new token): {address}")
+    if code in _UNKNOWN_KEY:
+        return AccessError(f"the store doesn't know this access key or token; check AWS_PROFILE and AWS_*: {address}")
+    if code == "SignatureDoesNotMatch":
+        return AccessError(f"the secret key doesn't fit the access key; check AWS_SECRET_ACCESS_KEY: {address}")
+    if code == "RequestTimeTooSkewed":
+        return AccessError(f"this machine's clock is off, so the store refuses its requests; set the clock: {address}")
+    if code in _REGION:
+        return AccessError(f"the bucket is in another region; set AWS_REGION to the bucket's: {address}")
+    if code in _DENIED:
+        return AccessError(f"not allowed to {doing}; docs/consumer.md lists the rights each role needs: {address}")
+    return None
+
+
+def _failure(code: str, status: str, address: str, doing: str) -> PetmodelsError:
+    if code in {"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest"}:
+        return ChecksumError(f"the store received other bytes than were to be sent; run again ({doing}): {address}")
+    if code in {"NotImplemented", "501"}:
+        return UnsupportedStoreError(f"this store can't do what a registry needs ({doing}); use another one: {address}")
+    if code in _BUSY or status.startswith("5"):
+        return UnreachableError(f"the store is overloaded or broken ({code}); try again later ({doing}): {address}")
+    return StoreError(f"the store answered {status} {code[:60]} when asked to {doing}: {address}")
+
+
+def _of_client(error: "BotoCoreError", address: str) -> PetmodelsError:
+    name = type(error).__name__
+    if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
+        return AccessError(f"no credentials found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and the rest: {address}")
+    if "SSO" in name or "Token" in name or name == "LoginRefreshRequired":
+        return AccessError(f"the single sign-on session has ended; run aws sso login: {address}")
+    if name == "ProfileNotFound":
+        return AccessError(f"~/.aws has no such profile; check AWS_PROFILE ({_first_line(error)}): {address}")
+    return StoreError(f"the connection can't be made ({name}: {_first_line(error)}): {address}")
+
+
+def _reason(error: Exception) -> str:
+    words = {
+        "ConnectTimeoutError": "no connection in time",
+        "ReadTimeoutError": "no answer in time",
+        "EndpointConnectionError": "no connection",
+        "ConnectionClosedError": "connection closed",
+        "ProxyConnectionError": "the proxy refused",
+        "SSLError": "its certificate isn't trusted; see AWS_CA_BUNDLE",
+        "IncompleteReadError": "too few bytes",
+        "ResponseStreamingError": "connection lost",
+    }
+    return words.get(type(error).__name__, type(error).__name__)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:120]

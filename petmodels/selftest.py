@@ -1,0 +1,64 @@
+"""The self-test: images in the bundle with the probabilities that were computed when the model was evaluated.
+
+A model that answers differently here is not used: another resize, label order or library would go unnoticed else.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from petmodels.bundle import SELF_TEST
+from petmodels.documents import check_format, load_object
+from petmodels.errors import FormatError, SelfTestError
+from petmodels.model import Model
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What a self-test found: how many images were tried, and by how much the worst probability was off."""
+
+    num_images: int
+    worst: float
+
+
+def self_test(model: Model, most_images: int | None = None) -> SelfTest | None:
+    """Answer the bundle's self-test images again, the first `most_images` of them; None when it has no self-test.
+
+    Raises SelfTestError when a probability is off by more than the bundle's tolerance, FormatError when the self-test
+    itself is broken.
+    """
+    import numpy as np
+
+    if SELF_TEST not in model.files:
+        return None
+    where = f"{SELF_TEST} of {model.name}"
+    content = load_object(model.files[SELF_TEST].read_bytes(), where)
+    check_format(content, where)
+    images, tolerance = _images(content, model, where)
+    worst = 0.0
+    for file, expected in images[:most_images]:
+        found = model.probabilities(model.array(model.files[file])[None])[0]
+        off = float(np.abs(found - np.asarray(expected)).max())
+        worst = max(worst, off)
+        if not off <= tolerance:
+            raise SelfTestError(
+                f"{model.name} answers {file} differently here than when it was evaluated; do not use it: "
+                f"off by {off:.4f}, allowed are {tolerance:g}"
+            )
+    return SelfTest(len(images[:most_images]), worst)
+
+
+def _images(content: dict[str, Any], model: Model, where: str) -> tuple[list[tuple[str, list[float]]], float]:
+    images, tolerance = content.get("images"), content.get("tolerance")
+    if not isinstance(images, list) or isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
+        raise FormatError(f"{where} lists no images or no tolerance")
+    found = []
+    for one in images:
+        if not isinstance(one, dict) or one.get("file") not in model.files:
+            raise FormatError(f"{where} names an image that the bundle lacks")
+        expected = one.get("probabilities")
+        if not isinstance(expected, list) or len(expected) != len(model.labels):
+            raise FormatError(f"{where} gives not one probability a label: {one['file']}")
+        if not all(isinstance(value, int | float) for value in expected):
+            raise FormatError(f"{where} gives probabilities that are no numbers: {one['file']}")
+        found.append((one["file"], expected))
+    return found, float(tolerance)

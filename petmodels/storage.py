@@ -1,0 +1,156 @@
+"""What a registry needs of the place that keeps it, and which place an address means.
+
+Two places are known: S3 (`s3://bucket/prefix`) and a folder (`file:///path`, or a path). Both show a written object at
+once and whole to everybody, create one only where none is, and replace one only if it is still the one that was read.
+"""
+
+import base64
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from petmodels.errors import AddressError, RequestError
+from petmodels.hashing import Progress
+
+REGISTRY = "PETMODELS_REGISTRY"
+
+
+class NotStoredError(Exception):
+    """Nothing is stored under this key; callers say what that means to a person."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object that is stored: its key, size, when it was written (by the store's clock), and its change mark.
+
+    `sha256` is in base64 as S3 gives it: "" where the store keeps none, with a `-` where it is that of the parts.
+    """
+
+    key: str
+    size_bytes: int
+    modified: datetime
+    etag: str
+    sha256: str = ""
+
+    def may_be(self, sha256: str, size_bytes: int) -> bool:
+        """Say whether everything the store knows about the object fits this hash and size."""
+        known = base64.b64decode(self.sha256).hex() if self.sha256 and "-" not in self.sha256 else sha256
+        return self.size_bytes == size_bytes and known == sha256
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload that was begun and neither completed nor given up."""
+
+    key: str
+    id: str
+    begun: datetime
+
+
+class Storage(Protocol):
+    """A place for objects named by keys such as `pets/versions/99999992-7.json`."""
+
+    address: str
+
+    def read(self, key: str, limit: int) -> tuple[bytes, str]:
+        """Return an object's bytes, at most `limit` + 1 of them, and its change mark; NotStoredError when absent."""
+        ...
+
+    def find(self, key: str) -> Stored | None:
+        """Return what is known about an object without reading it, None when absent."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object where none is; False when there is one, which stays as it is."""
+        ...
+
+    def replace(self, key: str, data: bytes, etag: str) -> bool:
+        """Write over an object that still carries this change mark; False when it doesn't, and it stays as it is."""
+        ...
+
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen."""
+        ...
+
+    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> None:
+        """Store a file; whatever its size, it appears whole or not at all, and only with these bytes."""
+        ...
+
+    def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield `length` bytes of an object from `start` on, fewer if it is shorter; NotStoredError when absent."""
+        ...
+
+    def list(self, prefix: str, limit: int | None = None) -> Iterator[Stored]:
+        """Yield the objects whose keys begin with `prefix`, in the order of their keys, at most `limit` of them."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders right below `prefix`, in order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when it is absent."""
+        ...
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the uploads below `prefix` that were begun and not completed."""
+        ...
+
+    def discard(self, upload: Unfinished) -> None:
+        """Give up an unfinished upload and free what it holds."""
+        ...
+
+
+def open_storage(address: str | Path | None = None) -> Storage:
+    """Return the storage at `address`, or at PETMODELS_REGISTRY when None; nothing is read or written yet."""
+    text = str(address or os.environ.get(REGISTRY, ""))
+    if not text:
+        raise AddressError(f"no registry given; set {REGISTRY} or use --registry, for example: s3://my-bucket/models")
+    scheme, colon, _ = text.partition("://")
+    if not colon:
+        return _folder(Path(text))
+    if scheme == "file":
+        return _folder(_file_path(text))
+    if scheme == "s3":
+        return _s3(text)
+    raise AddressError(f"a registry is s3://bucket/prefix, file:///folder or a folder's path: {_without_secret(text)}")
+
+
+def number_in(name: str, default: float) -> float:
+    """Return the number that an environment variable holds; raise RequestError when it holds something else."""
+    text = os.environ.get(name, "")
+    try:
+        return float(text or default)
+    except ValueError as error:
+        raise RequestError(f"{name} is no number: {text}") from error
+
+
+def _folder(path: Path) -> Storage:
+    from petmodels.folder import FolderStorage
+
+    return FolderStorage(path)
+
+
+def _s3(text: str) -> Storage:
+    from petmodels.s3 import S3Storage
+
+    parts = urlsplit(text)
+    if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+        raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
+    return S3Storage(parts.netloc, parts.path.strip("/"))
+
+
+def _file_path(text: str) -> Path:
+    parts = urlsplit(text)
+    if parts.netloc not in {"", "localhost"} or not parts.path:
+        raise AddressError(f"a folder on this machine is file:///path, with three slashes: {text}")
+    return Path(unquote(parts.path))
+
+
+def _without_secret(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

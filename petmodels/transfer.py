@@ -1,0 +1,47 @@
+"""Copy a version from one registry to another, under the same number and with the same manifest and signature.
+
+For USB sticks and sites without a network: every byte is checked on the way, in the cache.
+"""
+
+from petmodels.cache import Cache
+from petmodels.errors import ChecksumError, ConflictError
+from petmodels.hashing import Progress, no_progress
+from petmodels.manifest import File
+from petmodels.names import blob_key, version_key
+from petmodels.notes import INTENTS, condemned_blobs, note
+from petmodels.parallel import at_once
+from petmodels.pull import fetch
+from petmodels.resolve import Resolved
+from petmodels.storage import Storage
+from petmodels.versions import read_statement
+from petmodels.writable import check_writable
+
+
+def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
+    """Copy a version; False when the other registry has exactly this one already.
+
+    Raises ConflictError when it has another version under that number, which stays as it is.
+    """
+    manifest, model = found.manifest, found.manifest.model
+    check_writable(target)
+    paths = fetch(source, cache, model, manifest.files)
+    with note(target, model, INTENTS, blobs={file.sha256 for file in manifest.files}) as intent:
+        condemned = condemned_blobs(target, model)
+
+        def send(file: File) -> None:
+            key = blob_key(model, file.blob)
+            stored = None if file.blob in condemned else target.find(key)
+            if file.blob in condemned:
+                raise ConflictError(f"a prune is deleting this blob over there; wait for it and run again: {key}")
+            if stored and not stored.may_be(file.sha256, file.size_bytes):
+                raise ChecksumError(f"the other registry holds other bytes under this name: {target.address}/{key}")
+            if not stored:
+                target.upload(key, paths[file.path], file.sha256, progress)
+
+        at_once(send, {file.blob: file for file in manifest.files}.values())
+        intent.check_valid()
+        if target.create(version_key(model, manifest.version), found.statement.to_bytes()):
+            return True
+    if read_statement(target, model, manifest.version).sha256 != found.statement.sha256:
+        raise ConflictError(f"{target.address} has another version under this number; it stays: {manifest.name}")
+    return False

@@ -1,0 +1,88 @@
+"""Read everything again, from the store and not from the cache, and name what is broken."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from petmodels.aliases import alias_names, read_alias
+from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError
+from petmodels.hashing import Progress, no_progress
+from petmodels.manifest import File, Manifest, manifest_in
+from petmodels.names import blob_key
+from petmodels.parallel import at_once
+from petmodels.signing import check_signed, trusted_keys
+from petmodels.storage import NotStoredError, Storage
+from petmodels.versions import read_statement
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was read again, and the findings, one line each; nothing is broken when there are none."""
+
+    num_versions: int
+    num_files: int
+    size_bytes: int
+    findings: tuple[str, ...]
+
+
+def verify(storage: Storage, model: str, versions: Iterable[int], progress: Progress = no_progress) -> Verified:
+    """Read every byte of some versions of a model again and check manifests, signatures and hashes.
+
+    Raises NotFoundError for a version that is absent and StoreError when the store can't be read; what is broken is
+    returned and not raised, so that one finding does not hide the next.
+    """
+    manifests: list[Manifest] = []
+    findings: list[str] = []
+    for version in versions:
+        try:
+            statement = read_statement(storage, model, version)
+            check_signed(statement, trusted_keys(), f"the manifest of {model}@{version}")
+            manifests.append(manifest_in(statement, model, version))
+        except TrustError as error:
+            findings.append(f"{model}@{version}: {error}")
+    users = _users(manifests)
+    found = at_once(lambda file: _finding(storage, model, file, progress), [file for file, _ in users.values()])
+    for finding, (_, names) in zip(found, users.values(), strict=True):
+        findings += [f"{name}: {finding}" for name in names if finding]
+    size = sum(file.size_bytes for file, _ in users.values())
+    return Verified(len(manifests), len(users), size, tuple(findings))
+
+
+def verify_aliases(storage: Storage, model: str) -> list[str]:
+    """Return what is broken in a model's aliases: chains that don't hold, and names of versions that aren't there."""
+    findings = []
+    for name in alias_names(storage, model):
+        try:
+            alias, _, _ = read_alias(storage, model, name)
+            last = alias.steps[-1]
+            if read_statement(storage, model, last.version).sha256 != last.manifest:
+                raise ChecksumError(f"the manifest of {model}@{last.version} is not the one that was promoted")
+        except StoreError:
+            raise
+        except PetmodelsError as error:
+            findings.append(f"{model}@{name}: {error}")
+    return findings
+
+
+def _users(manifests: list[Manifest]) -> dict[str, tuple[File, list[str]]]:
+    users: dict[str, tuple[File, list[str]]] = {}
+    for manifest in manifests:
+        for file in manifest.files:
+            users.setdefault(file.blob, (file, []))[1].append(f"{manifest.name}/{file.path}")
+    return users
+
+
+def _finding(storage: Storage, model: str, file: File, progress: Progress) -> str:
+    whole, size = hashlib.sha256(), 0
+    try:
+        for piece in storage.download(blob_key(model, file.blob), 0, file.size_bytes + 1):
+            whole.update(piece)
+            size += len(piece)
+            progress(len(piece))
+    except NotStoredError:
+        return "its bytes are gone"
+    except TrustError as error:
+        return str(error)
+    if size != file.size_bytes:
+        return f"{'more' if size > file.size_bytes else 'fewer'} bytes than published: {size} of {file.size_bytes}"
+    return "" if whole.hexdigest() == file.sha256 else "its bytes were changed"

@@ -1,0 +1,63 @@
+"""Find and read versions: which there are, which is the newest, and what a manifest says."""
+
+from collections.abc import Iterator
+
+from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
+from petmodels.errors import NotFoundError
+from petmodels.manifest import Manifest, manifest_in
+from petmodels.names import check_model, version_key, version_of
+from petmodels.storage import NotStoredError, Storage, Stored
+
+
+def stored_versions(storage: Storage, model: str, limit: int | None = None) -> Iterator[tuple[int, Stored]]:
+    """Yield the numbers of a model's versions, newest first; one request for up to a thousand of them."""
+    for stored in storage.list(f"{check_model(model)}/versions/", limit):
+        version = version_of(stored.key)
+        if version is not None:
+            yield version, stored
+
+
+def newest_version(storage: Storage, model: str) -> int | None:
+    """Return the highest number that was ever published, None when there is none; one request, however many exist."""
+    return next((version for version, _ in stored_versions(storage, model, limit=1)), None)
+
+
+def newest_statement(storage: Storage, model: str) -> tuple[int, Statement | None]:
+    """Return the highest number that was ever published and its manifest, 0 and None when there is none."""
+    while newest := newest_version(storage, model):
+        try:
+            return newest, read_statement(storage, model, newest)
+        except NotFoundError:
+            if newest_version(storage, model) == newest:
+                raise  # else a newer one was published and this one pruned meanwhile
+    return 0, None
+
+
+def read_statement(storage: Storage, model: str, version: int) -> Statement:
+    """Return a version's manifest as it is stored; raise NotFoundError, listing what there is, when it is absent."""
+    try:
+        data, _ = storage.read(version_key(model, version), LONGEST_DOCUMENT_BYTES)
+    except NotStoredError as error:
+        raise NotFoundError(_absent(storage, model, version)) from error
+    return load_statement(data, f"the manifest of {model}@{version}")
+
+
+def read_manifest(storage: Storage, model: str, version: int) -> Manifest:
+    """Return a version's manifest, checked for everything but its signature."""
+    return manifest_in(read_statement(storage, model, version), model, version)
+
+
+def no_model(storage: Storage, model: str) -> NotFoundError:
+    """Return the error that says which models there are instead of `model`."""
+    names = list(storage.folders(""))
+    known = f"models there: {', '.join(names)}" if 0 < len(names) < 10 else f"the registry holds {len(names)} models"
+    return NotFoundError(f"no model {model} in {storage.address}; {known}")
+
+
+def _absent(storage: Storage, model: str, version: int) -> str:
+    numbers = [number for number, _ in stored_versions(storage, model, limit=10)]
+    if not numbers:
+        return str(no_model(storage, model))
+    listed = ", ".join(str(number) for number in sorted(numbers))
+    known = f"published versions: {listed}" if len(numbers) < 10 else f"the newest are {listed}"
+    return f"no version {version} of {model}; {known}"

@@ -1,0 +1,1 @@
+"""The six stages of the pipeline: paths and params in, files out."""

@@ -1,0 +1,61 @@
+"""Say what an address in params.yaml or arrivals.csv means, and how it may be printed.
+
+Reads nothing but the address; leaves nothing.
+"""
+
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from stages.errors import SourceError
+
+Kind = Literal["http", "s3", "sample", "path"]
+
+_LONGEST_NAME_BYTES = 255  # what usual file systems take
+
+
+def kind_of(address: str) -> Kind:
+    """Say what an address is; raises SourceError for one that can't be used."""
+    scheme, separator, rest = address.partition("://")
+    if address.startswith("sample:"):
+        return "sample"
+    if not separator:
+        return "path"
+    if scheme == "s3":
+        bucket, _, key = rest.partition("/")
+        if not bucket or not key or key.endswith("/"):
+            raise SourceError(f"an S3 address names one object, as s3://bucket/key: {address}")
+        return "s3"
+    if scheme not in {"http", "https"}:
+        raise SourceError(f"unknown kind of address; known: https://…, http://…, s3://…, sample:, a path: {address}")
+    _check_server(address)
+    return "http"
+
+
+def shown(address: str) -> str:
+    """Return the address as it may be printed: without a query, which often holds a signature, and without a user."""
+    if not address.startswith(("http://", "https://")):
+        return address
+    place, question, _ = address.partition("?")
+    scheme, _, rest = place.partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}{'?…' if question else ''}"
+
+
+def file_name(address: str) -> str:
+    """Return the last part of the address' path, or `file` where that can't name a file."""
+    path = unquote(urlsplit(address).path) if kind_of(address) == "http" else address
+    name = path.replace("\\", "/").rpartition("/")[2]
+    usable = name.strip(". ") and name.isprintable() and len(name.encode()) <= _LONGEST_NAME_BYTES
+    return name if usable else "file"
+
+
+def _check_server(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise SourceError(f"no server's name in the address: {shown(address)}")
+    if parts.password:
+        raise SourceError(f"a password doesn't belong in an address; keep it in ~/.netrc: {shown(address)}")

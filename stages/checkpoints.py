@@ -1,0 +1,70 @@
+"""Keep a training's state, so that a killed one goes on from its last whole epoch.
+
+Reads and leaves `<folder>/<fingerprint>.pt`, outside DVC's outputs, because DVC empties those before a stage runs.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from stages.outputs import new_file
+
+_VERSIONED = ("fastai", "numpy", "pillow", "timm", "torch", "torchvision")
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a training stands: `phase` and `epoch` are those that come next."""
+
+    phase: str = "frozen"
+    epoch: int = 0
+    learning_rate: float | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    history: list[dict[str, int | float | str]] = field(default_factory=list)
+    model: dict[str, Any] | None = None
+    optimizer: dict[str, Any] | None = None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that a trained network's numbers depend on."""
+    return {name: version(name) for name in _VERSIONED}
+
+
+def fingerprint(params: dict[str, Any], files: Iterable[Path]) -> str:
+    """Return a name for one training: equal for the same params, files' contents and package versions, else another."""
+    parts = [json.dumps(params, sort_keys=True), json.dumps(versions(), sort_keys=True)]
+    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def load(path: Path) -> Progress:
+    """Return the progress kept in `path`, or a fresh one where there is none; a broken file is told and left alone."""
+    try:
+        return Progress(**torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        return Progress()
+    except (EOFError, RuntimeError, UnpicklingError, TypeError) as error:
+        print(f"train: no readable checkpoint, beginning anew ({type(error).__name__}): {path}", file=sys.stderr)
+        return Progress()
+
+
+def save(progress: Progress, path: Path) -> None:
+    """Replace what `path` keeps; a kill at any moment leaves the old or the new state whole."""
+    with new_file(path) as temporary:
+        torch.save({**vars(progress), "optimizer": _plain(progress.optimizer)}, temporary)
+
+
+def _plain(optimizer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return fastai's optimizer state without fastai's and numpy's types, which a safe `torch.load` refuses."""
+    if optimizer is None:
+        return None
+    hypers = [{name: float(value) for name, value in group.items()} for group in optimizer["hypers"]]
+    return {"state": list(optimizer["state"]), "hypers": hypers}

@@ -1,0 +1,88 @@
+"""Turn a stage function into the program `python -m stages.<name>`.
+
+A stage is a function `stage(params, *, some_path: Path, …)`: its first argument is its section of params.yaml, every
+other one a path that dvc.yaml hands over as `--some-path`. Reads params.yaml; leaves what the stage leaves.
+"""
+
+import argparse
+import errno
+import importlib
+import inspect
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, get_type_hints
+
+from stages.errors import ParamsError, ResourceError, StageError
+from stages.params import section
+
+NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
+
+
+def run(stage: Callable[..., None], arguments: list[str] | None = None) -> None:
+    """Run `stage` with its params and the paths given on the command line.
+
+    All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download.
+    Exits with 1 and one line on stderr for a StageError, a full disk or a lack of rights, with 130 for Ctrl-C and 143
+    when terminated; anything else is a bug and shows its traceback.
+    """
+    hints = {name: hint for name, hint in get_type_hints(stage).items() if name != "return"}
+    name = stage.__name__
+    parser = _parser(stage, [argument for argument, hint in hints.items() if hint is Path])
+    paths = vars(parser.parse_args(arguments))
+    params_path = paths.pop("params")
+    signal.signal(signal.SIGTERM, _terminate)
+    # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        stage(_checked_params(params_path, name), **paths)
+    except StageError as error:
+        _leave(name, str(error), 1)
+    except KeyboardInterrupt:
+        _leave(name, "interrupted; nothing half-written; go on with: dvc repro", 130)
+    except OSError as error:
+        _leave(name, str(_resource_error(error)), 1)
+
+
+def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage.__name__}", description=inspect.getdoc(stage))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    for path in paths:
+        parser.add_argument(f"--{path.replace('_', '-')}", type=Path, required=True, metavar="PATH")
+    return parser
+
+
+def _checked_params(path: Path, name: str) -> Any:
+    sections: dict[str, Any] = {other: section(path, other, _params_type(other)) for other in NAMES}
+    return sections[name]
+
+
+def _params_type(name: str) -> type:
+    found = getattr(importlib.import_module(f"stages.{name}"), f"{name.capitalize()}Params")
+    assert isinstance(found, type)
+    return found
+
+
+def _resource_error(error: OSError) -> StageError:
+    place = error.filename or "the disk"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ResourceError(f"no space left; free some and run again: {place}")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return ResourceError(f"not allowed to read or write; check its rights: {place}")
+    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}:
+        return ParamsError(f"{os.strerror(error.errno or 0)}; run `dvc repro`, which makes what a stage reads: {place}")
+    raise error
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _leave(name: str, message: str, status: int) -> NoReturn:
+    print(f"{name}: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,43 @@
+"""What can stop a stage, split by who can act.
+
+StageError                  one line on stderr, exit status 1, never a traceback
+├── ParamsError             change params.yaml
+├── SourceError             the source, as named, can't be used
+│   ├── UnreachableError    try again later, or from somewhere else
+│   ├── ChecksumError       these are not the bytes that were asked for
+│   └── ArchiveError        the archive is broken or unsafe
+├── DataError               the images, labels or files need a person's decision
+└── ResourceError           this machine lacks memory or disk space
+"""
+
+
+class StageError(Exception):
+    """A failure the user can mend; its text is one line that names the culprit and the fix."""
+
+
+class ParamsError(StageError):
+    """A value in params.yaml is unknown, missing, of the wrong type or impossible."""
+
+
+class SourceError(StageError):
+    """A source, as named in params.yaml or arrivals.csv, can't be used."""
+
+
+class UnreachableError(SourceError):
+    """A source did not answer, or not to the end, after all retries."""
+
+
+class ChecksumError(SourceError):
+    """A file's bytes differ from what its checksum or its own header promises."""
+
+
+class ArchiveError(SourceError):
+    """An archive is truncated, of an unknown kind, or would write where it must not."""
+
+
+class DataError(StageError):
+    """Images, labels or files are not what the stage needs."""
+
+
+class ResourceError(StageError):
+    """Memory or disk space ran out."""

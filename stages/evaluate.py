@@ -1,0 +1,150 @@
+"""Judge the model on the test side, which neither training nor any choice has seen; write the numbers and the report.
+
+Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
+tables of predictions, confusion, reliability, breeds and confused pairs, calibration.json, heatmaps/, report.html.
+The temperature and the threshold for "unsure" are chosen on the valid side.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from stages.errors import DataError
+from stages.outputs import new_folder, write_json
+from stages.params import STRICT
+
+if TYPE_CHECKING:
+    from stages.findings import Outcome, Side
+    from stages.learner import Model
+
+Sides = Mapping[str, list[dict[str, str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParams:
+    """What is measured, and how much of it the report shows."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    num_top_losses: Annotated[int, Field(ge=0, description="test images of the greatest loss that the report shows")]
+    num_confused_pairs: Annotated[int, Field(ge=0, description="pairs of breeds listed as most confused")]
+    num_heatmaps: Annotated[int, Field(ge=0, description="worst mistakes that get a heat map")]
+    calibration_bins: Annotated[int, Field(ge=2, le=100, description="bins of confidence in the reliability diagram")]
+    unsure_precision: Annotated[
+        float, Field(gt=0, le=1, description="share of right answers wished for where the model isn't unsure")
+    ]
+    scratch_baseline: Annotated[
+        bool, Field(description="also train the same network from scratch, with the same budget, to compare")
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the baselines")]
+
+
+def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path, out: Path) -> None:
+    """Judge the model in `train` on the test side; leave numbers, tables, heat maps and the report in `out`.
+
+    Raises DataError where a side is empty or holds a breed that the model doesn't know.
+    """
+    from stages import findings, report
+    from stages.learner import load
+
+    model = load(train)
+    sides = {side: report.rows(split / f"{side}.csv") for side in ("train", "valid", "test")}
+    breeds = _breeds(model.labels, sides)
+    valid, test = (_predicted(model, sides[side], prepared) for side in ("valid", "test"))
+    choice = findings.chosen(valid, params.unsure_precision)
+    said = findings.outcome(test, temperature=choice.temperature)
+    numbers = findings.measured(test, choice, breeds, params.calibration_bins)
+    numbers |= _baselines(params, sides, model=model, prepared=prepared, split=split, train=train)
+    with new_folder(out) as folder:
+        write_json(folder / "metrics.json", numbers)
+        write_json(folder / "calibration.json", findings.calibration(test, choice, params.calibration_bins))
+        findings.write_tables(
+            folder, test, said, breeds, num_bins=params.calibration_bins, num_pairs=params.num_confused_pairs
+        )
+        _write_heatmaps(folder / "heatmaps", model, test, said, said.worst_mistakes(params.num_heatmaps), prepared)
+        report.write_report(folder, asdict(params), prepared=prepared, split=split, train=train)
+    _tell(numbers, out)
+
+
+def _breeds(labels: Sequence[str], sides: Sides) -> dict[str, str]:
+    species = {row["label"]: row["species"] for rows in sides.values() for row in rows}
+    unknown = sorted(set(species) - set(labels))
+    if unknown:
+        raise DataError(f"the model knows no such breed; train it again with `dvc repro train`: {unknown[0]}")
+    for side, rows in sides.items():
+        if not rows:
+            raise DataError(f"no image to judge by; give the side a share in the section split: {side}")
+    return {label: species.get(label, "") for label in labels}
+
+
+def _predicted(model: "Model", rows: list[dict[str, str]], prepared: Path) -> "Side":
+    import numpy as np
+
+    from stages.findings import Side
+
+    place = {label: number for number, label in enumerate(model.labels)}
+    truth = np.array([place[row["label"]] for row in rows], dtype=np.int64)
+    logits = model.logits([prepared / row["path"] for row in rows])
+    return Side(rows=rows, truth=truth, logits=logits.astype(np.float64))
+
+
+def _baselines(
+    params: EvaluateParams, sides: Sides, *, model: "Model", prepared: Path, split: Path, train: Path
+) -> dict[str, float]:
+    from stages import baselines
+    from stages.scratch import from_scratch, frozen_features
+
+    labels = {side: [row["label"] for row in rows] for side, rows in sides.items()}
+    images = {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
+    features = frozen_features(train, model, images)
+    samples = {side: baselines.Sample(features[side], labels[side]) for side in sides}
+    found = {
+        "baseline_majority": baselines.majority(labels["train"], labels["test"]),
+        "baseline_logistic": baselines.logistic(samples["train"], samples["valid"], samples["test"]),
+    }
+    if params.scratch_baseline:
+        found["baseline_scratch"] = from_scratch(
+            train, split=split, prepared=prepared, images=images["test"], labels=labels["test"], seed=params.seed
+        )
+    return {name: round(value, 6) for name, value in found.items()}
+
+
+def _write_heatmaps(
+    folder: Path, model: "Model", test: "Side", said: "Outcome", numbers: Sequence[int], prepared: Path
+) -> None:
+    from stages.features import network_inputs
+    from stages.heatmap import heatmap, overlaid
+    from stages.images import model_input
+
+    folder.mkdir()
+    method = ""
+    for number in numbers:
+        path = prepared / test.rows[number]["path"]
+        image = network_inputs([path], model.preprocessing)[0].to(model.device)
+        heat, method = heatmap(model.network, image, int(said.predicted[number]))
+        target = folder / Path(test.rows[number]["path"]).relative_to("images")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        overlaid(model_input(path, model.preprocessing.image_size), heat).save(target, "JPEG", quality=90)
+    if method:
+        write_json(folder / "heatmaps.json", {"method": method})
+
+
+def _tell(numbers: Mapping[str, float | int], out: Path) -> None:
+    interval = f"{numbers['accuracy_low']:.4f} to {numbers['accuracy_high']:.4f}"
+    print(
+        f"evaluate: accuracy {numbers['accuracy']:.4f} ({interval}) on {numbers['num_test']} test images, "
+        f"logistic regression {numbers['baseline_logistic']:.4f}; "
+        f"report in {out / 'report.html'}; next: dvc repro export",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    from stages.entry import run
+    from stages.evaluate import evaluate as stage
+
+    run(stage)

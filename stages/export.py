@@ -1,0 +1,160 @@
+"""Make the folder that a consumer gets: the model as ONNX, and all that is needed to use and to judge it.
+
+Reads data/train, data/eval, data/split and data/prepared. Leaves data/bundle: model.onnx, weights.safetensors,
+learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metrics.json, report.html, self_test.json
+and self_test/. Nothing in it depends on the clock, the host or the path.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from stages.errors import DataError
+from stages.outputs import new_folder, write_json
+from stages.params import STRICT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stages.learner import Model
+
+# Largest difference of a probability between the ONNX file and the learner that training left.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportParams:
+    """The ONNX file's form, and the words of the model card that no number can give."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    opset: Annotated[int, Field(ge=18, le=23, description="version of the ONNX operators")]
+    num_self_test_images: Annotated[int, Field(ge=1, description="test images that travel with their probabilities")]
+    data_name: Annotated[str, Field(min_length=1, description="name of the data on the model card")]
+    data_license: Annotated[str, Field(min_length=1, description="licence of the photographs")]
+    weights_license: Annotated[str, Field(min_length=1, description="licence of the weights")]
+    intended_use: Annotated[str, Field(min_length=1, description="what the model is for")]
+    limits: Annotated[str, Field(min_length=1, description="what it should not be used for")]
+
+
+# `eval` is a builtin's name, but also the folder's, and names of options follow the folders.
+def export(
+    params: ExportParams,
+    *,
+    prepared: Path,
+    split: Path,
+    train: Path,
+    eval: Path,  # noqa: A002
+    out: Path,
+) -> None:
+    """Write the bundle of the model in `train` and its judgement in `eval` to `out`.
+
+    Raises DataError when the ONNX file's probabilities on any test image differ from the learner's by TOLERANCE or
+    more.
+    """
+    from stages.learner import load
+    from stages.onnx_file import write_onnx
+
+    model = load(train)
+    calibration, metrics, about = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (eval / "calibration.json", eval / "metrics.json", train / "train.json")
+    )
+    rows = _rows(split / "test.csv")
+    with new_folder(out) as folder:
+        write_onnx(folder / "model.onnx", model, temperature=calibration["temperature"], opset=params.opset)
+        expected = _checked(folder / "model.onnx", model, [prepared / row["path"] for row in rows], calibration)
+        _write_self_test(folder, rows, expected, prepared, params.num_self_test_images)
+        _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
+        for source in (train / "weights.safetensors", train / "learner.pkl", train / "preprocess.json"):
+            shutil.copyfile(source, folder / source.name)
+        for source in (eval / "metrics.json", eval / "report.html"):
+            shutil.copyfile(source, folder / source.name)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {out} --model pets", file=sys.stderr)
+
+
+def _rows(listing: Path) -> list[dict[str, str]]:
+    with listing.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _checked(
+    onnx: Path, model: "Model", paths: Sequence[Path], calibration: Mapping[str, Any]
+) -> "NDArray[np.float32]":
+    """Return the ONNX file's probabilities of the test images, which agree with the learner's."""
+    import numpy as np
+
+    from stages.onnx_file import probabilities
+    from stages.scores import log_probabilities
+
+    wanted = np.exp(log_probabilities(model.logits(paths), temperature=calibration["temperature"]))
+    found = probabilities(onnx, paths, model.preprocessing)
+    difference = float(np.abs(wanted - found).max())
+    if difference >= TOLERANCE:
+        raise DataError(
+            f"the ONNX file is {TOLERANCE} or more off the learner, try another export.opset: {difference:.2g}"
+        )
+    print(
+        f"export: largest difference between ONNX and learner on {len(paths)} images: {difference:.1e}", file=sys.stderr
+    )
+    return found
+
+
+def _write_self_test(
+    folder: Path, rows: Sequence[Mapping[str, str]], expected: "NDArray[np.float32]", prepared: Path, number: int
+) -> None:
+    (folder / "self_test").mkdir()
+    step = max(1, len(rows) // number)
+    images = []
+    for count, place in enumerate(range(0, len(rows), step)[:number], start=1):
+        name = f"self_test/{count:02d}.jpg"
+        shutil.copyfile(prepared / rows[place]["path"], folder / name)
+        values = [round(float(value), 6) for value in expected[place]]
+        images.append({"file": name, "label": rows[place]["label"], "probabilities": values})
+    write_json(folder / "self_test.json", {"format": 1, "tolerance": 0.001, "images": images})
+
+
+def _write_words(
+    folder: Path,
+    params: ExportParams,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    about: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    calibration: Mapping[str, Any],
+) -> None:
+    import yaml
+
+    from stages.card import card, markdown
+
+    species = {row["label"]: row["species"] for row in rows}
+    write_json(
+        folder / "labels.json",
+        {
+            "format": 1,
+            "labels": about["labels"],
+            "species": {label: species.get(label, "") for label in about["labels"]},
+            "unsure_below": calibration["unsure_below"],
+        },
+    )
+    fields = card(about=about, metrics=metrics, calibration=calibration, texts=vars(params))
+    write_json(folder / "card.json", fields)
+    (folder / "card.md").write_text(markdown(fields), encoding="utf-8")
+    own = {"train": about["params"], "export": vars(params)}
+    (folder / "params.yaml").write_text(yaml.safe_dump(own, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    from stages.entry import run
+    from stages.export import export as stage
+
+    run(stage)

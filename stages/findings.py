@@ -1,0 +1,164 @@
+"""Turn the logits of the valid and the test side into the numbers and tables of data/eval.
+
+Reads nothing; leaves the CSV files in a folder it is given. What is chosen (the temperature, the threshold for
+"unsure") is chosen on the valid side; on the test side everything is only measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import scores
+from stages.outputs import write_csv
+
+DIGITS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The images of one side: their rows of the split, the index of each one's breed, and the model's logits."""
+
+    rows: Sequence[Mapping[str, str]]
+    truth: scores.IntArray
+    logits: scores.FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen on the valid side, and how well it did there."""
+
+    temperature: float
+    unsure_below: float
+    valid_unsure_share: float
+    valid_sure_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the model says of each image at some temperature, how confidently, whether it is right, and the loss."""
+
+    log_probabilities: scores.FloatArray
+    predicted: scores.IntArray
+    confidence: scores.FloatArray
+    right: scores.BoolArray
+    losses: scores.FloatArray
+
+    def worst_mistakes(self, num: int) -> list[int]:
+        """Return the numbers of the `num` misnamed images of the greatest loss, the worst first."""
+        order = np.argsort(-self.losses, kind="stable")
+        return [int(number) for number in order if not self.right[number]][:num]
+
+
+def outcome(side: Side, *, temperature: float = 1.0) -> Outcome:
+    """Return what the model says of a side's images when its logits are divided by `temperature`."""
+    log_probabilities = scores.log_probabilities(side.logits, temperature=temperature)
+    predicted = log_probabilities.argmax(axis=1)
+    return Outcome(
+        log_probabilities=log_probabilities,
+        predicted=predicted,
+        confidence=np.exp(log_probabilities.max(axis=1)),
+        right=predicted == side.truth,
+        losses=-log_probabilities[np.arange(len(side.truth)), side.truth],
+    )
+
+
+def chosen(valid: Side, unsure_precision: float) -> Choice:
+    """Return the temperature and the threshold that the valid side asks for."""
+    temperature = round(scores.temperature(valid.logits, valid.truth), DIGITS)
+    said = outcome(valid, temperature=temperature)
+    unsure_below = round(scores.unsure_threshold(said.confidence, said.right, unsure_precision), DIGITS)
+    sure = said.confidence >= unsure_below
+    return Choice(
+        temperature=temperature,
+        unsure_below=unsure_below,
+        valid_unsure_share=round(float(1 - sure.mean()), DIGITS),
+        valid_sure_accuracy=round(float(said.right[sure].mean()), DIGITS),
+    )
+
+
+def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: int) -> dict[str, float | int]:
+    """Return the test side's numbers, flat, for metrics.json; one that the data can't give (species) is left out.
+
+    `breeds` maps each label, in the logits' order, to its species ('' if unknown).
+    """
+    said, raw = outcome(test, temperature=choice.temperature), outcome(test)
+    low, high = scores.wilson_interval(int(said.right.sum()), len(said.right))
+    sure = said.confidence >= choice.unsure_below
+    numbers = {
+        "accuracy": said.right.mean(),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "top_5_accuracy": scores.top_k_accuracy(said.log_probabilities, test.truth, 5),
+        "log_loss": said.losses.mean(),
+        "species_accuracy": scores.species_accuracy(*_species(test, said, list(breeds.values()))),
+        "ece": scores.calibration_error(scores.reliability(said.confidence, said.right, num_bins)),
+        "ece_uncalibrated": scores.calibration_error(scores.reliability(raw.confidence, raw.right, num_bins)),
+        "temperature": choice.temperature,
+        "unsure_below": choice.unsure_below,
+        "unsure_share": 1 - sure.mean(),
+        "sure_accuracy": said.right[sure].mean() if sure.any() else None,
+    }
+    return {
+        **{name: round(float(value), DIGITS) for name, value in numbers.items() if value is not None},
+        "num_test": len(said.right),
+    }
+
+
+def calibration(test: Side, choice: Choice, num_bins: int) -> dict[str, Any]:
+    """Return calibration.json: what was chosen, and the test side's bins before and after the temperature."""
+    raw, said = outcome(test), outcome(test, temperature=choice.temperature)
+    return {
+        "temperature": choice.temperature,
+        "unsure_below": choice.unsure_below,
+        "valid_unsure_share": choice.valid_unsure_share,
+        "valid_sure_accuracy": choice.valid_sure_accuracy,
+        "bins_uncalibrated": [_bin(b) for b in scores.reliability(raw.confidence, raw.right, num_bins)],
+        "bins_calibrated": [_bin(b) for b in scores.reliability(said.confidence, said.right, num_bins)],
+    }
+
+
+def write_tables(
+    folder: Path, test: Side, said: Outcome, breeds: Mapping[str, str], *, num_bins: int, num_pairs: int
+) -> None:
+    """Write predictions.csv, confusion.csv, reliability.csv, breeds.csv and confused_pairs.csv into `folder`."""
+    labels, species = list(breeds), list(breeds.values())
+    actual, guesses = [labels[n] for n in test.truth], [labels[n] for n in said.predicted]
+    numbers = zip(said.confidence, said.losses, said.predicted, strict=True)
+    write_csv(
+        folder / "predictions.csv",
+        ["path", "label", "predicted", "probability", "loss", "species", "predicted_species", "source"],
+        (
+            [row["path"], label, guess, _short(claim), _short(loss), row["species"], species[n], row["source"]]
+            for row, label, guess, (claim, loss, n) in zip(test.rows, actual, guesses, numbers, strict=True)
+        ),
+    )
+    write_csv(folder / "confusion.csv", ["actual", "predicted"], zip(actual, guesses, strict=True))
+    bins = scores.reliability(said.confidence, said.right, num_bins)
+    write_csv(folder / "reliability.csv", ["confidence", "accuracy", "count"], (list(_bin(b).values()) for b in bins))
+    table = scores.breed_scores(test.truth, said.predicted, len(labels))
+    write_csv(
+        folder / "breeds.csv",
+        ["label", "precision", "recall", "f1", "images"],
+        ([label, *map(_short, row[:3]), row[3]] for label, row in zip(labels, table, strict=True)),
+    )
+    pairs = scores.confused_pairs(test.truth, said.predicted)[:num_pairs]
+    write_csv(
+        folder / "confused_pairs.csv",
+        ["actual", "predicted", "count"],
+        ([labels[pair.actual], labels[pair.predicted], pair.num_images] for pair in pairs),
+    )
+
+
+def _species(test: Side, said: Outcome, species: Sequence[str]) -> tuple[list[str], list[str]]:
+    return [row["species"] for row in test.rows], [species[number] for number in said.predicted]
+
+
+def _bin(its: scores.Bin) -> dict[str, float | int]:
+    return {"confidence": _short(its.confidence), "accuracy": _short(its.accuracy), "count": its.num_images}
+
+
+def _short(value: float) -> float:
+    return round(float(value), DIGITS)

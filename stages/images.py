@@ -1,0 +1,94 @@
+"""Open photographs as they come in the wild and bring them to the one form that everything else reads.
+
+Reads image files; leaves nothing itself. The resize rule here is the one that preprocess.json tells consumers.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FILTER = Image.Resampling.LANCZOS
+FILTER_NAME = "lanczos"
+
+# What a browser or a camera writes (JPEG's reader opens MPO too). Pillow's rarer readers (EPS, PSD, …) stay closed to
+# files from strangers.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+class UnusableImageError(Exception):
+    """These bytes give no picture; the text is the reason, fit for rejects.csv."""
+
+
+def decoded(content: bytes, *, short_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the upright RGB image in `content` and its (width, height) before any scaling.
+
+    With `short_side`, a JPEG may come back smaller (libjpeg scales while decoding), never below twice that side. Of an
+    animation the first frame counts; transparent parts are shown on white. Raises UnusableImageError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata; the pixels are checked by decoding them
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _opened(content, short_side)
+    except UnidentifiedImageError as error:
+        raise UnusableImageError("not an image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnusableImageError("too many pixels") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+        reason = "truncated" if "truncated" in str(error) else f"broken: {' '.join(str(error).split())}"
+        raise UnusableImageError(reason) from error
+
+
+def resized(image: Image.Image, short_side: int) -> Image.Image:
+    """Return the image scaled so that its shorter side has exactly `short_side` pixels, up or down."""
+    size = resized_size(image.size, short_side)
+    return image if image.size == size else image.resize(size, FILTER)
+
+
+def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Return the (width, height) that `resized` gives for an image of `size`."""
+    shorter = min(size)
+    width, height = (max(short_side, round(side * short_side / shorter)) for side in size)
+    return width, height
+
+
+def centre_crop(image: Image.Image, side: int) -> Image.Image:
+    """Return the square of `side` pixels in the middle; an odd margin leaves its extra pixel right and below."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def model_input(path: Path, image_size: int) -> NDArray[np.uint8]:
+    """Return a prepared image as the model sees it, before normalisation: height × width × RGB, 0-255."""
+    with Image.open(path) as image:
+        return np.asarray(centre_crop(image.convert("RGB"), image_size))
+
+
+def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5-8 swap the sides
+        width, height = image.size
+        if short_side is not None and image.format in {"JPEG", "MPO"}:
+            image.draft("RGB", (2 * short_side, 2 * short_side))
+        upright = ImageOps.exif_transpose(image)
+        return _rgb(upright), (height, width) if turned else (width, height)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+        return _eight_bit(image).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        white = Image.new("RGBA", pixels.size, "white")
+        return Image.alpha_composite(white, pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float64)
+    highest = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
+    return Image.fromarray(np.clip(values / highest * 255, 0, 255).astype(np.uint8))

@@ -1,0 +1,65 @@
+"""Say which breed, species and official side a file has, by the rule that params.yaml names.
+
+Reads file names, folder names, a CSV file or the archive's own lists; leaves nothing.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stages.errors import DataError, ParamsError
+
+LabelRule = Callable[[Path], str | None]
+
+
+def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str | None) -> LabelRule:
+    """Return a function from a file's path to its label, None where the rule gives none.
+
+    `pattern` searches the file's name, its first group is the label; `folder` takes the name of the file's folder;
+    `csv` looks the path, relative to `source`, up in a file with the columns path and label.
+    """
+    if labels_from == "folder":
+        return lambda path: path.parent.name
+    if labels_from == "csv":
+        labels = _listed(source, label_file)
+        return lambda path: labels.get(path.relative_to(source).as_posix()) if path.is_relative_to(source) else None
+    compiled = re.compile(pattern)
+    return lambda path: match.group(1) if (match := compiled.search(path.name)) else None
+
+
+def species_of(label: str, species: Mapping[str, str]) -> str:
+    """Return the first species whose pattern is found in `label`, or an empty string."""
+    return next((name for name, pattern in species.items() if re.search(pattern, label)), "")
+
+
+def official_sides(source: Path) -> dict[str, str]:
+    """Return `trainval` or `test` by image name without suffix, from the lists in `annotations/`.
+
+    The lists are trainval.txt and test.txt; the result is empty without them. A line begins with
+    the image's name; the rest is not needed here.
+    """
+    sides: dict[str, str] = {}
+    for side in ("trainval", "test"):
+        for listing in sorted(source.glob(f"**/annotations/{side}.txt")):
+            lines = listing.read_text(encoding="utf-8").splitlines()
+            sides |= {line.split()[0]: side for line in lines if line.strip() and not line.startswith("#")}
+    return sides
+
+
+def _listed(source: Path, label_file: str | None) -> dict[str, str]:
+    assert label_file is not None  # PrepareParams sees to it
+    path = source / label_file
+    if not path.is_file():
+        raise ParamsError(f"params.yaml: prepare: label_file: no such file in the source: {label_file}")
+    try:
+        # A spreadsheet program begins its UTF-8 with a mark.
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8, save it as such: {label_file}") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = reader.fieldnames or []
+    if not {"path", "label"} <= set(columns):
+        raise DataError(f"{label_file}: expected the columns path and label, found: {', '.join(columns)}")
+    return {row["path"]: row["label"] for row in reader}

@@ -1,0 +1,66 @@
+"""Write a network as an ONNX file that gives calibrated probabilities, and run such a file.
+
+Reads prepared images; leaves one file. Input `image`: N x 3 x height x width, float32, normalised. Output
+`probabilities`: N x labels, float32; the temperature and the softmax are inside.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stages.features import BATCH_SIZE, Preprocessing, network_inputs
+
+if TYPE_CHECKING:
+    from stages.learner import Model
+
+
+class _Calibrated(nn.Module):
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return torch.softmax(logits / self.temperature, dim=1)
+
+
+def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int) -> None:
+    """Write the model to `path`, whole in one file, for batches of any size."""
+    side = model.preprocessing.image_size
+    network = _Calibrated(model.network, temperature).cpu().to(memory_format=torch.contiguous_format).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter, which nobody here can act on
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, side, side),),
+            input_names=["image"],
+            output_names=["probabilities"],
+            dynamic_shapes={"image": {0: torch.export.Dim("images", min=1)}},
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    # The exporter notes in every node which file and line it came from, paths of this machine among them.
+    for node in program.model.graph:
+        node.metadata_props.clear()
+    for function in program.model.functions.values():
+        function.metadata_props.clear()
+    program.save(path, external_data=False)
+    model.network.to(model.device)
+
+
+def probabilities(path: Path, images: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return what the ONNX file says about prepared images, in their order."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    starts = range(0, len(images), BATCH_SIZE)
+    batches = (network_inputs(images[start : start + BATCH_SIZE], preprocessing).numpy() for start in starts)
+    return np.concatenate([session.run(["probabilities"], {"image": batch})[0] for batch in batches])

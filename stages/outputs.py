@@ -1,0 +1,98 @@
+"""Write what a stage leaves so that it is there whole or not at all.
+
+Reads nothing; leaves a folder or a file under its final name only once it is complete and flushed to the disk.
+"""
+
+import csv
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.errors import ResourceError
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `final` when the block ends without an error.
+
+    A failed or interrupted block leaves `final` as it was and removes the new folder; after a kill -9 a folder
+    `.<name>.*.partial` stays beside `final` until the next run removes it. Raises ResourceError while another run
+    writes the same folder.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in final.parent.glob(f".{final.name}.*.partial"):
+        with _held(leftover) as ours:
+            if not ours:
+                raise ResourceError(f"another run is writing this folder; wait for it: {final}")
+            shutil.rmtree(leftover)
+    folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
+    folder.chmod(0o755)
+    try:
+        with _held(folder):
+            yield folder
+            _replace_folder(folder, final)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `final` and rename it to `final` when the block ends without an error."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # some libraries leave their files to the owner alone
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write JSON that a person can read and `diff` can compare: indented, in the given order, UTF-8, no NaN."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file with a header and `\\n` line ends."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder, which ends with the process at the latest; yield False if another process has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = True
+    except BlockingIOError:
+        ours = False
+    try:
+        yield ours
+    finally:
+        os.close(handle)
+
+
+def _replace_folder(folder: Path, final: Path) -> None:
+    if final.is_symlink() or final.is_file():
+        final.unlink()
+    elif final.exists():
+        old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
+        final.replace(old)
+        folder.replace(final)
+        shutil.rmtree(old)
+        return
+    folder.replace(final)

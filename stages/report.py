@@ -1,0 +1,168 @@
+"""Write report.html: one file that a manager and an engineer can both read, without a network.
+
+Reads what the stages left in data/prepared, data/split, data/train and data/eval, so that the report can't say anything
+that the files don't; leaves `report.html` in the last. Text reaches the page only through Jinja's and markupsafe's
+escaping, and the page's own policy forbids any script but the one whose hash it names.
+"""
+
+import base64
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from stages import album, figures
+
+HERE = Path(__file__).parent
+MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
+NUM_SHADES = 9
+
+Row = dict[str, str]
+Page = dict[str, Any]
+
+
+def write_report(evaluation: Path, settings: Mapping[str, Any], *, prepared: Path, split: Path, train: Path) -> None:
+    """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before.
+
+    `settings` are evaluate's params. Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`,
+    which mirrors the prepared images' paths. The same files give the same bytes.
+    """
+    predictions = rows(evaluation / "predictions.csv")
+    training = _json(train / "train.json")
+    metrics, calibration = _json(evaluation / "metrics.json"), _json(evaluation / "calibration.json")
+    history = rows(train / "history.csv")
+    pictured = album.chosen(predictions, settings["num_top_losses"])
+    page = {
+        "metrics": metrics,
+        "calibration": calibration,
+        "settings": settings,
+        "training": training,
+        "preprocess": _json(train / "preprocess.json"),
+        "data": _data(prepared, split, training["labels"]),
+        "history": history,
+        "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
+        "breeds": rows(evaluation / "breeds.csv"),
+        "pairs": rows(evaluation / "confused_pairs.csv"),
+        "place": {label: number for number, label in enumerate(training["labels"])},
+        "predictions": predictions,
+        "file_names": [album.file_name(row) for row in predictions],
+        "losses": album.worst_first(predictions)[: settings["num_top_losses"]],
+        "heatmaps": _heatmaps(evaluation / "heatmaps", predictions),
+        "heatmap_method": _heatmap_method(evaluation / "heatmaps"),
+        "matrix": _matrix(training["labels"], predictions),
+        "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
+        "cells": album.listing(predictions, training["labels"], pictured),
+    }
+    page["charts"] = _charts(page, rows(train / "learning_rate.csv"))
+    (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
+
+
+def rows(path: Path) -> list[Row]:
+    """Return the rows of a CSV file with a header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _data(prepared: Path, split: Path, labels: Sequence[str]) -> Page:
+    sides = {side: rows(split / f"{side}.csv") for side in figures.SIDES}
+    counts = {side: Counter(row["label"] for row in sides[side]) for side in sides}
+    species = {side: Counter(row["species"] or "unknown" for row in sides[side]) for side in sides}
+    sums = [sum(counts[side][label] for side in sides) for label in labels]
+    rejects, conflicts = rows(prepared / "rejects.csv"), rows(prepared / "conflicts.csv")
+    return {
+        "prepare": _json(prepared / "prepare.json"),
+        "split": _json(split / "split.json"),
+        "species": sorted({name for side in species.values() for name in side}),
+        "sides": [(side, len(sides[side]), species[side]) for side in sides],
+        "balance": {label: [counts[side][label] for side in sides] for label in labels},
+        "fewest": min(sums),
+        "median": median(sums),
+        "most": max(sums),
+        "reasons": Counter(row["reason"] for row in rejects).most_common(),
+        "rejects": rejects[:MAX_LISTED],
+        "num_rejects": len(rejects),
+        "conflicts": conflicts[:MAX_LISTED],
+        "num_conflicts": len(conflicts),
+    }
+
+
+def _heatmaps(folder: Path, predictions: Sequence[Row]) -> list[tuple[int, str]]:
+    found = []
+    for number in album.worst_first(predictions):
+        path = folder / Path(predictions[number]["path"]).relative_to("images")
+        if path.is_file():
+            with Image.open(path) as image:
+                found.append((number, album.jpeg_address(image.convert("RGB"))))
+    return found
+
+
+def _heatmap_method(folder: Path) -> str:
+    facts = folder / "heatmaps.json"
+    return str(_json(facts)["method"]) if facts.exists() else ""
+
+
+def _matrix(labels: Sequence[str], predictions: Sequence[Row]) -> list[tuple[str, int, list[tuple[int, str]]]]:
+    counts = Counter((row["label"], row["predicted"]) for row in predictions)
+    sums = Counter(row["label"] for row in predictions)
+    return [
+        (label, sums[label], [_cell(counts[label, other], sums[label], right=label == other) for other in labels])
+        for label in labels
+    ]
+
+
+def _cell(count: int, num_images: int, *, right: bool) -> tuple[int, str]:
+    shade = -(-NUM_SHADES * count // num_images) if count else 0
+    return count, f"{'right' if right else 'wrong'}-{shade}"
+
+
+def _charts(page: Page, finder: Sequence[Row]) -> dict[str, Markup | None]:
+    return {
+        "baselines": figures.against_baselines(page["metrics"]),
+        "balance": figures.balance(page["data"]["balance"]),
+        "reliability": figures.reliability(page["calibration"]),
+        "believed": figures.believed(page["predictions"], page["calibration"]["unsure_below"]),
+        "losses": figures.losses(page["history"]),
+        "metrics": figures.metrics(page["history"]),
+        "finder": figures.finder(finder, page["training"]["learning_rate"]),
+    }
+
+
+def _rendered(page: Page) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=_percent, points=_points, plain=_plain, readable=figures.readable)
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    template = environment.get_template("report.html.jinja")
+    return template.render(page, script=script, script_hash=digest, style=style, baselines=figures.BASELINES)
+
+
+def _percent(share: float | str, digits: int = 1) -> str:
+    return f"{100 * float(share):.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(part) for part in value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,125 @@
+"""How good predictions are: pure functions from arrays to numbers.
+
+Reads nothing and leaves nothing. Everywhere: `logits` and `probabilities` are images x breeds, `labels` and
+`predicted` hold a breed's index an image, `confidence` is the probability of the predicted breed, `right` says
+whether it was the true one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+COLDEST, HOTTEST = 0.1, 10.0  # a side without a single mistake would ask for a temperature of 0
+NORMAL_97_5 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
+
+
+class Bin(NamedTuple):
+    """Predictions of similar confidence: what they claimed on average, and how often they were right."""
+
+    confidence: float
+    accuracy: float
+    num_images: int
+
+
+class Pair(NamedTuple):
+    """How many images of breed `actual` were taken for breed `predicted`."""
+
+    actual: int
+    predicted: int
+    num_images: int
+
+
+def log_probabilities(logits: npt.ArrayLike, *, temperature: float = 1.0) -> FloatArray:
+    """Return the natural logarithm of the softmax of `logits / temperature`, in double precision."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    shifted = scaled - scaled.max(axis=1, keepdims=True)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def wilson_interval(num_right: int, num_all: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (E. B. Wilson 1927): it keeps to 0 to 1 and holds for small counts too."""
+    share, spread = num_right / num_all, NORMAL_97_5**2 / num_all
+    centre = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def top_k_accuracy(probabilities: FloatArray, labels: IntArray, k: int) -> float:
+    """Return the share of images whose breed is among the `k` likeliest; 1 where there are no more than `k` breeds."""
+    if k >= probabilities.shape[1]:
+        return 1.0
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float((likeliest == labels[:, None]).any(axis=1).mean())
+
+
+def breed_scores(labels: IntArray, predicted: IntArray, num_breeds: int) -> list[tuple[float, float, float, int]]:
+    """Return precision, recall, F1 and the number of images for each breed; 0 where a share has no base."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(labels, predicted, labels=range(num_breeds), zero_division=0)
+    return [(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
+
+
+def species_accuracy(species: list[str], predicted_species: list[str]) -> float | None:
+    """Return the share of images whose species is right, among those whose species is known; None if there is none."""
+    known = [(actual, guess) for actual, guess in zip(species, predicted_species, strict=True) if actual]
+    return sum(actual == guess for actual, guess in known) / len(known) if known else None
+
+
+def confused_pairs(labels: IntArray, predicted: IntArray) -> list[Pair]:
+    """Return every pair of breeds of which the first was taken for the second, the most frequent first."""
+    wrong = labels != predicted
+    found, counts = np.unique(np.stack([labels[wrong], predicted[wrong]]), axis=1, return_counts=True)
+    pairs = [Pair(int(a), int(p), int(n)) for (a, p), n in zip(found.T, counts, strict=True)]
+    return sorted(pairs, key=lambda pair: (-pair.num_images, pair.actual, pair.predicted))
+
+
+def reliability(confidence: FloatArray, right: BoolArray, num_bins: int) -> list[Bin]:
+    """Return the bins of equal width over 0 to 1 that hold a prediction, the least confident first."""
+    numbers = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    masks = [numbers == number for number in np.unique(numbers)]
+    return [Bin(float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in masks]
+
+
+def calibration_error(bins: list[Bin]) -> float:
+    """Return the expected calibration error: the mean gap between claim and truth, weighted by the images of each bin.
+
+    As in C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    return sum(abs(b.confidence - b.accuracy) * b.num_images for b in bins) / sum(b.num_images for b in bins)
+
+
+def temperature(logits: npt.ArrayLike, labels: IntArray) -> float:
+    """Return the temperature that minimises the log loss of these images, between COLDEST and HOTTEST.
+
+    After C. Guo et al. 2017. The loss is convex in 1 / temperature, so bisection of its derivative finds the minimum.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    truth = scores[np.arange(len(labels)), labels]
+    low, high = np.log(1 / HOTTEST), np.log(1 / COLDEST)
+    for _ in range(50):
+        middle = (low + high) / 2
+        expected = (np.exp(log_probabilities(scores, temperature=float(np.exp(-middle)))) * scores).sum(axis=1)
+        low, high = (low, middle) if (expected - truth).mean() > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))
+
+
+def unsure_threshold(confidence: FloatArray, right: BoolArray, precision: float) -> float:
+    """Return the lowest confidence from which on a share of at least `precision` of the predictions is right.
+
+    Where no threshold reaches it, the one of the highest precision; 0 where every prediction may be believed. It lies
+    midway between two confidences, so that a rounding error in a consumer's arithmetic moves nothing across it.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    claims, hits = confidence[order], np.cumsum(right[order])
+    ends = np.flatnonzero(np.append(claims[:-1] > claims[1:], [True]))  # images of equal confidence stay together
+    reached = hits[ends] / (ends + 1)
+    good = np.flatnonzero(reached >= min(precision, reached.max()))
+    last = ends[good[-1]]
+    return 0.0 if last == len(claims) - 1 else float((claims[last] + claims[last + 1]) / 2)

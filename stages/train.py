@@ -1,0 +1,124 @@
+"""Train a pretrained network on the train side, watched on the valid side.
+
+Reads data/prepared and data/split. Leaves data/train: learner.pkl, weights.safetensors, history.csv,
+learning_rate.csv, metrics.json, preprocess.json, train.json, and DVCLive's live/ while it runs. After each epoch the
+state goes to the checkpoints' folder, from where a killed training goes on.
+"""
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from stages.errors import ParamsError, ResourceError
+from stages.params import STRICT
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """What is trained, on what, and how."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    method: Annotated[
+        Literal["fine_tune", "probe"],
+        Field(description="`fine_tune`: frozen epochs, then unfrozen; `probe`: a head fitted at once, then `epochs`"),
+    ]
+    architecture: Annotated[str, Field(min_length=1, description="name of any torchvision or timm network")]
+    weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
+    image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
+    batch_size: Annotated[int, Field(ge=2, description="images a step")]
+    frozen_epochs: Annotated[int, Field(ge=0, description="epochs in which only the head learns; 0 for `probe`")]
+    epochs: Annotated[int, Field(ge=0, description="epochs in which the whole network learns")]
+    learning_rate: Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0, le=10)],
+        Field(description="highest learning rate of the head; `auto` asks the learning-rate finder"),
+    ]
+    learning_rate_spread: Annotated[
+        float, Field(ge=1, description="head's learning rate over the first layers', once unfrozen")
+    ]
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam")]
+    loss: Annotated[Literal["cross_entropy", "label_smoothing", "focal"], Field(description="what training minimises")]
+    metrics: Annotated[
+        list[Literal["accuracy", "error_rate", "top_5_accuracy", "macro_f1"]],
+        Field(min_length=1, description="measured on the valid side after each epoch"),
+    ]
+    augmentation: Annotated[
+        Literal["standard", "flip", "none"],
+        Field(description="`standard`: fastai's flips, rotations, zooms, warps and light; `flip`: mirroring only"),
+    ]
+    early_stopping: Annotated[
+        int | None, Field(ge=1, description="stop after so many epochs without a lower valid loss; null: never")
+    ]
+    mixed_precision: Annotated[
+        Literal["auto", "none", "bf16", "fp16"], Field(description="`auto`: bf16 on a GPU that has it, else none")
+    ]
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Field(description="`auto`: the best that is there")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the head, the order and the augmentation")]
+
+    def __post_init__(self) -> None:
+        if self.method == "probe" and (self.frozen_epochs or self.weights == "none"):
+            raise ParamsError(
+                "params.yaml: train: method probe needs weights and frozen_epochs: 0 (it fits the head at once)"
+            )
+        if self.method == "fine_tune" and not self.frozen_epochs + self.epochs:
+            raise ParamsError("params.yaml: train: nothing to do: frozen_epochs and epochs are both 0")
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ParamsError(f"params.yaml: train: metrics: one is named twice: {', '.join(self.metrics)}")
+
+
+def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path, out: Path) -> None:
+    """Train on `split`'s train side and leave the learner in `out`.
+
+    Killed at any moment, the next run goes on from the last whole epoch and ends with the weights of an undisturbed
+    one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had and
+    ResourceError, naming what to lower, when memory runs out.
+    """
+    from stages.architectures import architecture
+
+    architecture(params.architecture)
+    rows = {side: _rows(split / f"{side}.csv") for side in ("train", "valid")}
+    _check_size(params, prepared / rows["train"][0]["path"])
+    try:
+        from stages.training import Training
+
+        training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, out=out)
+        training.run()
+        training.write()
+    except (MemoryError, RuntimeError) as error:
+        if (
+            not isinstance(error, MemoryError)
+            and "out of memory" not in str(error)
+            and "can't allocate" not in str(error)
+        ):
+            raise
+        raise ResourceError(
+            f"out of memory; lower train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
+        ) from error
+    print(f"train: {training.told()}, in {out}; next: dvc repro evaluate", file=sys.stderr)
+
+
+def _rows(listing: Path) -> list[dict[str, str]]:
+    with listing.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _check_size(params: TrainParams, image: Path) -> None:
+    from PIL import Image
+
+    with Image.open(image) as opened:
+        short_side = min(opened.size)
+    if params.image_size > short_side:
+        raise ParamsError(
+            f"params.yaml: train: image_size is larger than prepare.short_side ({short_side}): {params.image_size}"
+        )
+
+
+if __name__ == "__main__":
+    from stages.entry import run
+    from stages.train import train as stage
+
+    run(stage)

@@ -1,0 +1,165 @@
+"""A proxy in front of the real S3 that misbehaves as told: it answers itself, stalls, cuts or strips headers."""
+
+import http.client
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.petmodels.stores import ADMIN
+
+FOREVER = 10**9
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What happens to the next `times` requests of `method` whose path and query contain `part`, after `skip` of them.
+
+    `status` and `code`: the proxy answers instead of the store. `reset`: the connection is reset "before" the store
+    hears of the request, or "after" it has done it. `cut_after`: so many bytes of the answer's body, then the end
+    of the connection, in order, because a reset may take with it what the client has not read yet.
+    `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
+    store never gets to see.
+    """
+
+    method: str = ""
+    part: str = ""
+    times: int = 1
+    skip: int = 0
+    status: int = 0
+    code: str = ""
+    reset: str = ""
+    cut_after: int | None = None
+    stall_seconds: float = 0
+    flip: bool = False
+    without: tuple[str, ...] = ()
+
+
+@dataclass
+class Proxy:
+    """A running proxy: its address, what it shall do wrong, and what was asked of it (method, path, Range)."""
+
+    endpoint: str
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fault_for(self, method: str, path: str, span: str) -> Fault:
+        """Note a request down and return what to do to it."""
+        with self._lock:
+            self.requests.append((method, path, span))
+            for fault in self.faults:
+                if fault.times > 0 and fault.method in {"", method} and fault.part in path:
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
+                    fault.times -= 1
+                    return fault
+        return Fault()
+
+
+@contextmanager
+def proxying(upstream: str) -> Iterator[Proxy]:
+    """Run a proxy in front of the store at `upstream` until the block ends."""
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}")
+        server.upstream = urlsplit(upstream).netloc
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server.proxy
+        finally:
+            server.proxy.ended.set()
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    proxy: Proxy
+    upstream: str
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # clients that hang up are part of the tests
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.server.proxy.fault_for(self.command, self.path, self.headers.get("Range", ""))
+        if fault.stall_seconds:
+            self.server.proxy.ended.wait(fault.stall_seconds)
+        if fault.reset == "before":
+            self._reset()
+        elif fault.status:
+            text = f"<Error><Code>{fault.code}</Code><Message>as told</Message></Error>" if fault.code else ""
+            self._send(fault.status, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
+        else:
+            self._forward(body, fault)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def _forward(self, body: bytes, fault: Fault) -> None:
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        for name, value in (self._signed(headers, body, fault.without) if fault.without else headers).items():
+            if name.lower() not in {"expect", "connection"}:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        content = answer.read()
+        length = int(answer.getheader("Content-Length") or len(content))
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OWN]
+        connection.close()
+        self._send(answer.status, headers, content, length, fault)
+
+    def _signed(self, headers: dict[str, str], body: bytes, without: tuple[str, ...]) -> dict[str, str]:
+        kept = {name: value for name, value in headers.items() if name not in {*without, "authorization", "x-amz-date"}}
+        request = AWSRequest(self.command, f"http://{headers['host']}{self.path}", headers=kept, data=body)
+        S3SigV4Auth(Credentials(*ADMIN), "s3", "us-east-1").add_auth(request)
+        return dict(request.headers.items())
+
+    def _send(self, status: int, headers: list[tuple[str, str]], body: bytes, length: int, fault: Fault) -> None:
+        if fault.reset == "after":
+            self._reset()
+            return
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status not in {204, 304}:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if fault.flip and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
+        if self.command != "HEAD":
+            self.wfile.write(body if fault.cut_after is None else body[: fault.cut_after])
+        if fault.cut_after is not None:
+            self.wfile.flush()
+            self.close_connection = True
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+
+_OWN = {"content-length", "connection", "transfer-encoding", "keep-alive"}

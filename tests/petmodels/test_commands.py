@@ -1,0 +1,357 @@
+"""The command line as a person meets it: each command once, as a table and as JSON, and every exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petmodels.main import main
+from petmodels.names import version_key
+from petmodels.registry import Registry
+from petmodels.signing import TRUSTED_KEYS
+from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.stores import free_port
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit code, and the lines of its data and of its talk."""
+
+    code: int
+    data: list[str]
+    talk: list[str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads("\n".join(self.data))
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that runs a command line in an empty folder, on a registry in a folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PETMODELS_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def ran(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["petmodels", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out.splitlines(), err.splitlines())
+
+    return ran
+
+
+@pytest.fixture
+def two(run: Command, tmp_path: Path) -> Command:
+    """Return `run` where pets@1 and pets@2 are published and production named first the one and then the other."""
+    for number, accuracy in ((1, 0.8), (2, 0.9)):
+        folder = make_bundle(tmp_path / f"bundle{number}", tag=str(number), accuracy=accuracy)
+        assert run("publish", folder, "--model", "pets", "--message", f"the {number}.").code == 0
+        assert run("promote", f"pets@{number}", "production", "--message", "good").code == 0
+    return run
+
+
+def test_publish_says_what_was_sent_and_what_was_there(run: Command, tmp_path: Path) -> None:
+    first = run("publish", make_bundle(tmp_path / "a", tag="a"), "--model", "pets")
+    second = run("publish", make_bundle(tmp_path / "b", tag="b"), "--model", "pets")
+
+    assert first.data == ["pets@1: 9 files, 1.3 kB"]
+    assert first.talk == ["published; next: petmodels promote pets@1 production"]
+    assert second.data == ["pets@2: 9 files, 1.3 kB (1.2 kB already there)"]
+
+
+def test_publish_of_the_same_says_so(run: Command, bundle: Path) -> None:
+    run("publish", bundle, "--model", "pets")
+
+    assert run("publish", bundle, "--model", "pets").data == ["pets@1: unchanged, this is already the newest version"]
+    assert run("publish", bundle, "--model", "pets", "--json").json["new"] is False
+
+
+def test_publish_keeps_what_the_publisher_says(run: Command, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    origin = ["--git-commit", "abc123", "--dvc-lock", tmp_path / "dvc.lock", "--message", "more epochs"]
+    run("publish", bundle, "--model", "pets", *origin)
+
+    shown = run("show", "pets", "--json").json
+
+    assert (shown["git_commit"], shown["dvc_lock"], shown["message"]) == ("abc123", "schema: '2.0'\n", "more epochs")
+    assert (shown["params"], shown["metrics"]) == ("train:\n  epochs: 1\n", {"accuracy": 0.9})
+
+
+def test_list_shows_models_and_versions(two: Command) -> None:
+    assert two("list").data == ["model  newest", "pets   2"]
+    assert two("list", "--json").json == [{"model": "pets", "newest": 2}]
+    lines = two("list", "pets").data
+    assert [line.split()[0] for line in lines] == ["version", "2", "1"]
+    assert lines[1].endswith("9      production  the 2.")
+    rows = two("list", "pets", "--json").json
+    assert [(row["version"], row["aliases"]) for row in rows] == [(2, ["production"]), (1, [])]
+    assert len(two("list", "pets", "--limit", "1").data) == 2
+
+
+def test_show_lists_origin_metrics_and_files(two: Command) -> None:
+    lines = two("show", "pets@production").data
+
+    assert ["version", "pets@2"] in [line.split() for line in lines]
+    assert ["accuracy", "0.9"] in [line.split() for line in lines]
+    assert any(line.startswith("model.onnx ") for line in lines)
+
+
+def test_promote_rollback_and_history_tell_one_story(two: Command) -> None:
+    assert two("promote", "pets@1", "staging").data == ["pets@staging is pets@1"]
+    assert two("rollback", "pets", "production", "--message", "slow").data == ["pets@production is pets@1"]
+    steps = two("history", "pets", "--json").json
+
+    assert [(step["alias"], step["action"], step["version"], step["note"]) for step in steps] == [
+        ("production", "promote", 1, "good"),
+        ("production", "promote", 2, "good"),
+        ("production", "rollback", 1, "slow"),
+        ("staging", "promote", 1, ""),
+    ]
+    assert len(two("history", "pets").data) == 5
+    again = two("promote", "pets@2", "production", "--json").json
+    assert again == {"model": "pets", "alias": "production", "version": 2, "steps": 4}
+    assert two("rollback", "pets", "production", "--json").json["version"] == 1
+
+
+def test_pull_prints_the_folder_and_the_next_command_works(two: Command) -> None:
+    done = two("pull", "pets@production", "./model")
+    Path("cat.jpg").write_bytes(image_bytes("red"))
+
+    assert (done.data, done.talk) == (["model"], ["pulled pets@2; next: petmodels predict IMAGE --model ./model"])
+    next_words = done.talk[0].partition("next: petmodels ")[2].replace("IMAGE", "cat.jpg").split()
+    assert two(*next_words).data[0].split()[-2:] == ["red", "cat.jpg"]
+    cached = two("pull", "pets@1", "--json").json
+    assert (cached["model"], cached["version"]) == ("pets", 1)
+    assert Path(cached["folder"], "model.onnx").exists()
+
+
+def test_predict_speaks_plain_json_and_csv(two: Command) -> None:
+    for colour in ("red", "grey"):
+        Path(f"{colour}.png").write_bytes(image_bytes(colour, kind="PNG"))
+    words = ("predict", "red.png", "grey.png", "--model", "pets@production")
+
+    plain, lines, table = two(*words), two(*words, "--json", "--top", "3").data, two(*words, "--csv", "--top", "2").data
+
+    assert [line[0] for line in plain.data] == [" ", "?"]
+    answers = [json.loads(line) for line in lines]
+    assert [(answer["label"], answer["unsure"], len(answer["ranked"])) for answer in answers] == [
+        ("red", False, 3),
+        (answers[1]["label"], True, 3),
+    ]
+    assert table[0] == "image,rank,label,probability,unsure"
+    assert [line.split(",")[:2] for line in table[1:]] == [
+        [name, rank] for name in ("red.png", "grey.png") for rank in "12"
+    ]
+
+
+def test_verify_reads_everything_and_names_what_is_broken(two: Command, tmp_path: Path) -> None:
+    good = two("verify", "pets@2")
+    assert (good.code, good.data) == (0, ["1 versions, 9 files, 1.3 kB read again"])
+    assert good.talk[0].startswith("self-test: 2 images answered, off by at most 0.0000")
+
+    (tmp_path / "registry" / version_key("pets", 1)).write_bytes(b"{}")
+    bad = two("verify", "--all", "--json")
+
+    assert bad.code == 6
+    assert bad.json["findings"] == ["pets@1: the manifest of pets@1 is not a statement with a payload and signatures"]
+
+
+def test_diff_shows_metrics_card_and_files(two: Command) -> None:
+    changes = two("diff", "pets@1", "pets@2", "--json").json
+
+    assert changes["metrics"] == {"accuracy": [0.8, 0.9]}
+    assert changes["card"] == {"tag": ["1", "2"]}
+    assert changes["files"] == {"card.json": "changed", "metrics.json": "changed"}
+    assert ["metric", "accuracy", "0.8", "0.9"] in [line.split() for line in two("diff", "pets@1", "pets@2").data]
+
+
+def test_diff_shows_labels_and_params(two: Command, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "third", self_test=False)
+    (folder / "labels.json").write_text(json.dumps({"format": 1, "labels": ["red", "green", "teal"]}))
+    (folder / "params.yaml").write_text("train:\n  epochs: 5\n")
+    two("publish", folder, "--model", "pets")
+
+    lines = two("diff", "pets@2", "pets@3").data
+
+    assert [line.split() for line in lines if line.startswith("label ")] == [
+        ["label", "blue", "there", "removed"],
+        ["label", "teal", "added"],
+    ]
+    assert lines[-2:] == ["-  epochs: 1", "+  epochs: 5"]
+
+
+def test_copy_to_a_stick_and_back(two: Command, tmp_path: Path) -> None:
+    assert two("copy", "pets@2", "./stick").data == ["pets@2: copied to ./stick"]
+    assert two("copy", "pets@2", "./stick", "--json").json["new"] is False
+    back = two("copy", "pets@2", tmp_path / "other", "--registry", "./stick")
+
+    assert back.code == 0
+    assert Registry(tmp_path / "other").verify_all("pets").findings == ()
+
+
+def test_prune_only_says_what_it_would_do_until_told(two: Command, tmp_path: Path) -> None:
+    two("publish", make_bundle(tmp_path / "third", tag="3"), "--model", "pets")
+    two("promote", "pets@3", "production")
+
+    dry = two("prune", "pets", "--keep", "1")
+    assert dry.data[0] == "would delete versions of pets: 1"
+    assert dry.talk == ["nothing was deleted; to do it: petmodels prune pets --keep 1 --yes"]
+    assert two("prune", "pets", "--keep", "1", "--json").json["deleted"] is False
+    assert two("prune", "pets", "--keep", "1", "--yes").data[0] == "deleted versions of pets: 1"
+    assert [row["version"] for row in two("list", "pets", "--json").json] == [3, 2]
+
+
+def test_keygen_sign_and_trust(run: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run("keygen", "my.key")
+    run("publish", bundle, "--model", "pets", "--sign", "my.key")
+    monkeypatch.setenv(TRUSTED_KEYS, made.data[0])
+
+    assert run("show", "pets", "--json").json["signed_by"] == made.data
+    assert run("pull", "pets@1").code == 0
+    assert run("keygen", "my.key").talk == [
+        "petmodels: a file of that name exists, and keys are never overwritten: my.key"
+    ]
+
+
+def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> None:
+    assert {row["answer"] for row in two("doctor", "--json").json} == {"yes"}
+    assert two("doctor").data[0].split() == ["check", "answer", "found"]
+    (tmp_path / "file").write_text("no folder")
+    broken = two("doctor", "--registry", tmp_path / "file")
+    assert broken.code == 1
+    assert any("a registry's folder is wanted, this is a file" in line for line in broken.data)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ("pull pets@9", 3, "no version 9 of pets; published versions: 1, 2"),
+        ("pull pets@champion", 3, "pets has no alias champion; it has: production"),
+        ("show cats", 3, "no model cats in REGISTRY; models there: pets"),
+        ("promote pets@2 latest", 1, "latest always names the newest version and can't be moved; "
+         "choose another alias: latest"),
+        ("promote pets@2 Prod", 1, "an alias is 1 to 64 of a-z 0-9 . _ - and begins with a letter: 'Prod'"),
+        ("publish nowhere --model pets", 1, "no such folder; a bundle is a folder with a model in it: nowhere"),
+        ("publish . --model pets", 1, "the folder is empty, there is nothing to publish: ."),
+        ("publish . --model ../x", 1, "a model's name is 1 to 64 of a-z 0-9 . _ - between letters or digits: '../x'"),
+        ("list --registry ftp://x/y", 1, "a registry is s3://bucket/prefix, file:///folder or a folder's path: "
+         "ftp://x/y"),
+        ("prune pets --keep 0", 1, "at least the newest version is kept, its number must never be given twice: "
+         "--keep 0"),
+        ("verify", 1, "give one version, or --all; for example: petmodels verify pets@7"),
+        ("predict x.jpg --model pets --json --csv", 1, "choose one of --json and --csv"),
+        ("predict missing.jpg --model pets", 7, "no such file: missing.jpg"),
+        ("predict . --model pets", 3, "no images in: ."),
+        ("predict x.jpg --model ./gone", 1, "no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: "
+         "gone"),
+        ("publish . --model pets --sign no.key", 1, "no key can be read here; petmodels keygen makes one: no.key"),
+    ],
+)  # fmt: skip
+def test_a_mistake_costs_one_line_and_its_exit_code(
+    two: Command, words: str, code: int, line: str, tmp_path: Path
+) -> None:
+    done = two(*words.split())
+
+    assert (done.code, done.data) == (code, [])
+    assert done.talk[0] == f"petmodels: {line.replace('REGISTRY', str(tmp_path / 'registry'))}"
+
+
+def test_a_misspelt_option_exits_2(run: Command) -> None:
+    assert run("list", "--jsn").code == 2
+
+
+def test_without_a_registry_the_line_says_how_to_name_one(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PETMODELS_REGISTRY")
+
+    done = run("list")
+
+    assert (done.code, done.talk) == (
+        1,
+        ["petmodels: no registry given; set PETMODELS_REGISTRY or use --registry, for example: s3://my-bucket/models"],
+    )
+
+
+def test_a_store_that_does_not_answer_exits_5(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not/printed/anywhere")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    done = run("list", "--registry", "s3://models/here")
+
+    assert (done.code, len(done.talk)) == (5, 1)
+    assert "s3://models/here did not answer (no connection)" in done.talk[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("AWS_MAX_ATTEMPTS", "many"), ("PETMODELS_TIMEOUT", "soon")])
+def test_a_setting_that_is_no_number_is_refused(
+    run: Command, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    done = run("list", "--registry", "s3://models/here")
+
+    assert (done.code, len(done.talk)) == (1, 1)
+    assert done.talk == [f"petmodels: {name} is no number: {value}"]
+
+
+def test_a_damaged_blob_exits_6(two: Command, tmp_path: Path) -> None:
+    for blob in (tmp_path / "registry" / "pets" / "blobs").iterdir():
+        blob.chmod(0o644)
+        blob.write_bytes(b"x" * blob.stat().st_size)
+
+    assert two("pull", "pets@1", "out").code == 6
+    assert not Path("out").exists()
+
+
+def test_without_onnxruntime_pull_works_and_predict_says_what_to_install(
+    two: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    assert two("pull", "pets@2", "model").code == 0
+    done = two("predict", "x.jpg", "--model", "./model")
+
+    text = "petmodels: predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
+    assert (done.code, done.talk) == (9, [text])
+
+
+def test_ctrl_c_ends_in_one_line(tmp_path: Path, bundle: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(image_bytes("red", kind="PNG"))
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-m", "petmodels", "predict", "cat.png", "-", "--model", str(bundle)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=tmp_path) as process:  # type: ignore[call-overload]
+        process.stdout.readline()  # the first answer is there, and now it waits for stdin
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "petmodels: interrupted; run it again to go on\n"
+    assert process.returncode == 130
+
+
+def test_a_reader_that_leaves_early_is_no_error(two: Command, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m petmodels history pets --registry {tmp_path}/registry --json | head -n 1"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+
+    assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+def test_what_a_stranger_wrote_does_not_steer_the_terminal(run: Command, bundle: Path) -> None:
+    run("publish", bundle, "--model", "pets", "--message", "\x1b[2Jgone")
+
+    assert run("list", "pets").data[1].endswith("\N{REPLACEMENT CHARACTER}[2Jgone")

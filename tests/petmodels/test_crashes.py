@@ -1,0 +1,138 @@
+"""Kill a publish, a promote, a rollback and a prune before and after each of their requests, on a real S3."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from petmodels.names import blob_key
+from petmodels.registry import Registry
+from petmodels.s3 import S3Storage
+from petmodels.versions import read_manifest
+from tests.petmodels.bundles import write_files
+from tests.petmodels.stores import BUCKET
+
+Order = Callable[..., dict[str, Any]]
+FILES = {
+    1: {"a": b"1", "shared": b"shared", "old": b"only in the first"},
+    2: {"a": b"2", "shared": b"shared"},
+    3: {"a": b"3", "shared": b"shared", "large": b"0123456789abcdef" * 330_000, "new/b": b"b"},
+}
+EXPECTED = {
+    "publish": ([3, 2, 1], 1),
+    "promote": ([2, 1], 2),
+    "rollback": ([2, 1], 1),
+    "prune": ([3, 2], 2),
+}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    return {number: write_files(tmp_path_factory.mktemp("bundle"), files) for number, files in FILES.items()}
+
+
+@pytest.fixture
+def run(s3_address: str) -> Iterator[Order]:
+    """Return a function that has another process carry out an order, and its answer."""
+    command = [sys.executable, "-m", "tests.petmodels.crash_runner"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def ordered(**order: Any) -> dict[str, Any]:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            answer: dict[str, Any] = json.loads(process.stdout.readline())
+            return answer
+
+        yield ordered
+        process.stdin.close()
+
+
+def prepared(step: str, bundles: dict[int, Path], client: Any, folder: Path) -> Registry:
+    """Return a registry in which `step` has something to do."""
+    registry = opened(f"s3://{BUCKET}/{uuid4().hex}", client, folder / uuid4().hex)
+    registry.publish(bundles[1], "pets")
+    if step != "prune":
+        registry.promote("pets@1", "production")
+    registry.publish(bundles[2], "pets")
+    if step in {"rollback", "prune"}:
+        registry.promote("pets@2", "production")
+    if step == "prune":
+        registry.publish(bundles[3], "pets")
+    return registry
+
+
+def opened(address: str, client: Any, cache: Path) -> Registry:
+    registry = Registry(address, cache=cache)
+    if isinstance(registry.storage, S3Storage):
+        registry.storage.__dict__["client"] = client  # building a client takes longer than what is tested with it
+    return registry
+
+
+def check_whole(registry: Registry) -> None:
+    """Assert that every version and alias that a reader can see is whole, and that none that was there is lost."""
+    found = registry.verify_all("pets")
+    assert found.findings == ()
+    for version in registry.versions("pets"):
+        manifest = read_manifest(registry.storage, "pets", version)
+        assert {file.path for file in manifest.files} == set(FILES[version])
+
+
+def needed_keys(registry: Registry) -> set[str]:
+    storage = registry.storage
+    kept = {"petmodels.json", *(found.key for found in storage.list("pets/versions/"))}
+    kept |= {found.key for found in storage.list("pets/aliases/")}
+    for version in registry.versions("pets"):
+        kept |= {blob_key("pets", file.blob) for file in read_manifest(storage, "pets", version).files}
+    return kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["publish", "promote", "rollback", "prune"])
+def test_a_kill_around_any_request_harms_nothing(
+    step: str, run: Order, s3_address: str, bundles: dict[int, Path], tmp_path: Path
+) -> None:
+    client = Registry(s3_address).storage.client  # type: ignore[attr-defined]
+    versions, named = EXPECTED[step]
+    point = num_points = 0
+    num_requests = 1
+    while point < num_requests:
+        point += 1
+        for moment in ("before", "after"):
+            registry = prepared(step, bundles, client, tmp_path)
+            before = set(registry.versions("pets"))
+            order = {"step": step, "address": registry.storage.address, "bundle": str(bundles[3]),
+                     "cache": str(tmp_path / uuid4().hex)}  # fmt: skip
+            answer = run(**order, kill=[point, moment])
+            if answer["status"] == 0:
+                assert point == 1 or answer["requests"] < point
+                continue
+            assert answer["status"] == -9
+            num_points += 1
+            num_requests = max(num_requests, point + 1)
+
+            reader = opened(registry.storage.address, client, tmp_path / uuid4().hex)
+            check_whole(reader)
+            gone = before - set(reader.versions("pets"))
+            assert gone <= ({1} if step == "prune" else set())
+
+            again = run(**order, kill=[0, "never"])
+            assert again["status"] == 0 or (
+                step == "rollback" and reader.resolve("pets@production").manifest.version == 1
+            )
+            reader = opened(registry.storage.address, client, tmp_path / uuid4().hex)
+            reader.prune("pets", keep=9, is_dry=False, grace_hours=0)
+            check_whole(reader)
+            assert (reader.versions("pets"), reader.manifest("pets@production").version) == (versions, named)
+            assert {found.key for found in reader.storage.list("")} == needed_keys(reader)
+            assert list(reader.storage.unfinished("")) == []
+    print(f"{step}: killed at {num_points} points")
+    assert num_points >= 10

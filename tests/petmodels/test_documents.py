@@ -1,0 +1,105 @@
+"""What docs/ says about the registry must be so."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import VerifyKey
+
+from petmodels.publish import Origin
+from petmodels.registry import Registry
+from petmodels.signing import new_key
+from tests.petmodels.bundles import image_bytes, make_bundle
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("consumer.md", "registry-format.md", "threat-model.md")
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def root(folder_registry: Registry, tmp_path: Path) -> Path:
+    """Return the folder of a registry with two versions, a signature, and an alias of three steps."""
+    new_key(tmp_path / "key")
+    for number in (1, 2):
+        bundle = make_bundle(tmp_path / f"bundle{number}", tag=str(number))
+        folder_registry.publish(bundle, "pets", Origin(key_file=tmp_path / "key"))
+        folder_registry.promote(f"pets@{number}", "production")
+    folder_registry.rollback("pets", "production")
+    return tmp_path / "registry"
+
+
+def read(root: Path, line: bytes) -> tuple[dict[str, Any], str]:
+    """Return a statement's payload and hash with nothing but what the page says, and check its signatures."""
+    statement = json.loads(line)
+    payload = statement["payload"].encode()
+    for one in statement["signatures"]:
+        message = b"petmodels statement 1\n" + payload
+        VerifyKey(base64.b64decode(one["key"])).verify(message, base64.b64decode(one["signature"]))
+    return json.loads(payload), hashlib.sha256(payload).hexdigest()
+
+
+def test_a_reader_needs_nothing_but_the_formats_page(root: Path) -> None:
+    steps = [read(root, line) for line in (root / "pets/aliases/production.jsonl").read_bytes().splitlines()]
+    last, _ = steps[-1]
+    number = last["version"]
+    manifest, digest = read(root, (root / f"pets/versions/{99_999_999 - number:08d}-{number}.json").read_bytes())
+
+    assert [(step["serial"], step["action"], step["version"]) for step, _ in steps] == [
+        (1, "promote", 1),
+        (2, "promote", 2),
+        (3, "rollback", 1),
+    ]
+    assert [step["previous"] for step, _ in steps] == ["", steps[0][1], steps[1][1]]
+    assert digest == last["manifest"]
+    for file in manifest["files"]:
+        data = (root / "pets/blobs" / file["blob"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size"], file["sha256"])
+    assert sorted(path.name for path in (root / "pets/versions").iterdir()) == ["99999997-2.json", "99999998-1.json"]
+
+
+def test_the_formats_page_names_every_key(root: Path) -> None:
+    named = set(re.findall(r"`(\w+)`", text_of("registry-format.md")))
+    step, _ = read(root, (root / "pets/aliases/production.jsonl").read_bytes().splitlines()[0])
+    manifest, _ = read(root, (root / "pets/versions/99999998-1.json").read_bytes())
+
+    assert named >= {*step, *manifest}
+    assert (root / "petmodels.json").read_text() == '{"format":1,"kind":"petmodels registry"}\n'
+
+
+def test_the_python_on_the_consumers_page_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETMODELS_REGISTRY", str(root))
+    Path("cat.jpg").write_bytes(image_bytes("red"))
+    Path("dog.jpg").write_bytes(image_bytes("green"))
+    code = re.findall(r"<!-- run -->\n```python\n(.*?)```", text_of("consumer.md"), flags=re.DOTALL)
+
+    for block in code:
+        exec(compile(block, "consumer.md", "exec"), {})  # noqa: S102
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(code) == 1
+    assert lines[0] == "red 1.0 False"
+    assert lines[-1].startswith("pets@1 ('red', 'green', 'blue')")
+
+
+def test_every_setting_of_the_package_is_on_the_consumers_page() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "petmodels").glob("*.py"))
+    settings = set(re.findall(r'"(PETMODELS_\w+|AWS_MAX_ATTEMPTS)"', source))
+
+    assert settings == set(re.findall(r"^\| (\w+) \|", text_of("consumer.md"), flags=re.MULTILINE)) - {"setting"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_files_on_the_pages_exist(page: str) -> None:
+    named = re.findall(r"\]\(([^)#:]+)\)", text_of(page)) + re.findall(r"tests/petmodels/\w+\.py", text_of(page))
+
+    assert [name for name in named if not ((DOCS / name).exists() or (DOCS.parent / name).exists())] == []

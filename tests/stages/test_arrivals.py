@@ -1,0 +1,145 @@
+"""The list of arrivals is read whole or refused by its line; what it pins is added to the source or named."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stages.arrivals import Arrival, read_arrivals
+from stages.download import DownloadParams, download
+from stages.errors import ArchiveError, ChecksumError, DataError, SourceError, UnreachableError
+from tests.servers import http_server
+
+HEADER = "address,sha256,label,arrived\n"
+PHOTO = b"\xff\xd8\xff\xe0 not much of a photograph"
+SHA256 = hashlib.sha256(PHOTO).hexdigest()
+ROW = f"photos/pug_1.jpg,{SHA256},pug,2025-03-01\n"
+
+
+def listed(folder: Path, text: str) -> Path:
+    path = folder / "arrivals.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def tar_of(name: str, content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        header = tarfile.TarInfo(name)
+        header.size = len(content)
+        tar.addfile(header, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def downloaded(folder: Path, *rows: str) -> dict[str, bytes]:
+    """Return the files that the stage leaves below arrivals/ for rows added to a source of one image."""
+    (folder / "pets").mkdir(exist_ok=True)
+    (folder / "pets/pug_0.jpg").write_bytes(b"the source")
+    params = DownloadParams(
+        source=str(folder / "pets"),
+        checksum=None,
+        size_bytes=None,
+        retries=0,
+        timeout_seconds=1,
+        max_files=10,
+        max_bytes=10**6,
+        max_ratio=200,
+    )
+    arrivals = listed(folder, HEADER + "".join(rows))
+    download(params, arrivals=arrivals, cache=folder / "cache", out=folder / "raw")
+    assert (folder / "raw/source/pug_0.jpg").read_bytes() == b"the source"
+    added = folder / "raw/arrivals"
+    return {path.relative_to(added).as_posix(): path.read_bytes() for path in added.rglob("*") if path.is_file()}
+
+
+def test_rows_are_read_in_their_order_without_blanks_around(tmp_path: Path) -> None:
+    path = listed(tmp_path, "\ufeff" + HEADER + ROW + f"\n s3://a/b.tgz ,{SHA256},, 2025-03-02\n")
+
+    assert read_arrivals(path) == [
+        Arrival("photos/pug_1.jpg", SHA256, "pug", "2025-03-01"),
+        Arrival("s3://a/b.tgz", SHA256, "", "2025-03-02"),
+    ]
+
+
+MALFORMED = {
+    "line 1: expected address,sha256,label,arrived, found: $": "",
+    "line 1: expected address,sha256,label,arrived, found: address,label": "address,label\n",
+    "line 3: expected 4 cells, found: 3": HEADER + ROW + f"a.jpg,{SHA256},pug\n",
+    "line 2: address must name an image or an archive: ''": f"{HEADER},{SHA256},pug,2025-03-01\n",
+    "line 2: address must name an image or an archive: 'sample:'": f"{HEADER}sample:,{SHA256},,2025-03-01\n",
+    "line 2: unknown kind of address.*: ftp://a/b": f"{HEADER}ftp://a/b,{SHA256},pug,2025-03-01\n",
+    "line 2: sha256 must be 64 hex digits in small letters: 'abc'": f"{HEADER}a.jpg,abc,pug,2025-03-01\n",
+    "line 2: label must be able to name a folder.*: 'a/b'": f"{HEADER}a.jpg,{SHA256},a/b,2025-03-01\n",
+    r"line 2: label must be able to name a folder.*: '\.\.'": f"{HEADER}a.jpg,{SHA256},..,2025-03-01\n",
+    "line 2: arrived must be a day as 2025-12-31: '20250301'": f"{HEADER}a.jpg,{SHA256},pug,20250301\n",
+    "line 2: arrived must be a day as 2025-12-31: 'yesterday'": f"{HEADER}a.jpg,{SHA256},pug,yesterday\n",
+    "not a CSV file in UTF-8": HEADER + '"a.jpg,never closed\n',
+}
+
+
+@pytest.mark.parametrize("message", MALFORMED)
+def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, message: str) -> None:
+    with pytest.raises(DataError, match=rf"arrivals\.csv: {message}"):
+        read_arrivals(listed(tmp_path, MALFORMED[message]))
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "arrivals.csv").write_bytes((HEADER + ROW.replace("pug", "Köter")).encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"arrivals\.csv: not a CSV file in UTF-8"):
+        read_arrivals(tmp_path / "arrivals.csv")
+
+
+def test_a_missing_list_is_named_with_the_line_to_begin_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"make it with the one line address,sha256,label,arrived: .*/none\.csv"):
+        read_arrivals(tmp_path / "none.csv")
+
+
+def test_no_arrivals_leave_only_their_empty_list(tmp_path: Path) -> None:
+    assert downloaded(tmp_path) == {}
+    assert (tmp_path / "raw/arrivals.csv").read_text() == HEADER
+
+
+def test_a_single_image_and_an_archive_are_added_under_their_rows(tmp_path: Path) -> None:
+    archive = tar_of("more/pug_2.jpg", b"second")
+    (tmp_path / "more.tgz").write_bytes(archive)
+    with http_server({"/pug_1.jpg": PHOTO}) as server:
+        first = f"{server.url('/pug_1.jpg')},{SHA256},pug,2025-03-01\n"
+        second = f"{tmp_path}/more.tgz,{hashlib.sha256(archive).hexdigest()},,2025-03-02\n"
+
+        assert downloaded(tmp_path, first, second) == {"00001/pug_1.jpg": PHOTO, "00002/more/pug_2.jpg": b"second"}
+
+    assert (tmp_path / "raw/arrivals.csv").read_text() == HEADER + first + second
+
+
+def test_a_missing_arrival_stops_the_stage_by_its_row(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"arrivals\.csv: row 2: no such file or folder.*: photos/pug_1\.jpg"):
+        downloaded(tmp_path, f"{__file__},{_own_sha256()},,2025-03-01\n", ROW)
+
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_changed_arrival_stops_the_stage_by_its_row(tmp_path: Path) -> None:
+    (tmp_path / "pug_1.jpg").write_bytes(b"retouched")
+
+    with pytest.raises(ChecksumError, match=rf"row 1: wrong checksum, .* instead of sha256:{SHA256}; .*pug_1\.jpg"):
+        downloaded(tmp_path, ROW.replace("photos", str(tmp_path)))
+
+
+def test_an_arrival_out_of_reach_stops_the_stage_by_its_row(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"arrivals\.csv: row 1: can't reach 127\.0\.0\.1:9"):
+        downloaded(tmp_path, ROW.replace("photos", "http://127.0.0.1:9"))
+
+
+def test_a_hostile_arrival_stops_the_stage_by_its_row(tmp_path: Path) -> None:
+    archive = tar_of("../evil.jpg", b"x")
+    (tmp_path / "evil.tgz").write_bytes(archive)
+
+    with pytest.raises(ArchiveError, match=r"row 1: .*evil\.tgz: holds a path that climbs out by '\.\.'"):
+        downloaded(tmp_path, f"{tmp_path}/evil.tgz,{hashlib.sha256(archive).hexdigest()},,2025-03-01\n")
+
+
+def _own_sha256() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()

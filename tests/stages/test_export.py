@@ -1,0 +1,216 @@
+"""The bundle says what the learner says, holds all a consumer needs, and is the same when made twice."""
+
+import csv
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import yaml
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from stages import export as stage
+from stages.card import markdown
+from stages.errors import DataError
+from stages.evaluate import EvaluateParams, evaluate
+from stages.export import ExportParams, export
+from stages.learner import Model, load
+from stages.onnx_file import probabilities
+from stages.params import section
+from tests.stages.settings import EXPORT, params_yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]
+
+
+def bundle(folder: Path, sides: Path, trained: Path, judged: Path, **changes: Any) -> Path:
+    """Export with the settings' params but for `changes`; return the stage's output."""
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained, "eval": judged}
+    export(ExportParams(**(EXPORT | changes)), **paths, out=folder / "bundle")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def judged(sides: Path, trained: Path, fastai: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the stage evaluate for the tiny training."""
+    folder = tmp_path_factory.mktemp("judged")
+    (folder / "params.yaml").write_text(params_yaml(), encoding="utf-8")
+    params = section(folder / "params.yaml", "evaluate", EvaluateParams)
+    evaluate(params, prepared=sides / "prepared", split=sides / "split", train=trained, out=folder / "eval")
+    return folder / "eval"
+
+
+@pytest.fixture(scope="module")
+def made(sides: Path, trained: Path, judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the tiny training. Read it, don't write."""
+    return bundle(tmp_path_factory.mktemp("made"), sides, trained, judged)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_bundle_holds_these_files_and_no_others(made: Path) -> None:
+    names = "learner.pkl model.onnx weights.safetensors card.json card.md labels.json metrics.json params.yaml"
+    pictures = "self_test/01.jpg self_test/02.jpg self_test/03.jpg"
+    others = "preprocess.json report.html self_test.json"
+
+    assert sorted(everything(made)) == sorted(f"{names} {pictures} {others}".split())
+
+
+def test_the_onnx_file_says_what_the_learner_says(made: Path, trained: Path, sides: Path, judged: Path) -> None:
+    model = load(trained)
+    paths = [sides / "prepared" / row["path"] for row in table(sides / "split/test.csv")]
+
+    found = probabilities(made / "model.onnx", paths, model.preprocessing)
+
+    logits = model.logits(paths).astype(np.float64) / read(judged / "calibration.json")["temperature"]
+    wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 5])
+def test_the_onnx_file_takes_batches_of_any_size(made: Path, num_images: int) -> None:
+    session = onnxruntime.InferenceSession(made / "model.onnx")
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+
+    (said,) = session.run(None, {"image": np.zeros((num_images, 3, 32, 32), np.float32)})
+
+    assert (taken.name, taken.type, taken.shape[1:]) == ("image", "tensor(float)", [3, 32, 32])
+    assert given.name == "probabilities"
+    assert said.shape == (num_images, 3)
+    assert said.sum(axis=1) == pytest.approx(np.ones(num_images), abs=1e-5)
+
+
+def test_the_onnx_file_has_the_opset_of_the_params_and_no_path_of_this_machine(made: Path) -> None:
+    model = onnx.load(made / "model.onnx")
+
+    assert {one.domain: one.version for one in model.opset_import}[""] == 18
+    assert not [
+        name for name, content in everything(made).items() if str(Path(stage.__file__).parent).encode() in content
+    ]
+
+
+def by_the_rules(path: Path, rules: dict[str, Any]) -> NDArray[np.float32]:
+    """Follow preprocess.json with Pillow and numpy alone, from the original file."""
+    assert (rules["color"], rules["orientation"], rules["crop"]["kind"]) == ("RGB", "exif", "center")
+    assert (rules["layout"], rules["dtype"], rules["resize"]["filter"]) == ("NCHW", "float32", "lanczos")
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    short = rules["resize"]["short_side"]
+    size = tuple(max(short, round(side * short / min(image.size))) for side in image.size)
+    image = image.resize(size, Image.Resampling.LANCZOS)
+    width, height = rules["crop"]["width"], rules["crop"]["height"]
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / rules["divide_by"]
+    normal = (pixels - np.array(rules["mean"], np.float32)) / np.array(rules["std"], np.float32)
+    return normal.transpose(2, 0, 1)[None].astype(np.float32)
+
+
+def test_a_consumer_who_follows_preprocess_json_from_the_originals_says_what_evaluate_said(
+    made: Path, sides: Path, judged: Path
+) -> None:
+    session = onnxruntime.InferenceSession(made / "model.onnx")
+    labels = read(made / "labels.json")["labels"]
+    predictions = table(judged / "predictions.csv")
+
+    same = 0
+    for row in predictions:
+        image = by_the_rules(sides / "raw" / row["source"], read(made / "preprocess.json"))
+        (said,) = session.run(None, {"image": image})
+        same += labels[said[0].argmax()] == row["predicted"]
+
+    assert same / len(predictions) >= 0.99
+
+
+def test_the_self_test_holds_what_the_onnx_file_says_of_its_pictures(made: Path) -> None:
+    session = onnxruntime.InferenceSession(made / "model.onnx")
+    told = read(made / "self_test.json")
+
+    for image in told["images"]:
+        (said,) = session.run(None, {"image": by_the_rules(made / image["file"], read(made / "preprocess.json"))})
+        assert np.abs(said[0] - image["probabilities"]).max() < told["tolerance"]
+
+
+def test_labels_come_with_their_species_and_the_threshold(made: Path, judged: Path) -> None:
+    assert read(made / "labels.json") == {
+        "format": 1,
+        "labels": ["Bengal", "beagle", "pug"],
+        "species": {"Bengal": "cat", "beagle": "dog", "pug": "dog"},
+        "unsure_below": read(judged / "calibration.json")["unsure_below"],
+    }
+
+
+def test_the_bundles_params_are_those_of_the_training_and_the_export(made: Path, trained: Path) -> None:
+    params = yaml.safe_load((made / "params.yaml").read_text(encoding="utf-8"))
+
+    assert params == {"train": read(trained / "train.json")["params"], "export": EXPORT}
+
+
+def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, judged: Path) -> None:
+    card = read(made / "card.json")
+
+    assert card["metrics"] == read(judged / "metrics.json")
+    assert (card["num_train"], card["num_valid"], card["num_test"]) == (18, 9, 9)
+    assert [card[name] for name in ("intended_use", "limits", "data_license")] == [
+        EXPORT[name] for name in ("intended_use", "limits", "data_license")
+    ]
+    assert card["license"] == EXPORT["weights_license"]
+
+
+def test_the_card_in_markdown_opens_with_a_header_that_hubs_read(made: Path) -> None:
+    text = (made / "card.md").read_text(encoding="utf-8")
+
+    _, header, body = text.split("---\n", maxsplit=2)
+    assert yaml.safe_load(header)["pipeline_tag"] == "image-classification"
+    assert "# 3 labels from one photograph" in body
+    assert text == markdown(read(made / "card.json"))
+
+
+def test_the_same_inputs_make_the_same_bundle_at_another_place(
+    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "a longer way/there"
+    shutil.copytree(trained, moved / "train")
+
+    again = bundle(moved, sides, moved / "train", judged)
+
+    assert everything(again) == everything(made)
+
+
+def test_an_onnx_file_that_says_otherwise_stops_the_stage_and_keeps_the_last_bundle(
+    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = everything(shutil.copytree(made, tmp_path / "bundle"))
+    monkeypatch.setattr(Model, "logits", lambda _, paths: np.eye(3, dtype=np.float32)[[0] * len(paths)] * 9)
+
+    with pytest.raises(DataError, match=r"ONNX file is 0\.0001 or more off the learner, try another export\.opset"):
+        bundle(tmp_path, sides, trained, judged)
+
+    assert everything(tmp_path / "bundle") == good
+
+
+def test_more_self_test_pictures_than_test_images_are_all_there_are(
+    sides: Path, trained: Path, judged: Path, tmp_path: Path
+) -> None:
+    out = bundle(tmp_path, sides, trained, judged, num_self_test_images=99)
+
+    assert len(read(out / "self_test.json")["images"]) == len(table(sides / "split/test.csv"))
+
+
+def test_the_words_of_the_card_are_the_sections_own() -> None:
+    assert asdict(ExportParams(**EXPORT)) == EXPORT

@@ -1,0 +1,132 @@
+"""Images pass a network in batches, and a head fitted on their features is the best there is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages import checkpoints, probe
+from stages.checkpoints import Progress, fingerprint
+from stages.features import BATCH_SIZE, Preprocessing, mirrored, network_inputs, outputs, pooled
+from tests.pictures import pet
+
+HOW = Preprocessing(32, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(BATCH_SIZE + 3)]
+    for number, path in enumerate(paths):
+        pet(number, number).save(path)
+    return paths
+
+
+def means(batch: Tensor) -> Tensor:
+    return batch.mean(dim=(2, 3))
+
+
+def test_inputs_are_normalised_channel_by_channel(images: list[Path]) -> None:
+    inputs = network_inputs(images[:1], HOW)
+
+    assert (inputs.shape, inputs.dtype) == ((1, 3, 32, 32), torch.float32)
+    pixel = np.asarray(pet(0, 0).crop((14, 8, 46, 40)), np.float64)[5, 7] / 255
+    assert inputs[0, :, 5, 7].numpy() == pytest.approx((pixel - HOW.mean) / HOW.std, abs=1e-5)
+
+
+def test_outputs_keep_the_images_order_over_batches(images: list[Path]) -> None:
+    said = outputs(means, images, HOW, CPU)
+
+    assert said.shape == (len(images), 3)
+    assert np.allclose(said[-1], outputs(means, images[-1:], HOW, CPU)[0], atol=1e-6)
+
+
+def test_maps_are_pooled_and_vectors_left_alone(images: list[Path]) -> None:
+    batch = network_inputs(images[:2], HOW)
+
+    assert torch.allclose(pooled(nn.Identity())(batch), means(batch))
+    assert pooled(nn.Flatten())(batch).shape == (2, 3 * 32 * 32)
+
+
+def test_a_mirror_image_is_seen_from_the_other_side(images: list[Path]) -> None:
+    batch = network_inputs(images[:1], HOW)
+
+    assert torch.equal(mirrored(lambda seen: seen)(batch), batch.flip(3))
+
+
+def test_the_fitted_head_can_not_be_bettered_by_a_small_step() -> None:
+    torch.manual_seed(0)
+    features, targets = torch.randn(60, 5), torch.arange(60) % 3
+    layer = nn.Linear(5, 3)
+
+    def loss() -> float:
+        penalty = probe.PENALTY * layer.weight.square().sum()
+        return float(nn.functional.cross_entropy(layer(features), targets) + penalty)
+
+    probe.fit(layer, features.numpy(), targets.numpy())
+
+    with torch.no_grad():
+        best = loss()
+        for parameter in layer.parameters():
+            for _ in range(20):
+                step = torch.randn_like(parameter) * 0.01
+                parameter += step
+                assert loss() > best - 1e-7
+                parameter -= step
+
+
+def test_a_rare_label_counts_as_much_as_a_frequent_one() -> None:
+    features = np.zeros((100, 1), np.float32)  # nothing to go by but the labels' counts
+    targets = np.array([0] * 95 + [1] * 5)
+    layer = nn.Linear(1, 2)
+
+    probe.fit(layer, features, targets)
+
+    assert torch.softmax(layer.bias, 0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize(("pools", "shape"), [(True, (2, 8, 4, 4)), (False, (2, 8))])
+def test_a_linear_head_takes_maps_or_vectors(pools: bool, shape: tuple[int, ...]) -> None:
+    assert probe.linear_head(8, 3, pools=pools)(torch.zeros(shape)).shape == (2, 3)
+
+
+def test_progress_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    weights = {"a": torch.rand(2)}
+    hypers = [{"lr": np.float64(0.1)}]
+    optimizer = {"state": [{"grad_avg": torch.rand(2), "step": 3, "do_wd": False}], "hypers": hypers}
+    progress = Progress(phase="unfrozen", epoch=2, history=[{"epoch": 0, "phase": "frozen", "loss": 0.5}])
+    progress.model, progress.optimizer, progress.curve = weights, optimizer, [(0.1, 2.0)]
+
+    checkpoints.save(progress, tmp_path / "a.pt")
+    again = checkpoints.load(tmp_path / "a.pt")
+
+    assert (again.phase, again.epoch, again.history, again.curve) == ("unfrozen", 2, progress.history, [(0.1, 2.0)])
+    assert again.model is not None
+    assert again.optimizer is not None
+    assert torch.equal(again.model["a"], weights["a"])
+    assert again.optimizer["hypers"] == [{"lr": 0.1}]
+    assert again.optimizer["state"][0]["step"] == 3
+
+
+def test_without_a_checkpoint_progress_is_fresh(tmp_path: Path) -> None:
+    assert checkpoints.load(tmp_path / "a.pt") == Progress()
+
+
+@pytest.mark.parametrize("broken", [b"", b"no checkpoint", b"PK\x03\x04 half a zip"])
+def test_a_broken_checkpoint_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(broken)
+
+    assert checkpoints.load(tmp_path / "a.pt") == Progress()
+    assert "no readable checkpoint, beginning anew" in capsys.readouterr().err
+
+
+def test_a_fingerprint_changes_with_params_and_code(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1", encoding="utf-8")
+    first = fingerprint({"seed": 1}, [tmp_path / "a.py"])
+
+    assert fingerprint({"seed": 1}, [tmp_path / "a.py"]) == first
+    assert fingerprint({"seed": 2}, [tmp_path / "a.py"]) != first
+    (tmp_path / "a.py").write_text("2", encoding="utf-8")
+    assert fingerprint({"seed": 1}, [tmp_path / "a.py"]) != first

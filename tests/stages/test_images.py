@@ -1,0 +1,102 @@
+"""Photographs are opened as they come, and resized and cropped by the rule that preprocess.json tells."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stages.images import UnusableImageError, centre_crop, decoded, model_input, resized, resized_size
+from tests.pictures import content, pet, turned, unusable
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), side=st.integers(16, 512))
+def test_the_shorter_side_becomes_exactly_what_was_asked(width: int, height: int, side: int) -> None:
+    new = resized_size((width, height), side)
+
+    assert min(new) == side
+    assert abs(max(new) / side - max(width, height) / min(width, height)) <= 0.5 / side + 1e-9
+
+
+def test_an_image_of_the_right_size_is_left_as_it_is() -> None:
+    image = pet(0, 0)
+
+    assert resized(image, 48) is image
+
+
+def test_an_odd_margin_leaves_its_extra_pixel_right_and_below() -> None:
+    image = Image.new("RGB", (5, 4))
+    image.putpixel((1, 0), (255, 255, 255))
+
+    assert centre_crop(image, 3).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_model_sees_the_centre_as_rows_of_red_green_and_blue(tmp_path: Path) -> None:
+    image = Image.new("RGB", (6, 4), (1, 2, 3))
+    image.save(tmp_path / "a.png")
+
+    pixels = model_input(tmp_path / "a.png", 4)
+
+    assert (pixels.shape, pixels.dtype) == ((4, 4, 3), np.uint8)
+    assert pixels[0, 0].tolist() == [1, 2, 3]
+
+
+def test_the_size_is_the_upright_originals_whatever_the_draft() -> None:
+    image, size = decoded(turned(pet(0, 0, width=900, height=400), 6), short_side=40)
+
+    assert size == (900, 400)
+    assert image.width > image.height
+    assert 80 <= image.height < 400
+
+
+def test_a_small_jpeg_is_not_drafted_below_twice_the_side() -> None:
+    image, _ = decoded(content(pet(0, 0, width=90, height=70)), short_side=40)
+
+    assert image.size == (90, 70)
+
+
+def test_floating_point_pictures_are_scaled_by_their_brightest_pixel() -> None:
+    values = np.linspace(0, 3, 48 * 48, dtype=np.float32).reshape(48, 48)
+
+    image, _ = decoded(content(Image.fromarray(values), "TIFF"))
+
+    pixels = np.asarray(image)
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_sixteen_bits_keep_their_scale() -> None:
+    image, _ = decoded(content(Image.fromarray(np.full((20, 20), 32896, np.uint16)), "PNG"))
+
+    assert image.getpixel((3, 3)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("odd", ["truncated", "HTML", "empty", "PostScript"])
+def test_bytes_without_a_picture_say_why(odd: str) -> None:
+    bad, reason = unusable(pet(0, 0))[odd]
+
+    with pytest.raises(UnusableImageError, match=reason):
+        decoded(bad)
+
+
+def test_a_broken_png_says_that_it_is_broken() -> None:
+    whole = content(pet(0, 0), "PNG")
+
+    with pytest.raises(UnusableImageError, match=r"broken|truncated"):
+        decoded(whole[:200] + b"\0" * 50 + whole[250:])
+
+
+@given(
+    place=st.integers(0, 1000), value=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
+)
+def test_a_flipped_byte_gives_a_picture_or_a_reason(place: int, value: int, kind: str) -> None:
+    damaged = bytearray(content(pet(0, 0), kind))
+    damaged[place % len(damaged)] = value
+
+    try:
+        image, _ = decoded(bytes(damaged))
+    except UnusableImageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert image.mode == "RGB"

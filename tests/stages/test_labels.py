@@ -1,0 +1,68 @@
+"""A label, a species and an official side come from where params.yaml says, or from nowhere."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.errors import DataError
+from stages.labels import label_rule, official_sides, species_of
+
+PETS = r"^(.+)_\d+\.jpg$"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Maine_Coon_12.jpg", "Maine_Coon"),
+        ("pug_1.jpg", "pug"),
+        ("pug_1.jpeg", None),
+        ("pug.jpg", None),
+        ("_1.jpg", None),
+    ],
+)
+def test_a_pattern_reads_the_label_from_the_files_name(tmp_path: Path, name: str, label: str | None) -> None:
+    rule = label_rule(tmp_path, "pattern", pattern=PETS, label_file=None)
+
+    assert rule(tmp_path / "images" / name) == label
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "from a spreadsheet"])
+def test_a_label_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "labels.csv").write_bytes(mark + b"path,label,photographer\r\na/1.jpg,pug,Ann\r\n")
+
+    rule = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+    assert rule(tmp_path / "a/1.jpg") == "pug"
+    assert rule(tmp_path / "a/2.jpg") is None
+
+
+def test_a_label_file_says_nothing_about_a_file_outside_the_source(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n1.jpg,pug\n", encoding="utf-8")
+
+    rule = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+    assert rule(tmp_path.parent / "1.jpg") is None
+
+
+def test_a_label_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("path,label\n1.jpg,épagneul\n".encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"not UTF-8, save it as such: labels\.csv"):
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+
+def test_an_empty_label_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").touch()
+
+    with pytest.raises(DataError, match=r"expected the columns path and label, found: $"):
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+
+def test_species_follow_the_first_pattern_that_fits() -> None:
+    species = {"cat": "^[A-Z]", "dog": "^[a-z]"}
+
+    assert [species_of(label, species) for label in ("Bengal", "pug", "7")] == ["cat", "dog", ""]
+
+
+def test_without_the_archives_lists_there_is_no_official_side(tmp_path: Path) -> None:
+    assert official_sides(tmp_path) == {}

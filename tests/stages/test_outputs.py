@@ -1,0 +1,122 @@
+"""What a stage leaves is there whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.errors import ResourceError
+from stages.outputs import new_file, new_folder, write_csv, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_new_folder_appears_when_its_block_ends(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "data/out") as folder:
+        (folder / "a.txt").write_text("new", encoding="utf-8")
+        assert not (tmp_path / "data/out").exists()
+
+    assert names(tmp_path / "data") == ["out"]
+    assert (tmp_path / "data/out/a.txt").read_text(encoding="utf-8") == "new"
+    assert (tmp_path / "data/out").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old.txt").touch()
+
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "new.txt").touch()
+
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["new.txt"]
+
+
+@pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_interrupted_block_leaves_the_old_folder(tmp_path: Path, interruption: type[BaseException]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old.txt").touch()
+
+    with pytest.raises(interruption, match="stop"), new_folder(tmp_path / "out") as folder:
+        _write_half(folder / "new.txt", interruption("stop"))
+
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["old.txt"]
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".out.abc.partial/deep").mkdir(parents=True)
+    (tmp_path / ".other.abc.partial").mkdir()
+
+    with new_folder(tmp_path / "out"):
+        pass
+
+    assert names(tmp_path) == [".other.abc.partial", "out"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_new_folder_takes_the_place_of_a_file_or_a_link(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    if kind == "file":
+        (tmp_path / "out").touch()
+    else:
+        (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "new.txt").touch()
+
+    assert not (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "out") == ["new.txt"]
+    assert names(tmp_path / "elsewhere") == []
+
+
+def test_a_new_file_replaces_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old", encoding="utf-8")
+
+    with new_file(tmp_path / "a.txt") as path:
+        path.write_text("new", encoding="utf-8")
+        assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old", encoding="utf-8")
+
+    with pytest.raises(OSError, match="full"), new_file(tmp_path / "a.txt") as path:
+        _write_half(path, OSError("full"))
+
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_json_keeps_its_order_and_letters_and_refuses_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"z": "é", "a": [1, 2.5]})
+
+    assert (tmp_path / "a.json").read_text(encoding="utf-8").splitlines()[:2] == ["{", '  "z": "é",']
+    with pytest.raises(ValueError, match="nan"):
+        write_json(tmp_path / "b.json", {"a": float("nan")})
+
+
+def test_csv_lines_end_alike_on_every_system(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["a", "b"], [(1, 'said "no"'), ("x,y", None)])
+
+    assert (tmp_path / "a.csv").read_bytes() == b'a,b\n1,"said ""no"""\n"x,y",\n'
+
+
+def _write_half(path: Path, error: BaseException) -> None:
+    path.write_text("ne", encoding="utf-8")
+    raise error
+
+
+def test_a_second_writer_is_refused_and_the_first_loses_nothing(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+
+    with new_folder(final) as folder:
+        (folder / "a").write_text("kept")
+        with pytest.raises(ResourceError, match=r"another run is writing .*/out"), new_folder(final):
+            pass
+
+    assert [path.name for path in final.iterdir()] == ["a"]

@@ -1,0 +1,213 @@
+"""A mistake in params.yaml costs one line that names the culprit and the fix."""
+
+import importlib
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import pytest
+from pydantic import ConfigDict, Field
+
+from stages.entry import NAMES
+from stages.errors import ParamsError
+from stages.params import STRICT, Pattern, nearest, section
+from stages.prepare import PrepareParams
+from stages.split import SplitParams
+from stages.train import TrainParams
+from tests.stages.settings import PREPARE, params_yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """A section such as a stage has."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    dog: Annotated[str, Field(min_length=1)]
+    minutes: Annotated[float, Field(gt=0, le=600)]
+    num_balls: Annotated[int, Field(ge=0)]
+    lead: Literal["short", "long"]
+    places: Pattern
+
+
+GOOD = {"dog": "Rex", "minutes": "20.5", "num_balls": "2", "lead": "long", "places": "^park"}
+
+
+def read(folder: Path, **changes: str | None) -> Walk:
+    """Return the section `walk` of a params.yaml written with `changes`; None leaves a key out."""
+    lines = [f"  {key}: {value}\n" for key, value in (GOOD | changes).items() if value is not None]
+    (folder / "params.yaml").write_text("walk:\n" + "".join(lines), encoding="utf-8")
+    return section(folder / "params.yaml", "walk", Walk)
+
+
+def test_a_good_section_becomes_its_dataclass(tmp_path: Path) -> None:
+    assert read(tmp_path) == Walk(dog="Rex", minutes=20.5, num_balls=2, lead="long", places="^park")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("1E2", 100.0), ("5", 5.0), ("2.", 2.0)])
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, text: str, value: float) -> None:
+    assert read(tmp_path, minutes=text).minutes == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"minuets": "3"}, r"walk: unknown key 'minuets'; known keys: dog, minutes, num_balls, lead, places$"),
+        ({"minutes": None, "minuets": "3"}, "unknown key 'minuets'; known keys: dog, minutes"),
+        ({"num_balls": None}, r"params\.yaml: walk: missing key 'num_balls'$"),
+        ({"num_balls": "'2'"}, r"walk: num_balls: input should be a valid integer: '2'$"),
+        ({"num_balls": "2.5"}, r"walk: num_balls: .*integer.*: 2\.5$"),
+        ({"num_balls": "true"}, r"walk: num_balls: .*: True$"),
+        ({"num_balls": "-1"}, r"walk: num_balls: input should be greater than or equal to 0: -1$"),
+        ({"minutes": "0"}, r"walk: minutes: input should be greater than 0: 0$"),
+        ({"minutes": ".nan"}, r"walk: minutes: input should be a finite number"),
+        ({"minutes": ".inf"}, r"walk: minutes: input should be (a finite number|less than or equal to 600)"),
+        ({"minutes": ""}, r"walk: minutes: input should be a valid number: None$"),
+        ({"dog": "''"}, r"walk: dog: string should have at least 1 character: ''$"),
+        ({"lead": "elastic"}, r"walk: lead: input should be 'short' or 'long': 'elastic'$"),
+        ({"places": "'(park'"}, r"walk: places: not a regular expression \(.*\): '\(park'$"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(
+    tmp_path: Path, changes: dict[str, str | None], told: str
+) -> None:
+    with pytest.raises(ParamsError, match=told) as caught:
+        read(tmp_path, **changes)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("walk: {dog: Rex, dog: Max}", r"params\.yaml: not valid YAML: key 'dog' stands twice"),
+        ("walk: {}\nwalk: {}", "key 'walk' stands twice"),
+        ("run: {}\nsit: {}", r"params\.yaml: section 'walk' is missing; sections: run, sit$"),
+        ("walk: 3", "section 'walk' is missing; sections: walk"),
+        ("7: {}", "section 'walk' is missing; sections: 7"),
+        ("- walk", "expected sections, found: list"),
+        ("", "expected sections, found: NoneType"),
+        ("walk: [", "not valid YAML"),
+        ("? [walk]\n: 3", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_params_file_says_why(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=told) as caught:
+        section(tmp_path / "params.yaml", "walk", Walk)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"no params file; run from the project's folder or name one with --params"):
+        section(tmp_path / "params.yaml", "walk", Walk)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"walk: \xff\xfe")
+
+    with pytest.raises(ParamsError, match=r"params\.yaml: not valid YAML"):
+        section(tmp_path / "params.yaml", "walk", Walk)
+
+
+def test_values_that_exclude_each_other_stop_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(split={"valid_share": 0.5, "test_share": 0.5}), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=r"^params\.yaml: split: valid_share and test_share leave nothing"):
+        section(path, "split", SplitParams)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"method": "probe", "weights": "imagenet"}, r"train: method probe needs weights and frozen_epochs: 0"),
+        ({"frozen_epochs": 0, "epochs": 0}, "train: nothing to do: frozen_epochs and epochs are both 0"),
+        ({"learning_rate": "fast"}, r"train: learning_rate: .*'auto'.*: 'fast'$"),
+        ({"metrics": ["accuracy", "beauty"]}, r"train: metrics: input should be .*: 'beauty'$"),
+        ({"metrics": ["accuracy", "accuracy"]}, r"train: metrics: .*twice"),
+        ({"batch_size": 1}, r"train: batch_size: .*greater than or equal to 2: 1$"),
+    ],
+)
+def test_a_training_that_can_not_be_meant_stops_the_run(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(train=changes), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=told):
+        section(path, "train", TrainParams)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"label_pattern": r"^.+_\d+\.jpg$"}, r"label_pattern needs a group .*: '\^"),
+        ({"labels_from": "csv"}, r"prepare: label_file must name a CSV file"),
+        ({"species": {"cat": "("}}, r"species: not a regular expression"),
+        ({"files": "/etc/*"}, r"files: .*relative.*: '/etc/\*'$"),
+    ],
+)
+def test_a_rule_for_labels_that_can_not_work_stops_the_run(
+    tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(prepare=changes), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=told):
+        section(path, "prepare", PrepareParams)
+
+
+def test_the_drawn_pictures_settings_are_a_whole_params_file(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(), encoding="utf-8")
+
+    assert section(path, "prepare", PrepareParams) == PrepareParams(**PREPARE)
+
+
+def test_nearest_lists_all_names_when_they_are_few() -> None:
+    assert nearest("x", ["short", "long"]) == "known: short, long"
+
+
+def test_nearest_offers_the_closest_of_many_names() -> None:
+    known = [f"resnet{number}" for number in range(18, 40)] + ["vgg11"]
+
+    assert nearest("resnt34", known).startswith("nearest: resnet34")
+
+
+def test_nearest_says_when_nothing_is_near() -> None:
+    assert nearest("zzz", [f"resnet{number}" for number in range(30)]) == "none of the 30 known names is near"
+
+
+@pytest.mark.parametrize("name", ["split", "prepare"])
+def test_a_typo_in_any_section_stops_every_stage_before_it_works(tmp_path: Path, name: str) -> None:
+    (tmp_path / "params.yaml").write_text(params_yaml(train={"epoch": 4}), encoding="utf-8")
+    paths = ["--prepared", "nowhere"] if name == "split" else ["--raw", "nowhere"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{name}", *paths, "--out", "out"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"{name}: params.yaml: train: unknown key 'epoch'; known keys: "
+        f"{', '.join(field.name for field in fields(TrainParams))}\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_projects_own_params_are_good(name: str) -> None:
+    kind = getattr(importlib.import_module(f"stages.{name}"), f"{name.capitalize()}Params")
+
+    assert isinstance(section(ROOT / "params.yaml", name, kind), kind)

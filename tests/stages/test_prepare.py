@@ -1,0 +1,382 @@
+"""Every file of the source is used or rejected for a stated reason, and pictures that are the same share a group."""
+
+import csv
+import json
+import os
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.errors import DataError, ParamsError
+from stages.outputs import write_csv
+from stages.prepare import PrepareParams, prepare
+from tests.pictures import content, pet, turned, unusable, usable, write_source
+from tests.stages.settings import PREPARE
+
+ODD_USABLE = usable(pet(0, 0))
+ODD_UNUSABLE = unusable(pet(0, 0))
+
+
+def prepared(folder: Path, **changes: Any) -> Path:
+    """Prepare `<folder>/raw` with the drawn pictures' params but for `changes`; return the stage's output."""
+    prepare(PrepareParams(**(PREPARE | changes)), raw=folder / "raw", out=folder / "prepared")
+    return folder / "prepared"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def by_source(out: Path) -> dict[str, dict[str, str]]:
+    return {Path(row["source"]).name: row for row in table(out / "index.csv")}
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def add_arrival(raw: Path, row: int, name: str, image: bytes) -> None:
+    path = raw / f"arrivals/{row:05d}" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A source of three labels with three pictures each; return its folder of images."""
+    write_source(tmp_path / "raw/source", num_images=3)
+    return tmp_path / "raw/source/images"
+
+
+def test_a_row_says_what_an_image_shows_and_where_it_came_from(tmp_path: Path, images: Path) -> None:
+    out = prepared(tmp_path)
+
+    row = by_source(out)["Bengal_1.jpg"]
+    assert row["path"] == f"images/Bengal/Bengal_1-{row['sha256'][:12]}.jpg"
+    assert (row["label"], row["species"], row["source"]) == ("Bengal", "cat", "source/images/Bengal_1.jpg")
+    assert (row["width"], row["height"], row["arrival"], row["arrived"]) == ("60", "48", "0", "")
+    assert len(row["phash"]) == 64
+    with Image.open(out / row["path"]) as stored:
+        assert (stored.format, stored.mode, stored.size) == ("JPEG", "RGB", (50, 40))
+
+
+@pytest.mark.parametrize("odd", sorted(ODD_USABLE))
+def test_an_odd_image_is_used_and_shows_its_picture(tmp_path: Path, images: Path, odd: str) -> None:
+    (images / "pug_99.jpg").write_bytes(ODD_USABLE[odd])
+
+    out = prepared(tmp_path)
+
+    row = by_source(out)["pug_99.jpg"]
+    assert (row["width"], row["height"]) == ("60", "48")
+    with Image.open(out / row["path"]) as stored:
+        shown, wanted = (np.asarray(image.convert("L"), np.float64) for image in (stored, pet(0, 0).resize((50, 40))))
+    assert np.corrcoef(shown.ravel(), wanted.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_stored_upright_whatever_its_orientation(tmp_path: Path, images: Path, orientation: int) -> None:
+    (images / "pug_99.jpg").write_bytes(turned(pet(0, 0), orientation))
+
+    out = prepared(tmp_path)
+
+    with Image.open(out / by_source(out)["pug_99.jpg"]["path"]) as stored:
+        assert stored.getexif() == {}
+        difference = np.abs(np.asarray(stored, np.float64) - np.asarray(pet(0, 0).resize((50, 40)), np.float64))
+    assert difference.mean() < 12
+
+
+@pytest.mark.parametrize("odd", sorted(ODD_UNUSABLE))
+def test_a_file_without_a_usable_picture_is_rejected_with_its_reason(tmp_path: Path, images: Path, odd: str) -> None:
+    (images / "pug_99.jpg").write_bytes(ODD_UNUSABLE[odd][0])
+
+    out = prepared(tmp_path)
+
+    assert table(out / "rejects.csv") == [{"source": "source/images/pug_99.jpg", "reason": ODD_UNUSABLE[odd][1]}]
+    assert "pug_99.jpg" not in by_source(out)
+
+
+def test_a_transparent_part_is_shown_on_white(tmp_path: Path, images: Path) -> None:
+    (images / "pug_99.jpg").write_bytes(content(Image.new("RGBA", (40, 40), (255, 0, 0, 0)), "PNG"))
+
+    out = prepared(tmp_path)
+
+    with Image.open(out / by_source(out)["pug_99.jpg"]["path"]) as stored:
+        assert stored.getpixel((20, 20)) == (255, 255, 255)
+
+
+def test_a_picture_with_too_many_pixels_is_rejected_before_it_fills_the_memory(tmp_path: Path, images: Path) -> None:
+    bomb = content(Image.new("1", (20000, 10000)), "PNG")
+    (images / "pug_99.jpg").write_bytes(bomb)
+
+    out = prepared(tmp_path)
+
+    assert table(out / "rejects.csv")[0]["reason"] == "too many pixels"
+
+
+def test_a_name_that_the_pattern_does_not_fit_is_rejected(tmp_path: Path, images: Path) -> None:
+    (images / "holiday.jpg").write_bytes(content(pet(0, 7)))
+    (images / "pug_1.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+
+    out = prepared(tmp_path)
+
+    reasons = {row["source"]: row["reason"] for row in table(out / "rejects.csv")}
+    assert reasons == {
+        "source/images/holiday.jpg": "no label by the pattern",
+        "source/images/pug_1.mat": "no label by the pattern",
+    }
+
+
+def test_byte_identical_images_share_a_group(tmp_path: Path, images: Path) -> None:
+    (images / "pug_99.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
+
+    rows = by_source(prepared(tmp_path))
+
+    assert rows["pug_99.jpg"]["group"] == rows["pug_1.jpg"]["group"]
+    assert len({row["group"] for row in rows.values()}) == 9
+
+
+def test_two_copies_of_one_name_and_label_are_two_rows_that_share_a_file(tmp_path: Path, images: Path) -> None:
+    (images / "more").mkdir()
+    (images / "more/pug_1.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
+
+    out = prepared(tmp_path, files="images/**/*")
+
+    copies = [row for row in table(out / "index.csv") if Path(row["source"]).name == "pug_1.jpg"]
+    assert [row["source"] for row in copies] == ["source/images/more/pug_1.jpg", "source/images/pug_1.jpg"]
+    assert {row["path"] for row in copies} == {copies[0]["path"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: content(image, quality=40),
+        lambda image: content(image.resize((90, 72)), quality=90),
+        lambda image: content(image.point(lambda value: min(255, value + 8)), "PNG"),
+    ],
+    ids=["compressed", "resized", "brightened"],
+)
+def test_near_duplicates_share_a_group(tmp_path: Path, images: Path, change: Any) -> None:
+    (images / "pug_99.jpg").write_bytes(change(pet(2, 1)))
+
+    rows = by_source(prepared(tmp_path))
+
+    assert rows["pug_99.jpg"]["group"] == rows["pug_1.jpg"]["group"]
+
+
+def test_a_picture_under_two_labels_is_a_reported_conflict(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "beagle_99.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
+
+    out = prepared(tmp_path)
+
+    (conflict,) = table(out / "conflicts.csv")
+    assert conflict["labels"] == "beagle pug"
+    assert set(conflict["sources"].split()) == {"source/images/beagle_99.jpg", "source/images/pug_1.jpg"}
+    assert "the same picture under several labels (beagle pug)" in capsys.readouterr().err
+
+
+def test_balance_and_summary_count_what_is_there(tmp_path: Path, images: Path) -> None:
+    (images / "pug_99.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
+    (images / "beagle_1.jpg").write_bytes(b"")
+
+    out = prepared(tmp_path)
+
+    balance = {row["label"]: row["images"] for row in table(out / "balance.csv")}
+    assert balance == {"beagle": "2", "Bengal": "3", "pug": "4"}
+    summary = json.loads((out / "prepare.json").read_text(encoding="utf-8"))
+    assert summary == {
+        "short_side": 40,
+        "filter": "lanczos",
+        "num_images": 9,
+        "num_rejected": 1,
+        "num_groups": 8,
+        "num_duplicates": 1,
+        "num_conflicts": 0,
+        "labels": 3,
+    }
+
+
+def test_more_rejects_than_allowed_stop_the_run_and_keep_the_last_output(tmp_path: Path, images: Path) -> None:
+    good = everything(prepared(tmp_path))
+    (images / "pug_1.jpg").write_bytes(b"<html>")
+
+    with pytest.raises(DataError, match=r"1 of 9 files .*max_rejected_share 0\.1; .*pug_1\.jpg: not an image"):
+        prepared(tmp_path, max_rejected_share=0.1)
+
+    assert everything(tmp_path / "prepared") == good
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw"]
+
+
+def test_as_many_rejects_as_allowed_do_not_stop_the_run(tmp_path: Path, images: Path) -> None:
+    (images / "pug_99.jpg").write_bytes(b"<html>")
+
+    assert len(table(prepared(tmp_path, max_rejected_share=0.1) / "rejects.csv")) == 1
+
+
+def test_a_source_without_any_usable_image_stops_the_run(tmp_path: Path, images: Path) -> None:
+    for path in images.iterdir():
+        path.write_bytes(b"")
+
+    with pytest.raises(DataError, match="9 of 9 files can't be used"):
+        prepared(tmp_path, max_rejected_share=1.0)
+
+
+def test_a_glob_that_finds_nothing_is_named(tmp_path: Path, images: Path) -> None:
+    with pytest.raises(DataError, match=r"no file fits prepare\.files; .*: photos/\*$"):
+        prepared(tmp_path, files="photos/*")
+
+
+def test_labels_may_come_from_folders(tmp_path: Path) -> None:
+    write_source(tmp_path / "drawn", num_images=1)
+    source = tmp_path / "raw/source/pets"
+    for path in (tmp_path / "drawn/images").iterdir():
+        target = source / path.stem.split("_")[0] / "photo.jpg"
+        target.parent.mkdir(parents=True)
+        path.rename(target)
+
+    out = prepared(tmp_path, labels_from="folder", files="pets/*/*")
+
+    assert {row["label"]: row["source"] for row in table(out / "index.csv")} == {
+        label: f"source/pets/{label}/photo.jpg" for label in ("Bengal", "beagle", "pug")
+    }
+
+
+def test_labels_may_come_from_a_csv_file(tmp_path: Path, images: Path) -> None:
+    listed = [("images/Bengal_1.jpg", "tiger"), ("images/pug_1.jpg", "dog")]
+    write_csv(tmp_path / "raw/source/labels.csv", ["path", "label"], listed)
+
+    out = prepared(tmp_path, labels_from="csv", label_file="labels.csv", max_rejected_share=0.9)
+
+    assert {row["source"]: row["label"] for row in table(out / "index.csv")} == {
+        "source/images/Bengal_1.jpg": "tiger",
+        "source/images/pug_1.jpg": "dog",
+    }
+    assert {row["reason"] for row in table(out / "rejects.csv")} == {"no label by the csv"}
+
+
+def test_a_label_file_that_is_not_there_is_named(tmp_path: Path, images: Path) -> None:
+    with pytest.raises(ParamsError, match=r"label_file: no such file in the source: labels\.csv"):
+        prepared(tmp_path, labels_from="csv", label_file="labels.csv")
+
+
+def test_a_label_file_without_its_columns_is_told(tmp_path: Path, images: Path) -> None:
+    write_csv(tmp_path / "raw/source/labels.csv", ["file", "breed"], [])
+
+    with pytest.raises(DataError, match=r"labels\.csv: expected the columns path and label, found: file, breed"):
+        prepared(tmp_path, labels_from="csv", label_file="labels.csv")
+
+
+@pytest.mark.parametrize("label", ["../../evil", "a/b", "..", ".", "a\\b", "bad\nlabel", " "])
+def test_a_label_that_is_no_folder_name_is_rejected(tmp_path: Path, images: Path, label: str) -> None:
+    listed = [("images/pug_1.jpg", label), ("images/pug_2.jpg", "pug")]
+    write_csv(tmp_path / "raw/source/labels.csv", ["path", "label"], listed)
+
+    out = prepared(tmp_path, labels_from="csv", label_file="labels.csv", max_rejected_share=0.9)
+
+    reasons = {row["source"]: row["reason"] for row in table(out / "rejects.csv")}
+    assert reasons["source/images/pug_1.jpg"] == f"label is no folder's name: {label!r}"
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_stored(tmp_path: Path, images: Path) -> None:
+    name = f"pug_{'1' * 247}.jpg"
+    (images / name).write_bytes(content(pet(2, 99)))
+
+    assert name in by_source(prepared(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_utf_8_is_told_by_its_bytes(tmp_path: Path, images: Path) -> None:
+    (images / os.fsdecode(b"b\xe9agle_1.jpg")).write_bytes(content(pet(1, 98)))
+    (images / os.fsdecode(b"\xe9_folder")).mkdir()
+    (images / os.fsdecode(b"\xe9_folder/beagle_9.jpg")).write_bytes(content(pet(1, 99)))
+
+    out = prepared(tmp_path, files="images/**/*")
+
+    assert table(out / "rejects.csv") == [
+        {"source": r"source/images/b\xe9agle_1.jpg", "reason": r"label is no folder's name: 'b\udce9agle'"}
+    ]
+    assert r"source/images/\xe9_folder/beagle_9.jpg" in {row["source"] for row in table(out / "index.csv")}
+
+
+def test_the_archives_own_lists_give_the_official_side(tmp_path: Path, images: Path) -> None:
+    lists = tmp_path / "raw/source/annotations"
+    lists.mkdir()
+    (lists / "trainval.txt").write_text("#Image CLASS-ID\nBengal_1 1 1 1\npug_1 3 2 2\n", encoding="utf-8")
+    (lists / "test.txt").write_text("Bengal_2 1 1 1\n\n", encoding="utf-8")
+
+    rows = by_source(prepared(tmp_path))
+
+    sides = {name: row["official"] for name, row in rows.items() if row["official"]}
+    assert sides == {"Bengal_1.jpg": "trainval", "pug_1.jpg": "trainval", "Bengal_2.jpg": "test"}
+
+
+def test_arrivals_come_after_the_source_with_their_day_and_label(tmp_path: Path, images: Path) -> None:
+    raw = tmp_path / "raw"
+    write_csv(
+        raw / "arrivals.csv",
+        ["address", "sha256", "label", "arrived"],
+        [("a.jpg", "0", "pug", "2025-02-01"), ("b.tgz", "0", "", "2025-03-01")],
+    )
+    add_arrival(raw, 1, "IMG_0001.jpg", content(pet(2, 50)))
+    add_arrival(raw, 2, "deep/beagle_7.jpg", content(pet(1, 50)))
+    add_arrival(raw, 2, "deep/unnamed.jpg", content(pet(1, 51)))
+
+    out = prepared(tmp_path)
+
+    rows = table(out / "index.csv")
+    told = [(row["source"], row["label"], row["arrival"], row["arrived"]) for row in rows[9:]]
+    assert told == [
+        ("arrivals/00001/IMG_0001.jpg", "pug", "1", "2025-02-01"),
+        ("arrivals/00002/deep/beagle_7.jpg", "beagle", "2", "2025-03-01"),
+    ]
+    assert table(out / "rejects.csv") == [
+        {"source": "arrivals/00002/deep/unnamed.jpg", "reason": "no label by the pattern"}
+    ]
+
+
+def test_a_later_duplicate_changes_no_older_row(tmp_path: Path, images: Path) -> None:
+    before = table(prepared(tmp_path) / "index.csv")
+    write_csv(
+        tmp_path / "raw/arrivals.csv", ["address", "sha256", "label", "arrived"], [("a", "0", "pug", "2025-02-01")]
+    )
+    add_arrival(tmp_path / "raw", 1, "again.jpg", content(pet(2, 1), quality=60))
+
+    after = table(prepared(tmp_path) / "index.csv")
+
+    assert after[:9] == before
+    assert after[9]["group"] == by_source(tmp_path / "prepared")["pug_1.jpg"]["group"]
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path, images: Path) -> None:
+    first = everything(prepared(tmp_path))
+    for path in sorted(images.iterdir(), reverse=True):  # another order in the folder
+        copied = path.read_bytes()
+        path.unlink()
+        path.write_bytes(copied)
+
+    assert everything(prepared(tmp_path)) == first
+
+
+PHOTOS = Path(os.environ.get("PETS_PHOTOS", Path(__file__).parents[3] / "shared/pets"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are not on this machine")
+def test_the_photographs_odd_files_are_used_or_rejected_for_a_reason(tmp_path: Path) -> None:
+    with tarfile.open(PHOTOS / "oxford-iiit-pet-sample.tgz") as archive:
+        archive.extractall(tmp_path / "raw/source", filter="data")
+
+    out = prepared(tmp_path, files="**/images/*")
+
+    assert {"Abyssinian_34.jpg", "Abyssinian_5.jpg"} <= set(by_source(out))
+    rejects = table(out / "rejects.csv")
+    assert {Path(row["source"]).suffix for row in rejects} == {".mat"}
+    assert {row["reason"] for row in rejects} == {"no label by the pattern"}

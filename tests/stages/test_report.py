@@ -1,0 +1,235 @@
+"""The report says what the files say, shows what it should, and lets no label become markup."""
+
+import csv
+import html
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import album, charts, figures
+from stages.outputs import write_csv
+from stages.report import write_report
+from tests.stages.evaluated import SETTINGS, read_json, write_data
+
+LABELS = ["Bengal", "Siamese", "beagle", "pug"]
+
+
+def reported(data: Path) -> str:
+    """Write the report of a data folder and return its text."""
+    write_report(data / "eval", SETTINGS, prepared=data / "prepared", split=data / "split", train=data / "train")
+    return (data / "eval" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_data(tmp_path, LABELS)
+    return tmp_path
+
+
+def cells_of(page: str) -> dict[str, list[dict[str, float]]]:
+    """Return the page's own list of the pictures in each cell of the matrix."""
+    found = re.search(r'<script type="application/json" id="cells">(.*?)</script>', page, re.DOTALL)
+    assert found
+    cells: dict[str, list[dict[str, float]]] = json.loads(found[1])["cells"]
+    return cells
+
+
+def test_report_begins_with_the_accuracy_and_its_interval(data: Path) -> None:
+    metrics = read_json(data / "eval" / "metrics.json")
+    shares = [
+        f"{100 * float(str(metrics[key])):.1f}\N{NO-BREAK SPACE}%"
+        for key in ("accuracy", "accuracy_low", "accuracy_high")
+    ]
+
+    page = reported(data)
+
+    assert f'<span class="big">{shares[0]}</span> of 24 test images' in page
+    assert f"between {shares[1]} and {shares[2]}" in page
+
+
+def test_report_is_the_same_to_the_byte_on_a_second_run(data: Path) -> None:
+    assert reported(data) == reported(data)
+
+
+def test_report_asks_the_network_for_nothing(data: Path) -> None:
+    page = reported(data)
+
+    addresses = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert {address[:1] if address[:1] == "#" else address[:5] for address in addresses} == {"#", "data:"}
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_report_names_no_folder_of_this_machine(data: Path) -> None:
+    assert str(data) not in reported(data)
+
+
+def test_report_escapes_labels_that_look_like_markup(tmp_path: Path) -> None:
+    label = '</script><b onclick="alert(1)">&amp;'
+    write_data(tmp_path, [label, "beagle", "pug"], skill=0.5)
+
+    page = reported(tmp_path)
+
+    assert "<b onclick" not in page
+    assert page.count("</script>") == 2
+    assert html.escape(label).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
+
+
+def test_report_lets_only_its_own_script_run(data: Path) -> None:
+    page = reported(data)
+
+    assert re.search(
+        r"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-[\w+/]+='", page
+    )
+
+
+def test_every_cell_with_images_has_its_pictures(data: Path) -> None:
+    page = reported(data)
+
+    with (data / "eval" / "confusion.csv").open(newline="") as file:
+        counted = {(row["actual"], row["predicted"]) for row in csv.DictReader(file)}
+    shown = cells_of(page)
+    assert {(LABELS[int(a)], LABELS[int(p)]) for a, p in (key.split("-") for key in shown)} == counted
+    assert all(f'id="picture-{image["picture"]}"' in page for images in shown.values() for image in images)
+
+
+def test_every_picture_is_embedded_once(data: Path) -> None:
+    pictures = re.findall(r'<image id="picture-(\d+)"', reported(data))
+
+    assert len(pictures) == len(set(pictures))
+
+
+def test_report_says_so_where_nothing_went_wrong(tmp_path: Path) -> None:
+    write_data(tmp_path, LABELS, skill=40)
+    (tmp_path / "prepared" / "rejects.csv").write_text("source,reason\n")
+
+    page = reported(tmp_path)
+
+    assert "No image was misnamed." in page
+    assert "No file was rejected." in page
+    assert "no answer is called “unsure”" in page
+    assert "What the model looked at" not in page
+
+
+def test_report_admits_it_where_the_baseline_is_not_beaten(data: Path) -> None:
+    metrics = read_json(data / "eval" / "metrics.json") | {"baseline_logistic": 1.0}
+    (data / "eval" / "metrics.json").write_text(json.dumps(metrics))
+
+    assert "fine-tuning brought nothing here" in reported(data)
+
+
+def test_report_shows_conflicts_and_every_reason_for_a_reject(data: Path) -> None:
+    rejects = [["source/a.jpg", "truncated"], ["source/b.jpg", "truncated"], ["source/<c>.jpg", "not an image"]]
+    write_csv(data / "prepared" / "rejects.csv", ["source", "reason"], rejects)
+    write_csv(data / "prepared" / "conflicts.csv", ["group", "labels", "sources"], [["0", "pug beagle", "x.jpg y.jpg"]])
+
+    page = reported(data)
+
+    assert "2 files: truncated" in page
+    assert "1 file: not an image" in page
+    assert "source/&lt;c&gt;.jpg" in page
+    assert "1 conflict for a person to settle" in page
+
+
+def test_report_manages_without_epochs_finder_and_species(data: Path) -> None:
+    (data / "train" / "history.csv").write_text("epoch,phase,train_loss,valid_loss,learning_rate\n")
+    (data / "train" / "learning_rate.csv").write_text("learning_rate,loss\n")
+    metrics = read_json(data / "eval" / "metrics.json")
+    del metrics["species_accuracy"]
+    (data / "eval" / "metrics.json").write_text(json.dumps(metrics))
+
+    page = reported(data)
+
+    assert "This method trains no epochs." in page
+    assert "Right species" not in page
+    assert "Learning-rate finder" not in page
+
+
+def test_report_lists_the_exact_parameters_and_versions(data: Path) -> None:
+    page = reported(data)
+
+    for key, value in [
+        ("early_stopping", "none"),
+        ("scratch_baseline", "false"),
+        ("fastai", "2.8"),
+        ("resize", "short_side 64, filter lanczos"),
+    ]:
+        assert f"<code>{key}</code></th><td>{value}</td>" in page
+
+
+def test_each_cell_gives_a_picture_before_any_gives_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(album, "MAX_PICTURES", 3)
+    wrong = [{"label": "a", "predicted": "b", "loss": str(loss)} for loss in (9, 8, 7)]
+    other = [{"label": "b", "predicted": "a", "loss": "1"}, {"label": "a", "predicted": "a", "loss": "0.1"}]
+
+    assert album.chosen([*wrong, *other], 0) == [0, 1, 3]
+
+
+def test_top_losses_always_have_their_pictures() -> None:
+    rows = [{"label": "a", "predicted": "a", "loss": str(loss)} for loss in range(9)]
+
+    assert album.chosen(rows, 7) == [2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.13, 2.1, [0, 0.5, 1, 1.5, 2, 2.5]), (97, 97.3, [97, 97.1, 97.2, 97.3])],
+)
+def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expected: list[float]) -> None:
+    assert charts.ticks(low, high) == pytest.approx(expected)
+
+
+def test_ticks_of_a_single_value_still_enclose_it() -> None:
+    found = charts.ticks(0, 0)
+
+    assert found[0] < 0 < found[-1]
+
+
+def test_a_chart_names_itself_its_axes_and_its_series() -> None:
+    line = charts.Line(name="valid <loss>", points=[(1, 2.0), (2, 1.0)], kind="a")
+
+    drawn = charts.line_chart("Loss", [line], charts.Axis(title="epoch"), charts.Axis(title="loss (nats)"))
+
+    assert 'role="img" aria-label="Loss"' in drawn
+    assert all(text in drawn for text in (">epoch<", ">loss (nats)<", ">valid &lt;loss&gt;<"))
+
+
+def test_the_finder_is_drawn_without_its_blow_up() -> None:
+    curve = [
+        {"learning_rate": str(10.0**power), "loss": str(loss)}
+        for power, loss in zip(range(-5, 1), (3, 3, 2, 1, 2, 90), strict=True)
+    ]
+
+    drawn = figures.finder(curve, 1e-3)
+
+    assert drawn
+    assert "1e-1" in drawn
+    assert "1e0" not in drawn
+    assert "taken: 1.00e-03" in drawn
+
+
+def test_long_curves_are_thinned_and_keep_their_end() -> None:
+    draw = np.random.default_rng(0)
+    rows = [{"label": "a", "predicted": "ab"[n % 2], "probability": str(p)} for n, p in enumerate(draw.random(3700))]
+
+    drawn = str(figures.believed(rows, 0.5))
+
+    points = re.findall(r'points="([^"]*)"', drawn)[0].split()
+    assert len(points) < 260
+    assert points[-1].startswith("328,")
+
+
+def test_the_scratch_baseline_has_its_bar_only_where_it_ran() -> None:
+    metrics = {
+        "accuracy": 0.9,
+        "accuracy_low": 0.8,
+        "accuracy_high": 0.95,
+        "baseline_majority": 0.1,
+        "baseline_logistic": 0.8,
+    }
+
+    assert "from scratch" not in figures.against_baselines(metrics)
+    assert "from scratch" in figures.against_baselines(metrics | {"baseline_scratch": 0.3})

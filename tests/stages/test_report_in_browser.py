@@ -1,0 +1,296 @@
+"""The report works in a real browser: quiet, offline, by mouse and by keyboard, in the dark, on a telephone."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from stages.report import write_report
+from tests.stages.evaluated import SETTINGS, write_data
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Enough long names that the matrix can't fit a telephone; the first two would take over a careless page.
+LABELS = [
+    "<b>bold</b>",
+    "</script><script>alert(1)</script>",
+    *(f"a_breed_with_a_long_name_{n:02d}" for n in range(22)),
+]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    write_data(data, LABELS, num_images=3, skill=3.5)
+    write_report(data / "eval", SETTINGS, prepared=data / "prepared", split=data / "split", train=data / "train")
+    return data / "eval" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Open]:
+    """Open the report; when the test ends, fail if a page complained or asked for anything but itself."""
+    complaints: list[str] = []
+    contexts = []
+
+    def page_of(**settings: object) -> Page:
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        context.set_default_timeout(5000)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri())
+        return page
+
+    requests: list[str] = []
+    yield page_of
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()] * len(contexts)
+
+
+def in_panel(page: Page) -> list[str]:
+    """Return the numbers of the pictures that the open cell shows."""
+    uses = page.locator("#cell-pictures use")
+    return [str(uses.nth(number).get_attribute("href")) for number in range(uses.count())]
+
+
+def test_report_opens_without_a_complaint_and_asks_for_nothing_else(opened: Open) -> None:
+    page = opened()
+
+    expect(page.locator("h1")).to_contain_text("test images named right")
+    assert page.locator("main b", has_text=re.compile("^bold$")).count() == 0
+
+
+def test_a_click_on_a_cell_shows_its_pictures_and_what_was_said(opened: Open) -> None:
+    page = opened()
+    cell = page.locator("#matrix td[class^=wrong]").first
+
+    cell.click()
+
+    panel = page.locator("#cell-pictures")
+    expect(panel).to_be_visible()
+    expect(panel.locator("h4")).to_contain_text(f": {cell.inner_text()} of 3")
+    assert len(in_panel(page)) == int(cell.inner_text())
+    expect(panel.locator("figcaption").first).to_contain_text("said")
+    assert panel.locator("svg.photo").first.evaluate("photo => photo.getBoundingClientRect().width") > 100
+
+
+def test_the_pictures_of_a_cell_are_really_drawn(opened: Open) -> None:
+    page = opened()
+
+    page.locator("#matrix td[class^=right]").first.click()
+
+    shot = page.locator("#cell-pictures svg.photo").first.screenshot()
+    assert len(set(shot)) > 50
+    assert len(shot) > 1500
+
+
+def test_the_keyboard_alone_moves_in_the_matrix_and_opens_a_cell(opened: Open) -> None:
+    page = opened()
+    page.locator("#matrix td[tabindex='0']").focus()
+
+    for key in ("Control+Home", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+
+    expect(page.locator("#cell-2-2")).to_be_focused()
+    expect(page.locator("#cell-2-2")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#cell-pictures h4")).to_contain_text("a breed with a long name 00 named rightly")
+    assert in_panel(page)
+
+
+def test_the_arrow_keys_stop_at_the_edges_and_home_and_end_reach_them(opened: Open) -> None:
+    page = opened()
+    page.locator("#matrix td[tabindex='0']").focus()
+
+    for key in ("Control+End", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    expect(page.locator("#cell-23-23")).to_be_focused()
+    for key in ("Home", "ArrowLeft", "End"):
+        page.keyboard.press(key)
+
+    expect(page.locator("#cell-23-23")).to_be_focused()
+
+
+def test_the_matrix_is_one_stop_of_the_tab_key(opened: Open) -> None:
+    assert opened().locator("#matrix [tabindex='0']").count() == 1
+
+
+def test_escape_closes_the_pictures_and_gives_the_focus_back(opened: Open) -> None:
+    page = opened()
+    cell = page.locator("#matrix td[class^=wrong]").first
+    cell.click()
+
+    page.keyboard.press("Escape")
+
+    expect(page.locator("#cell-pictures")).to_be_hidden()
+    expect(cell).to_be_focused()
+
+
+def test_an_empty_cell_says_that_it_is_empty(opened: Open) -> None:
+    page = opened()
+
+    page.locator("#matrix tbody td:not([id])").first.click()
+
+    expect(page.locator("#cell-pictures")).to_contain_text("No test image is in this cell.")
+
+
+def test_a_confused_pair_leads_to_its_cell_also_the_second_time(opened: Open) -> None:
+    page = opened()
+    link = page.locator(".pairs a").first
+    target = str(link.get_attribute("href"))
+
+    link.click()
+    expect(page.locator(target)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    link.click()
+
+    expect(page.locator("#cell-pictures")).to_be_visible()
+    expect(page.locator(target)).to_be_in_viewport()
+
+
+def test_labels_that_are_markup_stay_text(opened: Open) -> None:
+    page = opened()
+
+    page.locator("#matrix tbody tr").nth(1).locator("td[id]").first.click()
+
+    expect(page.locator("#cell-pictures h4")).to_contain_text("</script><script>alert(1)</script>")
+
+
+def test_a_heading_sorts_the_breeds_by_its_numbers_and_turns_round_the_second_time(opened: Open) -> None:
+    table = opened().locator("#breed-table")
+    recall = table.get_by_role("button", name="recall")
+    cells = table.locator("tbody td:nth-child(3)")
+
+    recall.click()
+    falling = [float(cell.split("\N{NO-BREAK SPACE}")[0]) for cell in cells.all_inner_texts()]
+    recall.click()
+    rising = [float(cell.split("\N{NO-BREAK SPACE}")[0]) for cell in cells.all_inner_texts()]
+
+    assert falling == sorted(falling, reverse=True)
+    assert rising == sorted(rising)
+    expect(table.locator("thead th").nth(2)).to_have_attribute("aria-sort", "ascending")
+
+
+def test_the_breeds_sort_by_name_again(opened: Open) -> None:
+    table = opened().locator("#breed-table")
+    table.get_by_role("button", name="recall").click()
+
+    table.get_by_role("button", name="breed").click()
+
+    names = [name for name in table.locator("tbody th").all_inner_texts() if "<" not in name]
+    assert names == [f"a breed with a long name {number:02d}" for number in range(22)]
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_follows_the_system_until_the_button_is_pressed(opened: Open, system: str) -> None:
+    page = opened(color_scheme=system)
+    brightness = "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]) > 128 ? 'light' : 'dark'"
+
+    before = page.evaluate(brightness)
+    page.locator("#theme").click()
+    after = page.evaluate(brightness)
+
+    assert (before, after) == (system, "light" if system == "dark" else "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(opened: Open, scheme: str) -> None:
+    page = opened(color_scheme=scheme)
+    page.locator("#matrix td[class^=wrong]").first.click()
+
+    faint = page.evaluate(CONTRAST)
+
+    assert faint == []
+
+
+def test_a_telephone_scrolls_the_matrix_but_never_the_page_sideways(opened: Open) -> None:
+    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    page.locator("#matrix td[class^=wrong]").first.tap()
+
+    widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    box = page.locator(".matrix-box").evaluate("box => [box.scrollWidth, box.clientWidth]")
+
+    assert widths == [360, 360]
+    assert box[0] > box[1]
+
+
+def test_a_telephone_keeps_breeds_readable_and_their_scores_in_sight(opened: Open) -> None:
+    table = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True).locator("#breed-table")
+
+    name = table.locator("tbody th").last.bounding_box()
+    f1 = table.locator("tbody tr").last.locator("td").nth(2).bounding_box()
+
+    assert name
+    assert name["height"] < 90
+    assert f1
+    assert f1["x"] + f1["width"] <= 350
+
+
+def test_paper_shows_what_the_screen_folds_away(opened: Open) -> None:
+    page = opened()
+
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+    assert page.locator("details:not([open])").count() == 0
+    expect(page.locator(".bar")).to_be_hidden()
+
+
+# Texts whose contrast with the nearest painted ground is below WCAG's AA: 4.5, or 3 for large ones.
+CONTRAST = """() => {
+  const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    probe.clearRect(0, 0, 1, 1); probe.fillStyle = colour; probe.fillRect(0, 0, 1, 1);
+    return [...probe.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgba(getComputedStyle(e).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const faint = new Set();
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest("script, style, title, defs") || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const svg = element.namespaceURI.endsWith("svg");
+    const [a, b] = [luminance(rgba(svg ? style.fill : style.color)), luminance(ground(element))].sort((x, y) => y - x);
+    const large = parseFloat(style.fontSize) >= 24;
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < (large ? 3 : 4.5)) faint.add(`${element.outerHTML.slice(0, 80)}: ${contrast.toFixed(2)}`);
+  }
+  return [...faint];
+}"""

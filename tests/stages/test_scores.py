@@ -1,0 +1,142 @@
+"""The metrics give what a hand computes, and keep their word at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.scores import (
+    COLDEST,
+    Bin,
+    Pair,
+    breed_scores,
+    calibration_error,
+    confused_pairs,
+    log_probabilities,
+    reliability,
+    species_accuracy,
+    temperature,
+    top_k_accuracy,
+    unsure_threshold,
+    wilson_interval,
+)
+
+
+def test_probabilities_of_huge_logits_stay_finite_and_sum_to_one() -> None:
+    probabilities = np.exp(log_probabilities([[1000.0, 999.0, -1000.0]]))
+
+    assert probabilities.sum() == pytest.approx(1)
+    assert probabilities[0, 0] == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+def test_wilson_interval_gives_the_textbook_values() -> None:
+    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_the_share_and_keeps_to_the_unit_interval(counts: tuple[int, int]) -> None:
+    low, high = wilson_interval(*counts)
+
+    assert 0 <= low <= counts[0] / counts[1] + 1e-12
+    assert counts[0] / counts[1] - 1e-12 <= high <= 1
+
+
+def test_top_two_accuracy_counts_the_second_guess() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+
+    assert top_k_accuracy(probabilities, np.array([0, 1, 2]), 2) == pytest.approx(2 / 3)
+
+
+def test_top_five_of_three_breeds_is_always_right() -> None:
+    assert top_k_accuracy(np.array([[0.5, 0.3, 0.2]]), np.array([2]), 5) == 1
+
+
+def test_a_breed_that_was_never_predicted_has_a_precision_of_zero() -> None:
+    scores = breed_scores(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
+
+    assert scores == [(pytest.approx(2 / 3), 1, pytest.approx(0.8), 2), (0, 0, 0, 1), (0, 0, 0, 0)]
+
+
+def test_species_accuracy_passes_over_images_of_unknown_species() -> None:
+    assert species_accuracy(["cat", "dog", ""], ["cat", "cat", "dog"]) == 0.5
+
+
+def test_species_accuracy_is_none_where_no_species_is_known() -> None:
+    assert species_accuracy(["", ""], ["", ""]) is None
+
+
+def test_confused_pairs_begin_with_the_most_frequent() -> None:
+    labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 2, 0, 0, 1])
+
+    assert confused_pairs(labels, predicted) == [Pair(2, 0, 2), Pair(0, 1, 1), Pair(1, 2, 1), Pair(2, 1, 1)]
+
+
+def test_confused_pairs_of_a_faultless_model_are_none() -> None:
+    assert confused_pairs(np.array([0, 1]), np.array([0, 1])) == []
+
+
+def test_reliability_leaves_out_empty_bins_and_puts_certainty_in_the_last() -> None:
+    bins = reliability(np.array([0.42, 0.48, 1.0]), np.array([True, False, True]), 10)
+
+    assert bins == [Bin(pytest.approx(0.45), 0.5, 2), Bin(1.0, 1.0, 1)]
+
+
+def test_calibration_error_weighs_each_bin_by_its_images() -> None:
+    assert calibration_error([Bin(0.5, 0.7, 3), Bin(0.9, 0.8, 1)]) == pytest.approx(0.175)
+
+
+def test_temperature_undoes_a_known_overconfidence() -> None:
+    draw = np.random.default_rng(7)
+    honest = draw.normal(size=(20000, 5)) * 2
+    labels = np.array([draw.choice(5, p=p) for p in np.exp(log_probabilities(honest))])
+
+    assert temperature(honest * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_temperature_is_a_minimum_of_the_log_loss() -> None:
+    draw = np.random.default_rng(1)
+    logits, labels = draw.normal(size=(200, 4)), draw.integers(0, 4, 200)
+    logits[np.arange(200), labels] += 1
+
+    def loss(value: float) -> float:
+        return float(-log_probabilities(logits, temperature=value)[np.arange(200), labels].mean())
+
+    best = temperature(logits, labels)
+
+    assert loss(best) < min(loss(best * 0.99), loss(best * 1.01))
+
+
+def test_temperature_stops_at_its_bound_where_every_image_is_right() -> None:
+    assert temperature([[9.0, 0.0], [0.0, 9.0]], np.array([0, 1])) == pytest.approx(COLDEST)
+
+
+def test_unsure_threshold_is_the_lowest_that_reaches_the_precision() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    right = np.array([True, False, True, True, False])
+
+    assert unsure_threshold(confidence, right, 0.75) == pytest.approx(0.55)
+
+
+def test_unsure_threshold_is_zero_where_all_predictions_together_are_good_enough() -> None:
+    assert unsure_threshold(np.array([0.9, 0.2]), np.array([True, True]), 0.95) == 0
+
+
+def test_unsure_threshold_takes_the_best_precision_where_none_reaches_the_wish() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.6])
+    right = np.array([False, True, True, False])
+
+    assert unsure_threshold(confidence, right, 0.95) == pytest.approx(0.65)
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.booleans()), min_size=1, max_size=60), st.floats(0.05, 1))
+def test_predictions_from_the_threshold_on_reach_the_precision_or_nothing_does(
+    images: list[tuple[int, bool]], precision: float
+) -> None:
+    confidence, right = np.array([c / 20 for c, _ in images]), np.array([r for _, r in images])
+
+    believed = right[confidence >= unsure_threshold(confidence, right, precision)]
+
+    best = max(right[confidence >= value].mean() for value in confidence)
+    assert believed.mean() >= min(precision, best)

@@ -1,0 +1,353 @@
+"""A real training of a tiny net: what it leaves, that a kill costs nothing, and what stops it."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages import checkpoints
+from stages.errors import ParamsError, ResourceError
+from stages.learner import device_named, load, top_5_accuracy
+from stages.train import TrainParams, train
+from tests.stages.conftest import start_training
+from tests.stages.settings import TRAIN, params_yaml
+
+pytestmark = pytest.mark.usefixtures("fastai")
+
+PROBE = {"method": "probe", "frozen_epochs": 0}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run(folder: Path, sides: Path, **changes: Any) -> Path:
+    """Train in this process with the settings' params but for `changes`; return the stage's output."""
+    params = TrainParams(**(TRAIN | changes))
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "checkpoints": folder / "checkpoints"}
+    train(params, **paths, out=folder / "train")
+    return folder / "train"
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def kill_after(num_epochs: int, folder: Path, sides: Path) -> None:
+    """Start a training and end it with SIGKILL as soon as it has told of so many epochs."""
+    process = start_training(folder, sides)
+    assert process.stderr is not None
+    told = 0
+    for line in process.stderr:
+        told += line.startswith(("train: frozen:", "train: unfrozen:", "train: probe:"))
+        if told == num_epochs:
+            break
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9
+
+
+def drawn_weights(path: Path) -> Path:
+    """Leave weights that fit the tiny net's body, as a safetensors file."""
+    import timm
+
+    torch.manual_seed(0)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}, path
+    )
+    return path
+
+
+# What a training leaves.
+
+
+@pytest.mark.slow
+def test_the_history_has_a_row_an_epoch_with_both_losses_and_all_metrics(trained: Path) -> None:
+    rows = table(trained / "history.csv")
+
+    names = ["epoch", "phase", "train_loss", "valid_loss", *TRAIN["metrics"], "learning_rate"]
+    assert [list(row) for row in rows] == [names] * 3
+    assert [(row["epoch"], row["phase"]) for row in rows] == [("0", "frozen"), ("1", "unfrozen"), ("2", "unfrozen")]
+    assert all(abs(float(row["accuracy"]) + float(row["error_rate"]) - 1) < 1e-6 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_metrics_are_those_of_the_last_epoch(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+
+    last = table(trained / "history.csv")[-1]
+    assert metrics["epochs"] == 3
+    assert metrics["valid_loss"] == pytest.approx(float(last["valid_loss"]), abs=1e-6)
+    assert metrics["accuracy"] == pytest.approx(float(last["accuracy"]), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_description_names_the_training(trained: Path) -> None:
+    about = json.loads((trained / "train.json").read_text(encoding="utf-8"))
+
+    assert about["labels"] == ["Bengal", "beagle", "pug"]
+    assert (about["architecture"], about["num_train"], about["num_valid"]) == ("test_resnet", 18, 9)
+    assert about["params"] == TRAIN
+    assert about["versions"]["torch"] == checkpoints.versions()["torch"]
+
+
+@pytest.mark.slow
+def test_live_plots_have_a_point_an_epoch(trained: Path) -> None:
+    for name in ("train/loss", "valid/loss", "accuracy"):
+        lines = (trained / f"live/plots/metrics/{name}.tsv").read_text(encoding="utf-8").splitlines()
+        assert len(lines) == 4
+
+
+@pytest.mark.slow
+def test_the_learner_opens_where_this_project_is_not_and_agrees_with_the_weights(trained: Path, tmp_path: Path) -> None:
+    code = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from fastai.learner import load_learner
+from safetensors.torch import load_file
+learn = load_learner(sys.argv[1] + "/learner.pkl")
+weights = load_file(sys.argv[1] + "/weights.safetensors")
+assert not any(name.split(".")[0] == "stages" for name in sys.modules)
+assert all((learn.model.state_dict()[name] == tensor).all() for name, tensor in weights.items())
+print(*learn.dls.vocab)
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(trained)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "Bengal beagle pug\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_the_learner_carries_little_but_its_weights(trained: Path) -> None:
+    surplus = (trained / "learner.pkl").stat().st_size - (trained / "weights.safetensors").stat().st_size
+
+    assert surplus < 200_000
+
+
+@pytest.mark.slow
+def test_the_loaded_model_answers_in_its_labels_order(trained: Path, sides: Path) -> None:
+    model = load(trained)
+    rows = table(sides / "split/valid.csv")
+
+    logits = model.logits([sides / "prepared" / row["path"] for row in rows])
+
+    right = sum(model.labels[place] == row["label"] for place, row in zip(logits.argmax(1), rows, strict=True))
+    assert right / len(rows) == pytest.approx(float(table(trained / "history.csv")[-1]["accuracy"]))
+
+
+# A kill at any moment costs nothing.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_epochs", [1, 2, 3], ids=["between the phases", "amid a phase", "before the files"])
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
+    trained: Path, sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], num_epochs: int
+) -> None:
+    (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
+    kill_after(num_epochs, tmp_path, sides)
+
+    run(tmp_path, sides)
+
+    said = capsys.readouterr().err
+    assert "train: going on from a checkpoint" in said
+    assert sum(line.startswith(("train: frozen:", "train: unfrozen:")) for line in said.splitlines()) == 3 - num_epochs
+    assert everything(tmp_path / "train") == everything(trained)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_params_is_left_alone(
+    sides: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(tmp_path, sides, monkeypatch, weight_decay=0.02)
+
+    run(tmp_path, sides)
+
+    assert everything(tmp_path / "train") == everything(trained)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_a_training_stopped_early_and_killed_trains_no_further(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill falls between the epoch that stops the phase and the files."""
+    never_better = {"early_stopping": 1, "epochs": 6, "learning_rate": 1e-9, "weight_decay": 0.0}
+    interrupt(tmp_path, sides, monkeypatch, **never_better)
+    before = len(torch.load(next((tmp_path / "checkpoints").iterdir()), weights_only=True)["history"])
+
+    out = run(tmp_path, sides, **never_better)
+
+    history = table(out / "history.csv")
+    losses = [float(row["valid_loss"]) for row in history if row["phase"] == "unfrozen"]
+    assert len(history) == before
+    assert 2 <= len(losses) < 6
+    assert losses[-1] >= min(losses[:-1])
+
+
+@pytest.mark.slow
+def test_a_broken_checkpoint_is_told_and_training_begins_anew(
+    sides: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(tmp_path, sides, monkeypatch)
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+
+    out = run(tmp_path, sides)
+
+    assert "train: no readable checkpoint, beginning anew" in capsys.readouterr().err
+    assert everything(out) == everything(trained)
+
+
+def interrupt(folder: Path, sides: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Train in this process, and stop after the last epoch, before any file is written."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.training.Training.write", fails(KeyboardInterrupt("stopped")))
+        with pytest.raises(KeyboardInterrupt, match="stopped"):
+            run(folder, sides, **changes)
+
+
+def fails(error: BaseException) -> Callable[..., None]:
+    """Return a method that raises `error`."""
+
+    def method(_self: object) -> None:
+        raise error
+
+    return method
+
+
+# What the params promise.
+
+
+@pytest.mark.slow
+def test_another_seed_trains_another_net(sides: Path, tmp_path: Path, trained: Path) -> None:
+    out = run(tmp_path, sides, seed=43)
+
+    assert (out / "weights.safetensors").read_bytes() != (trained / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
+def test_the_learning_rate_finder_leaves_its_curve_and_its_suggestion(sides: Path, tmp_path: Path) -> None:
+    out = run(tmp_path, sides, learning_rate="auto", epochs=1)
+
+    curve = table(out / "learning_rate.csv")
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert len(curve) > 10
+    assert float(curve[0]["learning_rate"]) < metrics["learning_rate"] < float(curve[-1]["learning_rate"])
+    assert json.loads((out / "train.json").read_text(encoding="utf-8"))["learning_rate"] == metrics["learning_rate"]
+
+
+def test_a_probe_fits_the_head_at_once_and_leaves_the_body_as_it_was(sides: Path, tmp_path: Path) -> None:
+    weights = drawn_weights(tmp_path / "weights.safetensors")
+
+    out = run(tmp_path, sides, **PROBE, epochs=0, weights=str(weights))
+
+    (row,) = table(out / "history.csv")
+    assert (row["phase"], row["learning_rate"]) == ("probe", "0.0")
+    given, left = load_file(weights), load_file(out / "weights.safetensors")
+    assert torch.equal(given["conv1.0.weight"], left["0.model.conv1.0.weight"])
+
+
+@pytest.mark.slow
+def test_a_probe_may_be_followed_by_unfrozen_epochs(sides: Path, tmp_path: Path) -> None:
+    weights = drawn_weights(tmp_path / "weights.safetensors")
+
+    out = run(tmp_path, sides, **PROBE, epochs=1, weights=str(weights), augmentation="none")
+
+    assert [row["phase"] for row in table(out / "history.csv")] == ["probe", "unfrozen"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["label_smoothing", "focal"])
+def test_every_loss_trains_a_torchvision_net_too(sides: Path, tmp_path: Path, loss: str) -> None:
+    """squeezenet1_1 is torchvision's smallest; its body's layers have no batch norm."""
+    changes = {"architecture": "squeezenet1_1", "frozen_epochs": 0, "epochs": 1, "augmentation": "flip"}
+
+    out = run(tmp_path, sides, **changes, loss=loss, metrics=["accuracy"])
+
+    assert len(table(out / "history.csv")) == 1
+
+
+# What stops it.
+
+
+def test_an_unknown_architecture_is_told_with_its_nearest_names(sides: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"train: architecture: unknown: resnt34; nearest: resnet34, "):
+        run(tmp_path, sides, architecture="resnt34")
+
+
+def test_images_larger_than_the_stored_ones_are_refused(sides: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"train: image_size is larger than prepare\.short_side \(40\): 64$"):
+        run(tmp_path, sides, image_size=64)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test misses")
+def test_a_device_that_is_not_there_is_told(sides: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"train: device: no CUDA on this machine; use auto or cpu: cuda$"):
+        run(tmp_path, sides, device="cuda")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what the test misses")
+def test_an_apple_gpu_that_is_not_there_is_told(sides: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"train: device: no MPS on this machine; use auto or cpu: mps$"):
+        run(tmp_path, sides, device="mps")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_that_can_not_take_effect_is_refused(sides: Path, tmp_path: Path, precision: str) -> None:
+    with pytest.raises(ParamsError, match=rf"mixed_precision: .* CUDA .*; use auto or none: {precision}$"):
+        run(tmp_path, sides, mixed_precision=precision)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes."),
+    ],
+    ids=["Python", "CUDA", "CPU"],
+)
+def test_a_lack_of_memory_says_what_to_lower(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("stages.training.Training.run", fails(error))
+
+    with pytest.raises(ResourceError, match=r"lower train\.batch_size \(8\) or train\.image_size \(32\)"):
+        run(tmp_path, sides)
+
+
+def test_a_bug_in_training_is_not_called_a_lack_of_memory(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.training.Training.run", fails(RuntimeError("shapes differ")))
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(tmp_path, sides)
+
+
+def test_auto_takes_a_device_that_is_there() -> None:
+    assert torch.zeros(1, device=device_named("auto")).sum() == 0
+
+
+def test_top_5_accuracy_of_few_labels_is_that_of_all() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0]])
+
+    assert top_5_accuracy(logits, torch.tensor([2])) == 1
+
+
+def test_top_5_accuracy_counts_the_five_largest_logits() -> None:
+    logits = torch.arange(8.0).repeat(2, 1)
+
+    assert top_5_accuracy(logits, torch.tensor([3, 2])) == 0.5

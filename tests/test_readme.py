@@ -1,0 +1,37 @@
+"""What README says must be so."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.readme import README, ROOT, with_generated_parts
+
+TEXT = README.read_text(encoding="utf-8")
+
+
+def test_readme_has_the_parameters_and_files_of_the_code() -> None:
+    assert with_generated_parts(TEXT) == TEXT, "run: python -m tests.readme"
+
+
+def test_every_make_target_in_readme_exists() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+    assert set(re.findall(r"^\s*make (\w+)", TEXT, flags=re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
+def test_every_relative_link_in_readme_leads_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_no_tracked_file_is_large_without_a_reason() -> None:
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    large = [name for name in names.split("\0") if name and (ROOT / name).is_file() and _kib(ROOT / name) > 500]
+
+    assert large == []
+
+
+def _kib(path: Path) -> float:
+    return path.stat().st_size / 1024
