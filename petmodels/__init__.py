@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from petmodels.aliases import Alias, Step
+    from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare, difference_interval, mcnemar
     from petmodels.diff import Diff
     from petmodels.errors import PetmodelsError
     from petmodels.loading import load
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alias",
+    "Compared",
+    "Comparison",
     "Diff",
     "File",
+    "LabelAccuracy",
     "Manifest",
     "Model",
     "Origin",
@@ -37,13 +41,19 @@ __all__ = [
     "Registry",
     "Step",
     "Verified",
+    "compare",
+    "difference_interval",
     "load",
+    "mcnemar",
 ]
 
 _MODULES = {
     "Alias": "aliases",
+    "Compared": "comparison",
+    "Comparison": "comparison",
     "Diff": "diff",
     "File": "manifest",
+    "LabelAccuracy": "comparison",
     "Manifest": "manifest",
     "Model": "model",
     "Origin": "publish",
@@ -55,7 +65,10 @@ _MODULES = {
     "Registry": "registry",
     "Step": "aliases",
     "Verified": "verify",
+    "compare": "comparison",
+    "difference_interval": "comparison",
     "load": "loading",
+    "mcnemar": "comparison",
 }
 
 

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench`, or `python -m tests.benchmarks SUBJECT` for one section. Contenders run in turns in one run, forwards
+Written by `make bench`, or `python -m tests.benchmarks SUBJECT` for one section. Contenders run in turns, forwards
 and backwards; figures are medians (with the lowest and highest) after one round that doesn't count.
 """
 
