@@ -14,6 +14,7 @@ from stages.entry import NAMES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+FLOWS = {"gate": "flows"}
 
 
 def with_generated_parts(text: str) -> str:
@@ -28,8 +29,8 @@ def parameters() -> str:
     """Return the table of params.yaml: every key with its default and what it means."""
     defaults = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     rows = ["| key | in params.yaml | meaning |", "|---|---|---|"]
-    for stage in NAMES:
-        kind = getattr(importlib.import_module(f"stages.{stage}"), f"{stage.capitalize()}Params")
+    for stage, package in {**dict.fromkeys(NAMES, "stages"), **FLOWS}.items():
+        kind = getattr(importlib.import_module(f"{package}.{stage}"), f"{stage.capitalize()}Params")
         hints = get_type_hints(kind, include_extras=True)
         for field in fields(kind):
             default = str(yaml.safe_dump(defaults[stage][field.name], default_flow_style=True, width=999))

@@ -1,0 +1,117 @@
+"""Carry a training's checkpoints to a place that every machine reaches, so that another one goes on from them.
+
+Reads `build/checkpoints` of a workspace and the place beside the DVC remote; leaves there one object a training, which
+goes when the training is done. DVC can't do this: a checkpoint is no output of a stage that hasn't ended.
+"""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.children import Tell
+from flows.workspace import Workspace
+from petmodels.errors import ChecksumError, PetmodelsError
+from petmodels.hashing import no_progress, sha256_of
+from petmodels.storage import NotStoredError, Storage, Stored, open_storage
+
+FOLDER = Path("build/checkpoints")
+POLL_SECONDS = 1.0
+
+
+def training_id(*texts: str) -> str:
+    """Return a name for one training: equal on every machine that is asked for the same."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def carried(address: str, name: str, w: Workspace) -> Iterator[None]:
+    """Fetch the last checkpoint of the training `name`, send each new one while the block runs, and clear up after it.
+
+    A place that fails for a while costs a warning and no training: the next checkpoint is sent instead.
+    """
+    courier = _Courier(open_storage(address), f"{name}/", w.folder / FOLDER, w.tell)
+    courier.fetch()
+    sender = threading.Thread(target=courier.send_until_done, name="checkpoints", daemon=True)
+    sender.start()
+    try:
+        yield
+    except BaseException:
+        courier.done.set()
+        sender.join()
+        courier.send_new()
+        raise
+    courier.done.set()
+    sender.join()
+    courier.clear()
+
+
+@dataclass
+class _Courier:
+    """Moves the files of one training; what lies at the place is `<training>/<file>.<sha256>`."""
+
+    storage: Storage
+    prefix: str
+    folder: Path
+    tell: Tell
+    done: threading.Event = field(default_factory=threading.Event)
+    sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def fetch(self) -> None:
+        newest = max(self.storage.list(self.prefix), key=lambda stored: stored.modified, default=None)
+        if newest is None:
+            return
+        file, _, sha256 = newest.key.removeprefix(self.prefix).rpartition(".")
+        target = self.folder / Path(file).name
+        if target.exists() and sha256_of(target) == sha256:
+            return
+        self._download(newest, target, sha256)
+        self.tell(f"a checkpoint of this training was found and fetched: {newest.size_bytes / 1e6:.1f} MB")
+
+    def send_until_done(self) -> None:
+        while not self.done.wait(POLL_SECONDS):
+            self.send_new()
+
+    def send_new(self) -> None:
+        for path in sorted(self.folder.glob("[!.]*")):
+            try:
+                self._send(path)
+            except FileNotFoundError:
+                continue  # the training ended meanwhile and removed it
+            except PetmodelsError as error:
+                self.tell(f"a checkpoint could not be sent, the next one may be: {error}")
+
+    def clear(self) -> None:
+        for stored in list(self.storage.list(self.prefix)):
+            self.storage.delete(stored.key)
+
+    def _send(self, path: Path) -> None:
+        found = path.stat()
+        mark = (found.st_mtime_ns, found.st_size)
+        if self.sent.get(path.name) == mark:
+            return
+        sha256 = sha256_of(path)
+        key = f"{self.prefix}{path.name}.{sha256}"
+        if self.storage.find(key) is None:
+            self.storage.upload(key, path, sha256, no_progress)
+        self.sent[path.name] = mark
+        for older in list(self.storage.list(self.prefix)):
+            if older.key.startswith(f"{self.prefix}{path.name}.") and older.key != key:
+                self.storage.delete(older.key)
+
+    def _download(self, stored: Stored, target: Path, sha256: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                for piece in self.storage.download(stored.key, 0, stored.size_bytes):
+                    file.write(piece)
+            if sha256_of(partial) != sha256:
+                raise ChecksumError(f"a checkpoint's bytes are not those that were sent: {stored.key}")
+            partial.replace(target)
+        except (NotStoredError, ChecksumError) as error:
+            self.tell(f"no checkpoint to go on from ({error}); training begins anew")
+        finally:
+            partial.unlink(missing_ok=True)

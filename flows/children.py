@@ -1,0 +1,128 @@
+"""Start programs (git, dvc) on the leash, pass on what they say line by line, and keep secrets out of it.
+
+Reads nothing; leaves what the programs leave. A child ends with its owner, see leash.py; what it inherits in `keep`
+(a lock) is held until its whole process group is gone.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.errors import ChildError, RemoteError, StageError
+
+Tell = Callable[[str], None]
+
+_LEASH = Path(__file__).with_name("leash.py")
+_KEPT_LINES = 200
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
+_USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
+_FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'")
+# DVC's advice to a person at a keyboard.
+_NOISE = re.compile(r"\s*(Generating lock|Updating lock|To track the|To enable auto|git add|dvc config|Use `dvc push`)")
+
+
+def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int] = ()) -> list[str]:
+    """Run a program in a folder until it ends, tell each line it prints; return its last lines.
+
+    Raises StageError with the stage's own line when `dvc` says that a stage failed, else ChildError with the line that
+    tells most.
+    """
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    with _started(command, folder, subprocess.STDOUT, keep) as child:
+        assert child.stdout
+        for raw in child.stdout:
+            line = redacted(raw.rstrip())
+            lines.append(line)
+            if line and not _NOISE.match(line):
+                tell(line)
+        child.wait()
+    if child.returncode:
+        raise _failure(command, list(lines), child.returncode)
+    return list(lines)
+
+
+def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) -> str:
+    """Run a program and return what it prints; raises ChildError with the line of stderr that tells most."""
+    with _started(command, folder, subprocess.PIPE, keep) as child:
+        printed, said = child.communicate()
+    if child.returncode:
+        raise _failure(command, redacted(said).splitlines(), child.returncode)
+    return printed
+
+
+def redacted(text: str) -> str:
+    """Return a text without the values of this environment's secrets and without users in addresses."""
+    secrets = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) > 5}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _USER_IN_URL.sub(r"\1***@", text)
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], folder: Path, errors: int, keep: Sequence[int]
+) -> "Iterator[subprocess.Popen[str]]":
+    """Start a program and yield it; when the block ends it ends too, because its leash is let go."""
+    leash, held = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LEASH), *command],
+            cwd=folder,
+            env=_environment(),
+            stdin=leash,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            pass_fds=tuple(keep),
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(leash)
+    with child:
+        try:
+            yield child
+        finally:
+            os.close(held)
+
+
+def _environment() -> dict[str, str]:
+    """Put this interpreter first on the path, because dvc.yaml says `python`; nobody can answer a question."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    return {name: value for name, value in os.environ.items() if name != "GIT_DIR"} | quiet | {"PATH": folders}
+
+
+def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildError:
+    said = [line.strip() for line in lines if line.strip()]
+    stage = next((found[1] for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None)
+    if stage:
+        own = next((line for line in reversed(said) if line.startswith(f"{stage}: ")), None)
+        return StageError(own or f"the stage {stage} failed and said: {_before_dvc(said)}")
+    told = next((line for line in reversed(said) if re.match(r"(ERROR|fatal|error):", line)), said[-1] if said else "")
+    told = re.sub(r"^(ERROR|fatal|error): ", "", told) or f"ended with status {status}"
+    kind = RemoteError if _is_remote(command) else ChildError
+    return kind(f"{_name(command)}: {told}")
+
+
+def _before_dvc(said: list[str]) -> str:
+    """Return the last line that isn't DVC's own: of a stage that ended without a word for people."""
+    own = [line for line in said if not line.startswith(("ERROR", "WARNING", "Running stage", ">"))]
+    return own[-1] if own else "nothing"
+
+
+def _is_remote(command: Sequence[str]) -> bool:
+    return any(word in command for word in ("clone", "fetch", "pull", "push", "ls-remote"))
+
+
+def _name(command: Sequence[str]) -> str:
+    words = [word for word in command if not word.startswith("-") and os.sep not in word]
+    return " ".join(words[:2]) if words else "a program"

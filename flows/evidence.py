@@ -1,0 +1,95 @@
+"""Gather what the gate decides by: champion and challenger, run by the consumer's own client on the same photographs.
+
+Reads a workspace that has been reproduced and the registry; leaves nothing but the client's cache. The photographs are
+the originals of the test side, as a consumer would send them, not the pipeline's own prepared copies.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from petmodels import Registry, load
+from petmodels.comparison import Compared, compare
+from petmodels.errors import NotFoundError
+
+BUNDLE = Path("data/bundle")
+_SEEN = "seen_images.csv"
+_MODEL = "model.onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known before the rules are applied; shares from 0 to 1, times in seconds, sizes in bytes.
+
+    `metrics` are the challenger's own, from the pipeline. `polluting` are test images that the challenger was trained
+    on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs,
+    `unseen` those of them that the champion never saw, `unread` the photographs that nobody could read.
+    """
+
+    metrics: dict[str, Any]
+    polluting: tuple[str, ...]
+    champion: str = ""
+    records: tuple[Compared, ...] = ()
+    unseen: tuple[Compared, ...] = ()
+    champion_seconds: float = 0.0
+    challenger_seconds: float = 0.0
+    champion_bytes: int = 0
+    challenger_bytes: int = 0
+    unread: tuple[str, ...] = ()
+
+
+def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evidence:
+    """Return the evidence on the bundle in `project` against the version that `alias` names, if there is one."""
+    bundle = project / BUNDLE
+    challenger = load(bundle)
+    test = _rows(project / "data/split/test.csv")
+    known = [row for name in ("train", "valid") for row in _rows(project / f"data/split/{name}.csv")]
+    seen = _marks([*known, *_rows(bundle / _SEEN)])
+    polluting = tuple(row["source"] for row in test if _is_seen(row, seen))
+    alone = Evidence(metrics=challenger.metrics, polluting=polluting)
+    try:
+        champion_name = registry.manifest(f"{model}@{alias}").name
+    except NotFoundError:
+        return alone
+    if polluting:  # nothing that such a test side says means anything
+        return alone
+    folder = registry.pull(champion_name)
+    photographs = {str(_photograph(project, row)): row for row in test}
+    found = compare(load(folder), challenger, [(path, row["label"]) for path, row in photographs.items()])
+    trained_on = _marks(_rows(folder / _SEEN))
+    unseen = (record for record in found.records if not _is_seen(photographs[record.image], trained_on))
+    return Evidence(
+        metrics=challenger.metrics,
+        polluting=(),
+        champion=champion_name,
+        records=found.records,
+        unseen=tuple(unseen),
+        champion_seconds=found.before_seconds,
+        challenger_seconds=found.after_seconds,
+        champion_bytes=(folder / _MODEL).stat().st_size,
+        challenger_bytes=(bundle / _MODEL).stat().st_size,
+        unread=found.unread,
+    )
+
+
+def _rows(listing: Path) -> list[dict[str, str]]:
+    if not listing.exists():
+        return []
+    with listing.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _marks(rows: list[dict[str, str]]) -> frozenset[str]:
+    """Return the hashes of images and of the groups that hold their near-duplicates."""
+    return frozenset(row[key] for row in rows for key in ("sha256", "group") if row.get(key))
+
+
+def _is_seen(row: dict[str, str], seen: frozenset[str]) -> bool:
+    return row["sha256"] in seen or row["group"] in seen
+
+
+def _photograph(project: Path, row: dict[str, str]) -> Path:
+    """Return the original, or the prepared copy where the original's name can't be spelled in the index."""
+    original = project / "data/raw" / row["source"]
+    return original if original.is_file() else project / "data/prepared" / row["path"]

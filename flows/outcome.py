@@ -1,0 +1,40 @@
+"""Let a flow end the way people read it: one sentence on the run, a traceback for bugs alone."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.children import redacted
+from flows.errors import FlowError
+from petmodels.errors import PetmodelsError
+
+P = ParamSpec("P")
+
+
+def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
+    """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
+
+    A FlowError or PetmodelsError becomes Failed with its text; any other exception is a bug and stays one.
+    """
+
+    @wraps(function)
+    def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
+        try:
+            sentence = redacted(function(*args, **kwargs))
+        except (FlowError, PetmodelsError) as error:
+            told = redacted(str(error))
+            get_run_logger().error(told)
+            return Failed(message=told)
+        get_run_logger().info(sentence)
+        return Completed(message=sentence)
+
+    return body
+
+
+def tell(line: str) -> None:
+    """Pass a line to the run's log, without the environment's secrets."""
+    get_run_logger().info("%s", redacted(line))

@@ -1,0 +1,45 @@
+"""Read a flow's section of a workspace's params.yaml into the frozen dataclass that stands next to the flow.
+
+Reads params.yaml; leaves nothing. The rules of a release are versioned with the pipeline that they judge, so they are
+read from the revision that runs and not from the worker's own files.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.errors import RequestError
+
+Section = TypeVar("Section")
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def section(path: Path, name: str, kind: type[Section]) -> Section:
+    """Return section `name` of a params file as a `kind`; raise RequestError naming file, section and key."""
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, YAMLError) as error:
+        raise RequestError(f"{path.name} of this revision can't be read: {' '.join(str(error).split())}") from error
+    content = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path.name} of this revision has no section: {name}")
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RequestError(f"{path.name}: {name}: {_explained(dict(first), kind)}") from error
+
+
+def _explained(error: dict[str, Any], kind: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "unexpected_keyword_argument":
+        return f"unknown key '{key}'; known keys: {', '.join(field.name for field in fields(kind))}"
+    if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return f"missing key '{key}'"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[:1].lower()}{message[1:]}: {error['input']!r}"

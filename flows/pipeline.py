@@ -1,0 +1,132 @@
+"""The pipeline in a workspace, as DVC sees it: what has changed, what runs, what the other machines get to know.
+
+Reads and leaves what `dvc` does. The rule about dvc.lock: no automation ever commits it. A workspace begins with the
+lock of the model's newest version; a published version carries its own; and what any machine has run, the run-cache in
+the DVC remote gives to every other.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.errors import RequestError
+from flows.workspace import Workspace
+
+LOCK, PARAMS = "dvc.lock", "params.yaml"
+# What `dvc status` says of data that isn't on this machine, although the lock knows it.
+_ABSENT = {"deleted", "not in cache"}
+_PROGRESS = (
+    (re.compile(r"^Running stage '(\w+)'"), "ran"),
+    (re.compile(r"^Stage '(\w+)' is cached"), "from the run-cache"),
+    (re.compile(r"^Stage '(\w+)' didn't change"), "unchanged"),
+    (re.compile(r"^Pulling data for stage: '(\w+)'"), "unchanged"),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What became of one stage: `ran`, `from the run-cache`, or `unchanged`."""
+
+    stage: str
+    what: str
+
+
+def changed_stages(w: Workspace, *stages: str) -> list[str]:
+    """Return the stages that a reproduction would have to compute, wherever their data is; one `dvc status`."""
+    status: Mapping[str, Any] = json.loads(w.dvc_output("status", "--json", *stages) or "{}")
+    return [stage for stage, changes in status.items() if not _leaves(changes) <= _ABSENT]
+
+
+def reproduce(w: Workspace, *targets: str, alone: bool = False) -> list[Step]:
+    """Bring stages up to date, with all before them unless `alone`; pull what another machine has computed.
+
+    Raises StageError with the stage's own line.
+    """
+    lines = w.dvc("repro", "--pull", *(["--single-item"] if alone else []), *targets)
+    return steps_in(lines)
+
+
+def pull(w: Workspace, *targets: str) -> None:
+    """Fetch what the lock names and this machine lacks."""
+    w.dvc("pull", "--quiet", *targets)
+
+
+def push(w: Workspace, *targets: str) -> None:
+    """Give all that was computed here to the other machines, and the run-cache with it."""
+    w.dvc("push", "--quiet", "--run-cache", *targets)
+
+
+def steps_in(lines: Sequence[str]) -> list[Step]:
+    """Return what DVC's lines say about each stage, in order."""
+    found = {}
+    for line in lines:
+        for pattern, what in _PROGRESS:
+            if match := pattern.match(line):
+                found[match[1]] = what
+    return [Step(stage, what) for stage, what in found.items()]
+
+
+def outputs_of(lock: str) -> dict[str, str]:
+    """Return the hash of each stage's outputs in a lock's text, by path."""
+    document = _yaml(lock, LOCK)
+    stages = document.get("stages", {})
+    return {out["path"]: str(out.get("md5")) for stage in stages.values() for out in stage.get("outs", [])}
+
+
+def set_params(w: Workspace, overrides: Mapping[str, str]) -> str:
+    """Set parameters such as `train.epochs` for this run and return what was set, as one line.
+
+    The values are YAML: `8` is a number, `null` nothing. Raises RequestError for a key that params.yaml lacks.
+    """
+    if not overrides:
+        return ""
+    document = _yaml(w.text(PARAMS), PARAMS)
+    for key, value in overrides.items():
+        _set(document, key, _yaml_value(key, value))
+    with (w.folder / PARAMS).open("w", encoding="utf-8") as file:
+        _round_trip().dump(document, file)
+    return ", ".join(f"{key}={value}" for key, value in sorted(overrides.items()))
+
+
+def _set(document: Any, key: str, value: object) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        document = document.get(section) if isinstance(document, dict) else None
+    if not isinstance(document, dict) or name not in document:
+        raise RequestError(f"params.yaml has no such parameter: {key}")
+    document[name] = value
+
+
+def _yaml_value(key: str, value: str) -> object:
+    try:
+        return YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise RequestError(f"the value of {key} is no YAML: {value}") from error
+
+
+def _yaml(text: str, name: str) -> Any:
+    try:
+        return _round_trip().load(text) or {}
+    except YAMLError as error:
+        raise RequestError(f"{name} is no YAML: {' '.join(str(error).split())[:200]}") from error
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.width = 4096  # long texts keep their lines
+    return yaml
+
+
+def _leaves(changes: object) -> set[str]:
+    """Return the words at the ends of `dvc status`'s nested lists and mappings."""
+    leaves: Callable[[object], set[str]] = _leaves
+    if isinstance(changes, str):
+        return {changes}
+    inner = changes.values() if isinstance(changes, dict) else changes
+    assert isinstance(inner, (list, type({}.values())))
+    return set().union(*map(leaves, inner)) if inner else set()

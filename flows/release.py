@@ -1,0 +1,42 @@
+"""The flow `release`: promote a version, or roll an alias back, by hand and with a reason.
+
+Reads and changes the registry; the reason stays in the alias's history.
+"""
+
+from typing import Literal
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.events import emit_event
+
+from flows.errors import RequestError
+from flows.outcome import settled, tell
+from flows.settings import Settings
+from petmodels import Registry
+
+
+@flow(name="release", flow_run_name="{action} {model} {alias}")
+@settled
+def release(
+    model: str = "pets",
+    action: Literal["promote", "rollback"] = "promote",
+    alias: str = "production",
+    version: int | None = None,
+    reason: str = "",
+) -> str:
+    """Make an alias name a version (`promote`), or what it named before (`rollback`)."""
+    if not reason.strip():
+        raise RequestError("a release needs a reason: it stays in the alias's history")
+    if (action == "promote") != (version is not None):
+        raise RequestError("promote needs a version, and rollback takes none: it goes back to the version before")
+    registry = Registry(Settings.from_environment().registry, notice=tell)
+    if action == "promote":
+        moved = registry.promote(f"{model}@{version}", alias, message=reason)
+    else:
+        moved = registry.rollback(model, alias, message=reason)
+    rows = [{"at": step.at, "action": step.action, "version": step.version, "reason": step.note}
+            for step in reversed(moved.steps)]  # fmt: skip
+    create_table_artifact(rows, key=f"{model}-{alias}-history", description=f"{model}@{alias}, newest step first")
+    resource = {"prefect.resource.id": f"petmodels.model.{model}"}
+    emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
+    return f"{alias} names {model}@{moved.version}: {reason}"

@@ -1,0 +1,60 @@
+"""What a worker must know of the world: addresses, from its environment, so that no parameter of a flow holds one.
+
+Reads environment variables; leaves nothing. Credentials are not among them: the programs that need them (git, DVC,
+boto3) find them where they always do.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import SettingsError
+
+REGISTRY = "PETMODELS_REGISTRY"
+GIT = "PETMODELS_GIT"
+DVC_REMOTE = "PETMODELS_DVC_REMOTE"
+WORKSPACES = "PETMODELS_WORKSPACES"
+DROP = "PETMODELS_DROP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where a worker finds everything.
+
+    `registry` is petmodels' address; `git` what `git clone` takes; `dvc_remote` an `s3://bucket/prefix` or a folder;
+    `workspaces` a folder of this machine for clones and DVC's cache; `drop` where people leave photographs, "" for
+    nowhere.
+    """
+
+    registry: str
+    git: str
+    dvc_remote: str
+    workspaces: Path
+    drop: str = ""
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Return the settings of this machine; raise SettingsError naming the first variable that is missing."""
+        return cls(
+            registry=_variable(REGISTRY, "s3://bucket/models"),
+            git=_variable(GIT, "https://example.org/petmodels.git"),
+            dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
+            workspaces=Path(os.environ.get(WORKSPACES) or _default_folder()).expanduser().absolute(),
+            drop=os.environ.get(DROP, ""),
+        )
+
+    @property
+    def checkpoints(self) -> str:
+        """Where checkpoints of trainings lie while they run: beside DVC's own folders of its remote."""
+        return f"{self.dvc_remote.rstrip('/')}/checkpoints"
+
+
+def _variable(name: str, example: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingsError(f"the worker's environment lacks {name}; set it, for example to {example}")
+    return value
+
+
+def _default_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels" / "workspaces"

@@ -1,0 +1,162 @@
+"""A clone of the project on this machine at one revision, which one run at a time may write to.
+
+Reads the git remote; leaves `<workspaces>/<name>`, its lock beside it, and DVC's cache, which the workspaces of a
+machine share. Whatever a killed run left in a workspace is put right by the next one.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.children import Tell, output, redacted, run
+from flows.errors import BusyError, ChildError, RequestError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+_LEFTOVERS = (".git/index.lock", ".git/HEAD.lock", ".git/shallow.lock", ".dvc/tmp/rwlock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A clone that is ours while the block runs: its folder, and the full hash of the commit that is checked out."""
+
+    folder: Path
+    commit: str
+    tell: Tell
+    handle: int
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the clone and return what it prints."""
+        return output(["git", *arguments], self.folder, keep=(self.handle,)).strip()
+
+    def dvc(self, *arguments: str) -> list[str]:
+        """Run DVC in the clone, tell its lines, and return the last ones."""
+        return run([sys.executable, "-m", "dvc", *arguments], self.folder, self.tell, keep=(self.handle,))
+
+    def dvc_output(self, *arguments: str) -> str:
+        """Run DVC in the clone and return what it prints."""
+        return output([sys.executable, "-m", "dvc", *arguments], self.folder, keep=(self.handle,))
+
+    def python(self, *arguments: str) -> list[str]:
+        """Run this interpreter in the clone, tell its lines, and return the last ones."""
+        return run([sys.executable, *arguments], self.folder, self.tell, keep=(self.handle,))
+
+    def text(self, name: str) -> str:
+        """Return a small file's text, "" where there is none."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def set_text(self, name: str, text: str) -> None:
+        """Write a small file; an empty text removes it."""
+        path = self.folder / name
+        if not text:
+            path.unlink(missing_ok=True)
+        elif text != self.text(name):
+            path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def workspace(
+    settings: "Settings", name: str, revision: str, tell: Tell, *, fresh: bool = False, slots: int = 1
+) -> Iterator[Workspace]:
+    """Yield the workspace `name` at a branch, tag or commit of the git remote, and nobody else's while the block runs.
+
+    `fresh` clones anew, with an empty cache of its own. With `slots`, so many runs may work at once, each in a folder
+    of its own. Raises BusyError, RequestError for an unknown revision, RemoteError when git's remote can't be reached.
+    """
+    settings.workspaces.mkdir(parents=True, exist_ok=True)
+    folder, handle = _locked(settings.workspaces, name, slots)
+    try:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        _refresh(settings, folder, handle)
+        commit = _checkout(settings, folder, revision, handle)
+        _write_config(settings, folder, own_cache=fresh)
+        yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:
+    for slot in range(1, slots + 1):
+        folder = workspaces / (name if slot == 1 else f"{name}-{slot}")
+        handle = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue
+        return folder, handle
+    raise BusyError(f"another run works here, or what it started is still ending; wait for it: {workspaces / name}")
+
+
+def _refresh(settings: "Settings", folder: Path, handle: int) -> None:
+    """Make the clone know what the remote knows."""
+    if folder.exists() and not _is_clone(folder, handle):
+        shutil.rmtree(folder)
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        clone = ["git", "clone", "--quiet", "--no-checkout", settings.git, str(partial)]
+        output(clone, settings.workspaces, keep=(handle,))
+        partial.replace(folder)
+        return
+    for leftover in _LEFTOVERS:
+        (folder / leftover).unlink(missing_ok=True)
+    output(["git", "remote", "set-url", "origin", settings.git], folder, keep=(handle,))
+    fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+    output(fetch, folder, keep=(handle,))
+
+
+def _is_clone(folder: Path, handle: int) -> bool:
+    try:
+        found = output(["git", "rev-parse", "--show-toplevel"], folder, keep=(handle,)).strip()
+        output(["git", "rev-parse", "--verify", "--quiet", "HEAD"], folder, keep=(handle,))
+    except ChildError:
+        return False
+    return Path(found).resolve() == folder.resolve()
+
+
+def _checkout(settings: "Settings", folder: Path, revision: str, handle: int) -> str:
+    commit = _commit(folder, revision, handle)
+    if commit is None:
+        listing = ["git", "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"]
+        names = [name for name in output(listing, folder, keep=(handle,)).split() if name != "HEAD"]
+        branches = ", ".join(names[:9]) or "none"
+        raise RequestError(f"{redacted(settings.git)} has no such revision; branches: {branches}: {revision}")
+    output(["git", "checkout", "--quiet", "--force", "--detach", commit], folder, keep=(handle,))
+    output(["git", "clean", "-ffdq"], folder, keep=(handle,))  # what git ignores stays: the data and its cache
+    return commit
+
+
+def _commit(folder: Path, revision: str, handle: int) -> str | None:
+    if revision.startswith("-"):
+        return None
+    for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
+        try:
+            found = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+            return output(found, folder, keep=(handle,)).strip().splitlines()[-1]
+        except ChildError:
+            continue
+    return None
+
+
+def _write_config(settings: "Settings", folder: Path, *, own_cache: bool) -> None:
+    """Tell DVC, in this clone alone, which remote and which cache to use; credentials it finds in the environment."""
+    cache = folder / ".dvc/cache" if own_cache else settings.workspaces / "cache"
+    lines = ["[core]", "    remote = flows", "    analytics = false", "    autostage = false"]
+    lines += ["[cache]", f"    dir = {cache}", "    type = reflink,copy"]
+    lines += ["['remote \"flows\"']", f"    url = {settings.dvc_remote}"]
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and settings.dvc_remote.startswith("s3://"):
+        lines.append(f"    endpointurl = {endpoint}")
+    path = folder / ".dvc/config.local"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
