@@ -1,12 +1,15 @@
 # Every target makes the virtual environment it needs; a second run finds it there.
 .DELETE_ON_ERROR:
-.PHONY: demo test check format bench
+.PHONY: demo stack test check format bench
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= sample:
 
 demo: .venv/installed
 	$(BIN)/python -m flows.demo --source '$(SOURCE)'
+
+stack: .venv/installed
+	$(BIN)/python -m flows.stack $(STACK)
 
 test: .venv/installed
 	$(BIN)/python -m pytest

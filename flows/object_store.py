@@ -1,6 +1,7 @@
-"""Run a real S3 server on this machine, for the demo and the tests: one seaweedfs process, ended with its block.
+"""Run a real S3 server on this machine, for the demo, `make stack` and the tests: one seaweedfs process.
 
-Reads nothing; leaves the store's data in the folder it is given.
+Reads nothing; leaves the store's data in the folder it is given, and the ports, so that a second start there finds the
+same store at the same address.
 """
 
 import json
@@ -16,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.error import HTTPError, URLError
 
 BUCKET = "models"
@@ -52,19 +52,33 @@ def weed() -> str | None:
 @contextmanager
 def serving(folder: Path, identities: list[dict[str, object]] | None = None) -> Iterator[Server]:
     """Run a server with a bucket until the block ends."""
-    config = folder / "identities.json"
-    config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))
-    (folder / "data").mkdir(exist_ok=True)
-    port = free_port()
+    server, command = prepared(folder, identities)
     with (folder / "log").open("wb") as log:
-        process = _start(folder, config, port, log)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         try:
-            server = Server(f"http://127.0.0.1:{port}", folder)
             _wait(process, server)
             yield server
         finally:
             process.kill()
             process.wait()
+
+
+def prepared(
+    folder: Path, identities: list[dict[str, object]] | None = None, *, port: int | None = None
+) -> tuple[Server, list[str]]:
+    """Write what a server in `folder` needs; return how to reach it, and the command that starts it."""
+    program = weed()
+    assert program
+    config = folder / "identities.json"
+    config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))
+    (folder / "data").mkdir(exist_ok=True)
+    ports = _ports(folder / "ports.json") | ({"s3.port": port} if port else {})
+    flags = [f"-{name}={number}" for name, number in ports.items()]
+    fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
+    more = [f"-dir={folder / 'data'}", f"-bucket={BUCKET}", f"-s3.config={config}"]
+    off = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command = [program, "mini", *fixed, *more, *off, *flags]
+    return Server(f"http://127.0.0.1:{ports['s3.port']}", folder), command
 
 
 def free_port() -> int:
@@ -84,34 +98,38 @@ def _admin() -> dict[str, object]:
     return {"name": "admin", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
 
 
-def _start(folder: Path, config: Path, port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    program = weed()
-    assert program
+def _ports(path: Path) -> dict[str, int]:
+    """Return the ports of an earlier start: the store's own parts look for each other there."""
+    if path.exists():
+        return dict(json.loads(path.read_text()))
     ports = {name: free_port() for name in _PORTS}
-    flags = [f"-{name}={number}" for name, number in ports.items()]
-    fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
-    more = [f"-dir={folder / 'data'}", f"-bucket={BUCKET}", f"-s3.config={config}", f"-s3.port={port}"]
-    off = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-    command = [program, "mini", *fixed, *more, *off, *flags]
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    path.write_text(json.dumps(ports))
+    return ports
 
 
 _PORTS = (
     "master.port", "master.port.grpc", "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc",
-    "s3.port.grpc", "admin.port", "admin.port.grpc",
+    "s3.port", "s3.port.grpc", "admin.port", "admin.port.grpc",
 )  # fmt: skip
 
 
 def _wait(process: "subprocess.Popen[bytes]", server: Server) -> None:
     for _ in range(300):
-        assert process.poll() is None, (server.folder / "log").read_text()[-3000:]
-        try:
-            urllib.request.urlopen(f"{server.endpoint}/{BUCKET}?list-type=2", timeout=2).close()  # noqa: S310
-        except HTTPError as error:
-            error.close()
-            if error.code == 403 and "components are running" in (server.folder / "log").read_text():
-                return
-        except (URLError, OSError):
-            pass
+        log = (server.folder / "log").read_text()
+        assert process.poll() is None, log[-3000:]
+        if answers(server) and "components are running" in log:
+            return
         time.sleep(0.1)
     raise AssertionError((server.folder / "log").read_text()[-3000:])
+
+
+def answers(server: Server) -> bool:
+    """Say whether the server's bucket is there: it refuses strangers, and knows that it does."""
+    try:
+        urllib.request.urlopen(f"{server.endpoint}/{BUCKET}?list-type=2", timeout=2).close()  # noqa: S310
+    except HTTPError as error:
+        error.close()
+        return error.code == 403
+    except (URLError, OSError):
+        return False
+    return False

@@ -1,0 +1,29 @@
+"""Settings of Prefect that the promises of these flows rest on: `make stack` and a real installation use the same.
+
+The values are for environment variables. Why each one is as it is stands beside it; docs/operations.md lists them.
+"""
+
+HEARTBEAT_SECONDS = 30
+# A run whose heartbeats stop is dead after so long. It is also how long a server may be away before the runs that
+# live on without it are taken for dead, so it is no smaller.
+ZOMBIE_SECONDS = 300
+
+SERVER = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # In memory, a restarted server forgets who holds the slot of a concurrency limit, and ends the run that does.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # By default the server forgets, a minute after the time is up, that it waits for a heartbeat: a run that died while
+    # the server was away would stay Running for ever. So it remembers for a week.
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+}
+
+WORKER = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    # Waits of 2, 4, … 128 seconds: a request outlives a server that is away for four minutes, nearly ZOMBIE_SECONDS.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # A retrain waits for train to begin, and a person for a release: look for work more often than every 10 seconds.
+    "PREFECT_WORKER_QUERY_SECONDS": "3",
+}
