@@ -62,16 +62,12 @@ class S3Storage:
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""
-        for failures in range(_TRIES):
-            with translated(self.address, f"read {key}"):
-                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+        for _ in range(_TRIES - 1):
             try:
-                with reading(self.address):
-                    return answer["Body"].read(min(limit, answer["ContentLength"]) + 1), answer["ETag"]
+                return self._read_once(key, limit)
             except BrokenOffError:
-                if failures + 1 == _TRIES:
-                    raise
-        raise AssertionError
+                continue
+        return self._read_once(key, limit)
 
     def find(self, key: str) -> Stored | None:
         """Return an object's size, time, ETag and, when the store kept it, its SHA-256 in base64."""
@@ -147,6 +143,17 @@ class S3Storage:
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload.id)
         except (NotStoredError, ConflictError):
             return
+
+    def _read_once(self, key: str, limit: int) -> tuple[bytes, str]:
+        with translated(self.address, f"read {key}"):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+        promised = min(limit + 1, answer["ContentLength"])
+        with reading(self.address):
+            data = answer["Body"].read(promised)
+        # botocore says nothing of a connection that ends early but in order, so the length must be looked at here.
+        if len(data) < promised:
+            raise BrokenOffError(f"{self.address} broke off in the middle (too few bytes); try again later")
+        return data, answer["ETag"]
 
     def _put(self, key: str, data: bytes, **condition: str) -> bool:
         try:

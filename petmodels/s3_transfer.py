@@ -20,6 +20,8 @@ _PART_BYTES = 8 * 2**20
 _MOST_PARTS = 9_000
 _THREADS = 4
 _TRIES = 5
+# A connection that brings less than this before it breaks is not getting anywhere.
+_HEADWAY_BYTES = 64 * 2**10
 
 
 def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Progress) -> None:
@@ -42,19 +44,22 @@ def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Pr
 
 
 def download(storage: "S3Storage", key: str, start: int, length: int) -> Iterator[bytes]:
-    """Yield bytes `start` to `start + length` of an object; goes on where a connection broke, five times in a row."""
-    failures, end = 0, start + length
+    """Yield bytes `start` to `start + length` of an object; goes on where a connection broke.
+
+    Gives up after five breaks without headway between them.
+    """
+    failures, end, broke_at = 0, start + length, start
     if length == 0 and storage.find(key) is None:
         raise NotStoredError(key)
     while start < end:
         try:
             for piece in _range(storage, key, start, end):
                 start += len(piece)
-                failures = 0
                 yield piece
             return
         except BrokenOffError:
-            failures += 1
+            failures = 1 if start - broke_at >= _HEADWAY_BYTES else failures + 1
+            broke_at = start
             if failures == _TRIES:
                 raise
 

@@ -5,6 +5,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,19 +119,35 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _forward(self, body: bytes, fault: Fault) -> None:
-        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
-        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        for name, value in (self._signed(headers, body, fault.without) if fault.without else headers).items():
-            if name.lower() not in {"expect", "connection"}:
-                connection.putheader(name, value)
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        content = answer.read()
-        length = int(answer.getheader("Content-Length") or len(content))
-        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OWN]
-        connection.close()
-        self._send(answer.status, headers, content, length, fault)
+        headers = self._signed(headers, body, fault.without) if fault.without else headers
+        for pause_seconds in (*_PAUSES, None):
+            try:
+                status, answered, content = self._asked(headers, body)
+            except (OSError, http.client.HTTPException):
+                if pause_seconds is None or self.command not in {"GET", "HEAD"}:
+                    raise
+            else:
+                if status < 500 or pause_seconds is None or self.command not in {"GET", "HEAD"}:
+                    break
+            # A busy store's own trouble would use up the fault, and its repeat pass for the client's answer to it.
+            time.sleep(pause_seconds)
+        length = int(next((value for name, value in answered if name.lower() == "content-length"), len(content)))
+        kept = [(name, value) for name, value in answered if name.lower() not in _OWN]
+        self._send(status, kept, content, length, fault)
+
+    def _asked(self, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        try:
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers.items():
+                if name.lower() not in {"expect", "connection"}:
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
 
     def _signed(self, headers: dict[str, str], body: bytes, without: tuple[str, ...]) -> dict[str, str]:
         kept = {name: value for name, value in headers.items() if name not in {*without, "authorization", "x-amz-date"}}
@@ -162,4 +179,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
+_PAUSES = (0.05, 0.2, 0.8)
 _OWN = {"content-length", "connection", "transfer-encoding", "keep-alive"}
