@@ -72,9 +72,9 @@ def test_the_fitted_head_can_not_be_bettered_by_a_small_step() -> None:
         for parameter in layer.parameters():
             for _ in range(20):
                 step = torch.randn_like(parameter) * 0.01
-                parameter += step
+                parameter.add_(step)
                 assert loss() > best - 1e-7
-                parameter -= step
+                parameter.sub_(step)
 
 
 def test_a_rare_label_counts_as_much_as_a_frequent_one() -> None:
