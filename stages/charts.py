@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 WIDTH = 340
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 38
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 28, 38
 
 Point = tuple[float, float]
 Scale = Callable[[float], float]

@@ -1,21 +1,23 @@
 """Judge the model on the test side, which neither training nor any choice has seen; write the numbers and the report.
 
 Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
-tables of predictions, confusion, reliability, breeds and confused pairs, calibration.json, heatmaps/, report.html.
+tables of predictions, confusion, reliability, breeds and confused pairs, calibration.json, params.json (what this and
+the stages before were told), heatmaps/, report.html.
 The temperature and the threshold for "unsure" are chosen on the valid side.
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError
 from stages.outputs import new_folder, write_json
-from stages.params import STRICT
+from stages.params import STRICT, published
 
 if TYPE_CHECKING:
     from stages.findings import Outcome, Side
@@ -43,8 +45,10 @@ class EvaluateParams:
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the baselines")]
 
 
-def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path, out: Path) -> None:
+def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path, settings: Path, out: Path) -> None:
     """Judge the model in `train` on the test side; leave numbers, tables, heat maps and the report in `out`.
+
+    `settings` is all of params.yaml, which report and bundle repeat.
 
     Raises DataError where a side is empty or holds a breed that the model doesn't know.
     """
@@ -60,13 +64,14 @@ def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path
     numbers = findings.measured(test, choice, breeds, params.calibration_bins)
     numbers |= _baselines(params, sides, model=model, prepared=prepared, split=split, train=train)
     with new_folder(out) as folder:
+        write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
         write_json(folder / "calibration.json", findings.calibration(test, choice, params.calibration_bins))
         findings.write_tables(
             folder, test, said, breeds, num_bins=params.calibration_bins, num_pairs=params.num_confused_pairs
         )
         _write_heatmaps(folder / "heatmaps", model, test, said, said.worst_mistakes(params.num_heatmaps), prepared)
-        report.write_report(folder, asdict(params), prepared=prepared, split=split, train=train)
+        report.write_report(folder, prepared=prepared, split=split, train=train)
     _tell(numbers, out)
 
 
@@ -131,6 +136,13 @@ def _write_heatmaps(
         overlaid(model_input(path, model.preprocessing.image_size), heat).save(target, "JPEG", quality=90)
     if method:
         write_json(folder / "heatmaps.json", {"method": method})
+
+
+def _sections(settings: Path, train: Path) -> dict[str, dict[str, Any]]:
+    """Return the sections of this stage and those before it; train's as the model at hand was trained."""
+    trained = json.loads((train / "train.json").read_text(encoding="utf-8"))["params"]
+    sections = published(settings) | {"train": trained}
+    return {name: sections[name] for name in ("download", "prepare", "split", "train", "evaluate")}
 
 
 def _tell(numbers: Mapping[str, float | int], out: Path) -> None:

@@ -1,8 +1,8 @@
 """Make the folder that a consumer gets: the model as ONNX, and all that is needed to use and to judge it.
 
 Reads data/train, data/eval, data/split and data/prepared. Leaves data/bundle: model.onnx, weights.safetensors,
-learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metrics.json, report.html, self_test.json
-and self_test/. Nothing in it depends on the clock, the host or the path.
+learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metrics.json, report.html, seen_images.csv,
+self_test.json and self_test/. Nothing in it depends on the clock, the host or the path.
 """
 
 import csv
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError
-from stages.outputs import new_folder, write_json
+from stages.outputs import new_folder, write_csv, write_json
 from stages.params import STRICT
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def export(
     from stages.onnx_file import write_onnx
 
     model = load(train)
-    calibration, metrics, about = (
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in (eval / "calibration.json", eval / "metrics.json", train / "train.json")
+    calibration, metrics, settings, about = map(
+        _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
     )
     rows = _rows(split / "test.csv")
     with new_folder(out) as folder:
@@ -74,12 +73,19 @@ def export(
         expected = _checked(folder / "model.onnx", model, [prepared / row["path"] for row in rows], calibration)
         _write_self_test(folder, rows, expected, prepared, params.num_self_test_images)
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
+        _write_params(folder / "params.yaml", settings | {"export": vars(params)})
+        _write_seen(folder / "seen_images.csv", split)
         for source in (train / "weights.safetensors", train / "learner.pkl", train / "preprocess.json"):
             shutil.copyfile(source, folder / source.name)
         for source in (eval / "metrics.json", eval / "report.html"):
             shutil.copyfile(source, folder / source.name)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {out} --model pets", file=sys.stderr)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _rows(listing: Path) -> list[dict[str, str]]:
@@ -132,8 +138,6 @@ def _write_words(
     metrics: Mapping[str, float],
     calibration: Mapping[str, Any],
 ) -> None:
-    import yaml
-
     from stages.card import card, markdown
 
     species = {row["label"]: row["species"] for row in rows}
@@ -149,8 +153,18 @@ def _write_words(
     fields = card(about=about, metrics=metrics, calibration=calibration, texts=vars(params))
     write_json(folder / "card.json", fields)
     (folder / "card.md").write_text(markdown(fields), encoding="utf-8")
-    own = {"train": about["params"], "export": vars(params)}
-    (folder / "params.yaml").write_text(yaml.safe_dump(own, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _write_params(path: Path, sections: Mapping[str, Any]) -> None:
+    import yaml
+
+    path.write_text(yaml.safe_dump(dict(sections), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _write_seen(path: Path, split: Path) -> None:
+    """List the originals that training or any choice has seen, so that nobody judges the model by them later."""
+    seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in _rows(split / f"{side}.csv")}
+    write_csv(path, ["sha256", "group"], sorted(seen))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Compose the report's charts from the files that train and evaluate left.
 
-Reads data/train and data/eval; leaves nothing itself. A chart whose data isn't there (no finder ran, no epoch was
-trained) is None.
+Reads data/train and data/eval; leaves nothing itself. A chart whose data isn't there (no finder ran, fewer
+than two epochs were trained) is None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def believed(predictions: Sequence[Row], unsure_below: float) -> Markup:
     shares = Axis(title="images answered, the surest first (%)", range=(0.0, 1.0), percent=True)
     truth = Axis(title="of these named right (%)", percent=True)
     line = Line(name="test side", points=_thinned(points), kind="a", dots=False)
-    chosen = Marks(positions=[(kept, f"unsure below {100 * unsure_below:.0f} %")])
+    chosen = Marks(positions=[(kept, f"unsure below {100 * unsure_below:.0f} %")] if unsure_below > 0 else [])
     return line_chart(
         "Share of right answers against share of images answered", [line], shares, truth, marks=chosen, height=300
     )
@@ -110,7 +110,7 @@ def balance(counts: Mapping[str, Sequence[int]]) -> Markup:
 
 
 def _over_epochs(title: str, lines: Sequence[Line], history: Sequence[Row], y: Axis) -> Markup | None:
-    lines = [line for line in lines if line.points]
+    lines = [line for line in lines if len(line.points) > 1]
     if not lines:
         return None
     first, last = float(history[0]["epoch"]), float(history[-1]["epoch"])

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from stages.addresses import kind_of, shown
 from stages.errors import ParamsError
 
 Section = TypeVar("Section")
@@ -51,6 +52,18 @@ def section(path: Path, name: str, kind: type[Section]) -> Section:
         mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "unexpected_keyword_argument")
         first: Any = mistakes[0]
         raise ParamsError(f"{path}: {name}: {_explained(first, kind)}") from error
+
+
+def published(path: Path) -> dict[str, dict[str, Any]]:
+    """Return all sections as they may be shown to anyone.
+
+    The source stands there without the folder of this machine that holds it, and without a signature in its address.
+    Raises ParamsError as `section` does for a file that can't be read.
+    """
+    sections = _document(path)
+    source = str(sections["download"]["source"])
+    told = Path(source).name if kind_of(source) == "path" else shown(source)
+    return sections | {"download": sections["download"] | {"source": told}}
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,14 +29,15 @@ Row = dict[str, str]
 Page = dict[str, Any]
 
 
-def write_report(evaluation: Path, settings: Mapping[str, Any], *, prepared: Path, split: Path, train: Path) -> None:
+def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) -> None:
     """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before.
 
-    `settings` are evaluate's params. Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`,
-    which mirrors the prepared images' paths. The same files give the same bytes.
+    Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`, which mirrors the prepared images'
+    paths. The same files give the same bytes.
     """
     predictions = rows(evaluation / "predictions.csv")
-    training = _json(train / "train.json")
+    training, sections = _json(train / "train.json"), _json(evaluation / "params.json")
+    settings = sections["evaluate"]
     metrics, calibration = _json(evaluation / "metrics.json"), _json(evaluation / "calibration.json")
     history = rows(train / "history.csv")
     pictured = album.chosen(predictions, settings["num_top_losses"])
@@ -44,10 +45,12 @@ def write_report(evaluation: Path, settings: Mapping[str, Any], *, prepared: Pat
         "metrics": metrics,
         "calibration": calibration,
         "settings": settings,
+        "sections": sections,
         "training": training,
         "preprocess": _json(train / "preprocess.json"),
         "data": _data(prepared, split, training["labels"]),
         "history": history,
+        "only_head": [row["phase"] for row in history] == ["probe"],
         "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
         "breeds": rows(evaluation / "breeds.csv"),
         "pairs": rows(evaluation / "confused_pairs.csv"),

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image, ImageDraw
 
 from stages import findings
 from stages.outputs import write_csv, write_json
+from tests.stages.settings import params_yaml
 
 SETTINGS = {
     "num_top_losses": 6,
@@ -19,6 +21,7 @@ SETTINGS = {
     "scratch_baseline": False,
     "seed": 42,
 }
+TRAINED = {"epochs": 2, "metrics": ["accuracy", "top_5_accuracy"], "early_stopping": None}
 COLUMNS = [
     "path",
     "label",
@@ -49,6 +52,8 @@ def write_data(data: Path, labels: Sequence[str], *, num_images: int = 6, skill:
     draw = np.random.default_rng(seed)
     valid, test = (_side(sides[name], list(labels), skill, draw) for name in ("valid", "test"))
     write_evaluation(data / "eval", valid, test, species)
+    sections = yaml.safe_load(params_yaml()) | {"train": TRAINED, "evaluate": SETTINGS}
+    write_json(data / "eval" / "params.json", sections)
 
 
 def write_evaluation(folder: Path, valid: findings.Side, test: findings.Side, breeds: dict[str, str]) -> None:
@@ -123,7 +128,7 @@ def _write_train(folder: Path, labels: Sequence[str]) -> None:
         "num_train": 6 * len(labels),
         "num_valid": 6 * len(labels),
         "learning_rate": 0.002,
-        "params": {"epochs": 2, "metrics": ["accuracy", "top_5_accuracy"], "early_stopping": None},
+        "params": TRAINED,
         "versions": {"torch": "2.0", "fastai": "2.8"},
     }
     write_json(folder / "train.json", facts)

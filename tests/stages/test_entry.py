@@ -147,13 +147,8 @@ with contextlib.suppress(SystemExit):
 print([one for one in {heavy.split()!r} if one in sys.modules])
 """
 
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[0].startswith(f"usage: python -m stages.{name} ")
     assert done.stdout.splitlines()[-1] == "[]"

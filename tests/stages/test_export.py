@@ -41,7 +41,8 @@ def judged(sides: Path, trained: Path, fastai: None, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("judged")
     (folder / "params.yaml").write_text(params_yaml(), encoding="utf-8")
     params = section(folder / "params.yaml", "evaluate", EvaluateParams)
-    evaluate(params, prepared=sides / "prepared", split=sides / "split", train=trained, out=folder / "eval")
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained}
+    evaluate(params, **paths, settings=folder / "params.yaml", out=folder / "eval")
     return folder / "eval"
 
 
@@ -67,7 +68,7 @@ def read(path: Path) -> Any:
 def test_the_bundle_holds_these_files_and_no_others(made: Path) -> None:
     names = "learner.pkl model.onnx weights.safetensors card.json card.md labels.json metrics.json params.yaml"
     pictures = "self_test/01.jpg self_test/02.jpg self_test/03.jpg"
-    others = "preprocess.json report.html self_test.json"
+    others = "preprocess.json report.html self_test.json seen_images.csv"
 
     assert sorted(everything(made)) == sorted(f"{names} {pictures} {others}".split())
 
@@ -155,10 +156,21 @@ def test_labels_come_with_their_species_and_the_threshold(made: Path, judged: Pa
     }
 
 
-def test_the_bundles_params_are_those_of_the_training_and_the_export(made: Path, trained: Path) -> None:
+def test_the_bundles_params_are_those_of_all_six_stages(made: Path) -> None:
     params = yaml.safe_load((made / "params.yaml").read_text(encoding="utf-8"))
 
-    assert params == {"train": read(trained / "train.json")["params"], "export": EXPORT}
+    assert params == yaml.safe_load(params_yaml())
+
+
+def test_the_bundle_lists_every_original_that_training_or_a_choice_has_seen_and_none_of_the_test(
+    made: Path, sides: Path
+) -> None:
+    seen = table(made / "seen_images.csv")
+
+    rows = {side: table(sides / f"split/{side}.csv") for side in ("train", "valid", "test")}
+    assert [one["sha256"] for one in seen] == sorted(row["sha256"] for row in rows["train"] + rows["valid"])
+    for column in ("sha256", "group"):
+        assert not {one[column] for one in seen} & {row[column] for row in rows["test"]}
 
 
 def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, judged: Path) -> None:

@@ -1,5 +1,6 @@
 """Photographs are opened as they come, and resized and cropped by the rule that preprocess.json tells."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,8 @@ def test_a_flipped_byte_gives_a_picture_or_a_reason(place: int, value: int, kind
     damaged[place % len(damaged)] = value
 
     try:
-        image, _ = decoded(bytes(damaged))
+        said = decoded(bytes(damaged))[0].mode
     except UnusableImageError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - either end is right
-    else:
-        assert image.mode == "RGB"
+        said = str(error)
+
+    assert said == "RGB" or re.fullmatch("not an image|truncated|broken: .+|too many pixels", said)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
+import yaml
 from pydantic import ConfigDict, Field
 
 from stages.entry import NAMES
 from stages.errors import ParamsError
-from stages.params import STRICT, Pattern, nearest, section
+from stages.params import STRICT, Pattern, nearest, published, section
 from stages.prepare import PrepareParams
 from stages.split import SplitParams
 from stages.train import TrainParams
@@ -167,6 +168,23 @@ def test_the_drawn_pictures_settings_are_a_whole_params_file(tmp_path: Path) -> 
     path.write_text(params_yaml(), encoding="utf-8")
 
     assert section(path, "prepare", PrepareParams) == PrepareParams(**PREPARE)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("/home/ann/pets.tgz", "pets.tgz"),
+        ("photos", "photos"),
+        ("https://ann@server/pets.tgz?signature=abc", "https://server/pets.tgz?…"),
+        ("s3://bucket/pets.tgz", "s3://bucket/pets.tgz"),
+        ("sample:", "sample:"),
+    ],
+)
+def test_what_is_published_of_a_source_names_no_folder_and_no_secret(tmp_path: Path, source: str, told: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(download={"source": source}), encoding="utf-8")
+
+    assert published(path) == yaml.safe_load(params_yaml(download={"source": told}))
 
 
 def test_nearest_lists_all_names_when_they_are_few() -> None:

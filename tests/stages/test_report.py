@@ -12,14 +12,14 @@ import pytest
 from stages import album, charts, figures
 from stages.outputs import write_csv
 from stages.report import write_report
-from tests.stages.evaluated import SETTINGS, read_json, write_data
+from tests.stages.evaluated import read_json, write_data
 
 LABELS = ["Bengal", "Siamese", "beagle", "pug"]
 
 
 def reported(data: Path) -> str:
     """Write the report of a data folder and return its text."""
-    write_report(data / "eval", SETTINGS, prepared=data / "prepared", split=data / "split", train=data / "train")
+    write_report(data / "eval", prepared=data / "prepared", split=data / "split", train=data / "train")
     return (data / "eval" / "report.html").read_text(encoding="utf-8")
 
 
@@ -152,12 +152,37 @@ def test_report_lists_the_exact_parameters_and_versions(data: Path) -> None:
     page = reported(data)
 
     for key, value in [
+        ("max_ratio", "200"),
+        ("label_pattern", "^(.+)_\\d+\\.jpg$"),
+        ("valid_share", "0.25"),
         ("early_stopping", "none"),
         ("scratch_baseline", "false"),
         ("fastai", "2.8"),
         ("resize", "short_side 64, filter lanczos"),
     ]:
         assert f"<code>{key}</code></th><td>{value}</td>" in page
+
+
+def test_report_of_a_head_fitted_at_once_draws_no_curve_of_one_point(data: Path) -> None:
+    columns = "epoch,phase,train_loss,valid_loss,accuracy,learning_rate"
+    (data / "train" / "history.csv").write_text(f"{columns}\n0,probe,0.0134,0.2349,0.973,0.0\n")
+
+    page = reported(data)
+
+    assert "The head was fitted at once" in page
+    assert "training longer" not in page
+    assert "Loss in each epoch" not in page
+
+
+def test_report_of_a_model_that_is_never_unsure_says_so(data: Path) -> None:
+    for name in ("metrics", "calibration"):
+        content = read_json(data / f"eval/{name}.json") | {"unsure_below": 0.0}
+        (data / f"eval/{name}.json").write_text(json.dumps(content))
+
+    page = reported(data)
+
+    assert "<dt>Says “unsure”</dt><dd>never</dd>" in page
+    assert "unsure below 0 %" not in page
 
 
 def test_each_cell_gives_a_picture_before_any_gives_its_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stages.report import write_report
-from tests.stages.evaluated import SETTINGS, write_data
+from tests.stages.evaluated import write_data
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -37,7 +37,7 @@ Open = Callable[..., Page]
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     write_data(data, LABELS, num_images=3, skill=3.5)
-    write_report(data / "eval", SETTINGS, prepared=data / "prepared", split=data / "split", train=data / "train")
+    write_report(data / "eval", prepared=data / "prepared", split=data / "split", train=data / "train")
     return data / "eval" / "report.html"
 
 
