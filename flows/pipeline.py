@@ -97,7 +97,7 @@ def _set(document: Any, key: str, value: object) -> None:
     *sections, name = key.split(".")
     for section in sections:
         document = document.get(section) if isinstance(document, dict) else None
-    if not isinstance(document, dict) or name not in document:
+    if not isinstance(document, dict) or isinstance(document.get(name, {}), dict):
         raise RequestError(f"params.yaml has no such parameter: {key}")
     document[name] = value
 

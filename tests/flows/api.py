@@ -1,0 +1,62 @@
+"""Ask a Prefect server over plain HTTP: the tests' view of it owes nothing to Prefect's own client."""
+
+import json
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API at an address such as http://127.0.0.1:4200/api."""
+
+    address: str
+
+    def get(self, path: str) -> Any:
+        return self._send("GET", path, None)
+
+    def post(self, path: str, **content: object) -> Any:
+        return self._send("POST", path, content)
+
+    def patch(self, path: str, **content: object) -> Any:
+        return self._send("PATCH", path, content)
+
+    def run(self, deployment: str, **parameters: object) -> str:
+        """Ask for a run of `flow/deployment` now; return its id."""
+        found = self.get(f"/deployments/name/{deployment}")
+        run = self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)
+        return str(run["id"])
+
+    def runs(self, **conditions: object) -> list[Any]:
+        """Return the runs that fulfil `conditions`, as Prefect's filters for flow runs say it."""
+        found: list[Any] = self.post("/flow_runs/filter", flow_runs=conditions, limit=200)
+        return found
+
+    def state(self, run: str) -> str:
+        return str(self.get(f"/flow_runs/{run}")["state"]["name"])
+
+    def emit(self, event: str, resource: str, **payload: object) -> None:
+        """Send an event as a flow would."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        content = {"id": str(uuid.uuid4()), "occurred": now, "event": event, "payload": payload}
+        self._send("POST", "/events", [content | {"resource": {"prefect.resource.id": resource}}])
+
+    def _send(self, method: str, path: str, content: object) -> Any:
+        data = None if content is None else json.dumps(content).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+def wait(condition: Callable[[], object], seconds: float, what: str) -> float:
+    """Wait until `condition`; return how many seconds it took. Fails, naming `what`, when it takes too long."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, f"not within {seconds} seconds: {what}"
+        time.sleep(0.3)
+    return time.monotonic() - start

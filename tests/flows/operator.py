@@ -1,0 +1,128 @@
+"""What the tests of the flows do at a stack: start runs, wait for them, kill them, and look at what they left."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from flows.services import marked
+from flows.stack import Stack
+from petmodels import Registry
+from tests.flows.api import Api, wait
+from tests.flows.projects import Project, git
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A person at a running stack whose git remote is a toy project."""
+
+    stack: Stack
+    project: Project
+
+    @property
+    def api(self) -> Api:
+        return Api(self.stack.api)
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.stack.variables["PETMODELS_REGISTRY"], cache=self.stack.folder / "operator")
+
+    def branch(self, name: str, **sections: dict[str, Any]) -> str:
+        """Make or move a branch that is main with other parameters; return its name."""
+        folder = self.project.folder
+        git(folder, "checkout", "--quiet", "-B", name, "main")
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        for section, values in sections.items():
+            params[section].update(values)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        git(folder, "commit", "--quiet", "--all", "--allow-empty", "--message", name)
+        git(folder, "push", "--quiet", "--force", "origin", name)
+        git(folder, "checkout", "--quiet", "main")
+        return name
+
+    def start(self, deployment: str, **parameters: object) -> str:
+        """Ask for a run now; return its id."""
+        return self.api.run(deployment, **parameters)
+
+    def run(self, deployment: str, seconds: float = 180, **parameters: object) -> dict[str, Any]:
+        """Start a run and return it when it has ended."""
+        return self.ended(self.start(deployment, **parameters), seconds)
+
+    def retrain(self, model: str, revision: str = "main", **parameters: object) -> str:
+        """Retrain, and return the sentence that the run ended with; it must have completed."""
+        run = self.run("retrain/weekly", model=model, revision=revision, **parameters)
+        assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+        return str(run["state"]["message"])
+
+    def ended(self, run: str, seconds: float = 180) -> dict[str, Any]:
+        """Return a run when it has ended, in whatever way."""
+        final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        wait(lambda: self._run(run)["state"]["type"] in final, seconds, f"the run {run} has ended")
+        return self._run(run)
+
+    def logs(self, run: str) -> list[str]:
+        """Return the lines that a run and its tasks have logged."""
+        found = self.api.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", limit=200)
+        return [line["message"] for line in found]
+
+    def waits_for_log(self, run: str, text: str, seconds: float = 90) -> None:
+        """Wait until a run has logged a line with this text."""
+        wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}")
+
+    def table(self, key: str) -> list[dict[str, Any]]:
+        """Return the newest table artifact with this key."""
+        found: dict[str, Any] = self.api.get(f"/artifacts/{key}/latest")
+        rows: list[dict[str, Any]] = json.loads(found["data"])
+        return rows
+
+    def training_of(self, run: str, seconds: float = 90) -> str:
+        """Return the id of the training that a retrain has started, when it runs."""
+        found: list[str] = []
+
+        def is_there() -> bool:
+            children = self.api.post("/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [run]}})
+            found[:] = [child["id"] for child in children if child["state"]["type"] == "RUNNING"]
+            return bool(found)
+
+        wait(is_there, seconds, f"the training of {run} runs")
+        return found[0]
+
+    def kill_processes_of(self, run: str) -> None:
+        """Kill -9 the process that runs a flow; what it has started is left to its own devices."""
+        killed = 0
+        for process_id in marked(str(self.stack.folder)):
+            with suppress(psutil.Error):
+                process = psutil.Process(process_id)
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == run and "prefect" in " ".join(process.cmdline()):
+                    os.kill(process_id, signal.SIGKILL)
+                    killed += 1
+        assert killed, f"no process runs {run}"
+
+    def forget_workspace(self, worker: str) -> None:
+        """Take a worker's disk away: its clones and its cache; what the dead have started must have ended."""
+        folder = Path(self.stack.folder / "workspaces" / worker)
+        for _ in range(100):
+            if not self._users_of(folder):
+                break
+            time.sleep(0.2)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _users_of(self, folder: Path) -> list[int]:
+        found = []
+        for process_id in marked(str(self.stack.folder)):
+            with suppress(psutil.Error):
+                if Path(psutil.Process(process_id).cwd()).is_relative_to(folder):
+                    found.append(process_id)
+        return found
+
+    def _run(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.get(f"/flow_runs/{run}")
+        return found

@@ -1,0 +1,63 @@
+"""Checkpoints travel to a place that every machine reaches, and back."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from flows.checkpoints import FOLDER, carried, training_id
+from flows.workspace import Workspace
+
+
+def machine(folder: Path) -> Workspace:
+    """Return a workspace without git, on a machine of its own."""
+    (folder / FOLDER).mkdir(parents=True)
+    return Workspace(folder=folder, commit="", tell=lambda _line: None, handle=0)
+
+
+def write(w: Workspace, content: bytes) -> None:
+    partial = w.folder / FOLDER / ".partial"
+    partial.write_bytes(content)
+    partial.replace(w.folder / FOLDER / "a.pt")
+
+
+def killed(address: str, w: Workspace, *states: bytes) -> None:
+    """Train on a machine until something ends it, after these states."""
+    with suppress(KeyboardInterrupt), carried(address, "t", w):
+        for state in states:
+            write(w, state)
+            time.sleep(1.3)
+        raise KeyboardInterrupt
+
+
+def test_another_machine_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    place, second = str(tmp_path / "remote"), machine(tmp_path / "second")
+    killed(place, machine(tmp_path / "first"), b"epoch 1", b"epoch 2")
+
+    with carried(place, "t", second):
+        assert (second.folder / FOLDER / "a.pt").read_bytes() == b"epoch 2"
+
+
+def test_only_the_last_checkpoint_is_kept_and_none_after_the_end(tmp_path: Path) -> None:
+    place, w = tmp_path / "remote", machine(tmp_path / "first")
+    killed(str(place), w, b"epoch 1", b"epoch 2")
+    kept = list((place / "t").iterdir())
+
+    with carried(str(place), "t", w):
+        pass
+
+    assert len(kept) == 1
+    assert list((place / "t").iterdir()) == []
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
+    place, second = tmp_path / "remote", machine(tmp_path / "second")
+    killed(str(place), machine(tmp_path / "first"), b"epoch 1")
+    next((place / "t").iterdir()).write_bytes(b"epoch 9")
+
+    with carried(str(place), "t", second):
+        assert list((second.folder / FOLDER).iterdir()) == []
+
+
+def test_a_training_has_one_name_on_every_machine_and_another_for_other_texts() -> None:
+    assert training_id("a", "b") == training_id("a", "b")
+    assert training_id("a", "b") != training_id("ab", "")

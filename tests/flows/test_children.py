@@ -1,0 +1,99 @@
+"""Children: what they say, what is kept out of it, and that none outlives its owner."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.children import output, redacted, run
+from flows.errors import ChildError, RemoteError, StageError
+
+ROOT = Path(__file__).parents[2]
+DVC_FAILED = """
+import sys
+print("Running stage 'prepare':")
+print("prepare: 3 of 4 files can't be used; the first: a.jpg", file=sys.stderr)
+print("ERROR: failed to reproduce 'prepare': failed to run: python -m stages.prepare, exited with 1", file=sys.stderr)
+sys.exit(255)
+"""
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_every_line_is_told_as_it_comes(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    lines = run(python("import sys; print('one'); print('two', file=sys.stderr)"), tmp_path, told.append)
+
+    assert sorted(told) == sorted(lines) == ["one", "two"]
+
+
+def test_a_failed_stage_is_told_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"^prepare: 3 of 4 files can't be used; the first: a\.jpg$"):
+        run(python(DVC_FAILED), tmp_path, lambda _line: None)
+
+
+def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:
+    with pytest.raises(RemoteError, match=r"git clone: .*nowhere"):
+        output(["git", "clone", "--quiet", str(tmp_path / "nowhere"), str(tmp_path / "clone")], tmp_path)
+
+
+def test_a_program_that_fails_without_a_word_is_told_by_its_status(tmp_path: Path) -> None:
+    with pytest.raises(ChildError, match="ended with status 3"):
+        output(python("raise SystemExit(3)"), tmp_path)
+
+
+def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+
+    told = redacted("denied for wJalrXUtnFEMI at https://ann:hunter2@example.org/x.git")
+
+    assert told == "denied for *** at https://***@example.org/x.git"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_owner_takes_all_its_descendants_along(tmp_path: Path, number: signal.Signals) -> None:
+    grandchild = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    owner = f"from pathlib import Path; from flows.children import run; run({python(child)!r}, Path.cwd(), print)"
+    process = subprocess.Popen(python(owner), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    pid = _written(tmp_path / "pid")
+
+    process.send_signal(number)
+    process.wait()
+
+    assert _ends(pid)
+
+
+def test_an_interrupted_wait_ends_the_program(tmp_path: Path) -> None:
+    def interrupt(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(python("import time; print('here', flush=True); time.sleep(60)"), tmp_path, interrupt)
+
+    assert time.monotonic() - began < 30
+
+
+def _written(path: Path) -> int:
+    for _ in range(200):
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError("the grandchild didn't start")
+
+
+def _ends(pid: int) -> bool:
+    for _ in range(400):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False

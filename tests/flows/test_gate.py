@@ -1,0 +1,102 @@
+"""The gate's rules, on evidence made by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from flows.evidence import Evidence
+from flows.gate import GateParams, decide, regressions
+from petmodels.comparison import Compared
+
+RULES = GateParams(max_p_value=0.05, min_images=30, max_baseline_loss=0.02, max_seconds_ratio=2.0, max_size_ratio=2.0)
+METRICS = {"accuracy": 0.9, "baseline_majority": 0.1, "baseline_logistic": 0.88}
+FIRST = Evidence(metrics=METRICS, polluting=())
+
+
+def records(only_champion: int, only_challenger: int, both: int = 40, label: str = "pug") -> tuple[Compared, ...]:
+    """Return answers on photographs of one label: so many that one model alone gets right, and so many that both do."""
+    kinds = [("pug", "x")] * only_champion + [("x", "pug")] * only_challenger + [("pug", "pug")] * both
+    return tuple(
+        Compared(image=f"{label}{number}", label=label, before_label=old.replace("pug", label), before_probability=0.9,
+                 before_seconds=0.01, after_label=new.replace("pug", label), after_probability=0.9,
+                 after_seconds=0.01)
+        for number, (old, new) in enumerate(kinds)
+    )  # fmt: skip
+
+
+def against_champion(answers: tuple[Compared, ...]) -> Evidence:
+    return Evidence(
+        metrics=METRICS, polluting=(), champion="pets@1", records=answers, unseen=answers, champion_seconds=0.01,
+        challenger_seconds=0.01, champion_bytes=1000, challenger_bytes=1000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("only_champion", "only_challenger", "outcome"),
+    [(2, 14, "promote"), (14, 2, "refuse"), (5, 7, "keep"), (0, 0, "keep"), (0, 5, "keep"), (0, 6, "promote")],
+)
+def test_a_challenger_is_promoted_only_when_chance_does_not_explain_it(
+    only_champion: int, only_challenger: int, outcome: str
+) -> None:
+    decision = decide(against_champion(records(only_champion, only_challenger)), RULES)
+
+    assert decision.outcome == outcome
+
+
+def test_too_few_images_promote_nothing() -> None:
+    decision = decide(against_champion(records(0, 10, both=10)), RULES)
+
+    assert decision.outcome == "keep"
+    assert "20 test images that pets@1 never saw are too few to decide by (30)" in decision.sentence
+
+
+def test_only_images_that_the_champion_never_saw_count() -> None:
+    found = replace(against_champion(records(0, 20)), unseen=records(3, 2))
+
+    assert decide(found, RULES).outcome == "keep"
+
+
+def test_a_breed_that_gets_worse_keeps_a_better_challenger_from_promotion() -> None:
+    answers = (*records(0, 40), *records(8, 0, both=2, label="beagle"))
+
+    decision = decide(against_champion(answers), RULES)
+
+    assert decision.outcome == "keep"
+    assert decision.sentence.endswith("but it is worse at beagle")
+
+
+def test_among_many_breeds_a_small_loss_at_one_is_chance() -> None:
+    answers = [one for number in range(37) for one in records(0, 1, label=f"breed{number}")]
+
+    assert regressions([*answers, *records(5, 0, label="beagle")], 0.05) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [("challenger_seconds", 0.03, "3.0 times as long"), ("challenger_bytes", 2500, "2.5 times as large")],
+)
+def test_a_challenger_that_costs_too_much_is_refused_though_it_is_better(field: str, value: float, words: str) -> None:
+    found = replace(against_champion(records(0, 30)), **{field: value})
+
+    decision = decide(found, RULES)
+
+    assert decision.outcome == "refuse"
+    assert words in decision.sentence
+
+
+def test_a_polluted_test_side_is_refused_whatever_it_says() -> None:
+    found = replace(FIRST, polluting=("source/images/pug_1.jpg", "source/images/pug_2.jpg"))
+
+    decision = decide(found, RULES)
+
+    assert decision.outcome == "refuse"
+    assert "2 of its test images were used to train it, the first: source/images/pug_1.jpg" in decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "outcome"), [(0.9, "promote"), (0.87, "promote"), (0.85, "refuse"), (0.1, "refuse")]
+)
+def test_a_first_version_must_beat_the_baselines(accuracy: float, outcome: str) -> None:
+    found = replace(FIRST, metrics=METRICS | {"accuracy": accuracy})
+
+    assert decide(found, RULES).outcome == outcome

@@ -1,0 +1,121 @@
+"""Workspaces: clones at a revision that one run at a time may write to; and the pipeline in them, by real DVC."""
+
+from pathlib import Path
+
+import pytest
+
+from flows import pipeline
+from flows.errors import BusyError, RemoteError, RequestError
+from flows.settings import Settings
+from flows.workspace import workspace
+from tests.flows.projects import Project, git, toy_project
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return toy_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def settings(project: Project, tmp_path: Path) -> Settings:
+    places = {"registry": str(tmp_path / "registry"), "dvc_remote": str(tmp_path / "dvc")}
+    return Settings(git=str(project.remote), workspaces=tmp_path / "workspaces", **places)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1", "HEAD~0"])
+def test_a_workspace_is_at_the_revision_whatever_it_is_called(
+    project: Project, settings: Settings, revision: str
+) -> None:
+    git(project.folder, "tag", "--force", "v1")
+    git(project.folder, "push", "--quiet", "--force", "origin", "v1")
+    head = git(project.folder, "rev-parse", "HEAD")
+
+    with workspace(settings, "a", head if revision == "HEAD~0" else revision, quiet) as w:
+        assert w.commit == head
+        assert (w.folder / "dvc.yaml").exists()
+
+
+def test_an_unknown_revision_is_named_with_the_branches(settings: Settings) -> None:
+    with pytest.raises(RequestError, match=r"has no such revision; branches: main: nowhere$"):
+        workspace(settings, "a", "nowhere", quiet).__enter__()
+
+
+def test_a_git_remote_that_is_away_is_named(settings: Settings, tmp_path: Path) -> None:
+    away = Settings(**{**vars(settings), "git": str(tmp_path / "away.git")})
+
+    with pytest.raises(RemoteError, match=r"away\.git"):
+        workspace(away, "a", "main", quiet).__enter__()
+
+
+def test_a_second_run_is_refused_while_the_first_works(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet), pytest.raises(BusyError, match="another run works here"):
+        workspace(settings, "a", "main", quiet).__enter__()
+
+
+def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settings) -> None:
+    with (
+        workspace(settings, "a", "main", quiet, slots=2) as one,
+        workspace(settings, "a", "main", quiet, slots=2) as other,
+    ):
+        assert one.folder != other.folder
+
+
+def test_what_a_killed_run_left_is_put_right(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        (w.folder / ".git/index.lock").touch()
+        (w.folder / "dvc.lock").write_text("half")
+        (w.folder / "params.yaml").write_text("changed: by hand")
+
+    with workspace(settings, "a", "main", quiet) as again:
+        assert again.text("dvc.lock") == ""
+        assert "download" in again.text("params.yaml")
+
+
+@pytest.mark.parametrize("ruined", [".git/HEAD", ".git/config"])
+def test_a_broken_clone_is_made_anew(settings: Settings, ruined: str) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        (w.folder / ruined).write_text("\0")
+
+    with workspace(settings, "a", "main", quiet) as again:
+        assert (again.folder / "dvc.yaml").exists()
+
+
+def test_overrides_are_yaml_and_keep_the_rest(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        told = pipeline.set_params(w, {"train.epochs": "7", "export.mean": "[0.1, 0.2, 0.3]"})
+
+        assert told == "export.mean=[0.1, 0.2, 0.3], train.epochs=7"
+        assert "epochs: 7" in w.text("params.yaml")
+        assert "min_images: 20" in w.text("params.yaml")
+
+
+@pytest.mark.parametrize("key", ["train.epoch", "train", "nothing.here", "train.epochs.more"])
+def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str) -> None:
+    with workspace(settings, "a", "main", quiet) as w, pytest.raises(RequestError, match=rf": {key}$"):
+        pipeline.set_params(w, {key: "7"})
+
+
+@pytest.mark.slow
+def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: Settings, tmp_path: Path) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        ran = pipeline.reproduce(w)
+        pipeline.push(w)
+        lock = w.text(pipeline.LOCK)
+    other = Settings(**{**vars(settings), "workspaces": tmp_path / "other"})
+
+    with workspace(other, "a", "main", quiet) as w:
+        unlocked = pipeline.changed_stages(w)
+        w.set_text(pipeline.LOCK, lock)
+        locked = pipeline.changed_stages(w)
+        w.set_text(pipeline.LOCK, "")
+        cached = pipeline.reproduce(w)
+
+        assert w.text("data/eval/metrics.json")
+    assert {step.what for step in ran} == {"ran"}
+    assert len(unlocked) == 6
+    assert locked == []
+    assert {step.what for step in cached} == {"from the run-cache"}
