@@ -57,10 +57,14 @@ def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) ->
 
 def redacted(text: str) -> str:
     """Return a text without the values of this environment's secrets and without users in addresses."""
-    secrets = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) > 5}
+    secrets = {value for name, value in os.environ.items() if _is_secret(name) and len(value) > 5}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _USER_IN_URL.sub(r"\1***@", text)
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and not name.endswith(("_FILE", "_PATH", "_DIR"))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ same store at the same address.
 """
 
 import json
-import os
 import random
 import shutil
 import socket
@@ -38,8 +37,8 @@ class Server:
             "AWS_SECRET_ACCESS_KEY": identity[1],
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_CONFIG_FILE": str(self.folder / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "aws-config"),
         }
 
 
@@ -69,6 +68,7 @@ def prepared(
     """Write what a server in `folder` needs; return how to reach it, and the command that starts it."""
     program = weed()
     assert program
+    (folder / "aws-config").touch()  # empty, to keep the user's away; DVC takes the null device for a missing file
     config = folder / "identities.json"
     config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))
     (folder / "data").mkdir(exist_ok=True)

@@ -110,7 +110,8 @@ def _planned(folder: Path, options: Options) -> Stack:
     services["server"] = Service("server", start, variables | SERVER, logs)
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
-        workspaces = {"PETMODELS_WORKSPACES": str(folder / "workspaces" / name)}
+        own_folder = folder / "workspaces" / name
+        workspaces = {"PETMODELS_WORKSPACES": str(own_folder), "PETMODELS_CACHE": str(own_folder / "models")}
         services[name] = Service(name, command, variables | WORKER | workspaces | own, logs)
     return Stack(folder=folder, address=address, store=store, variables=variables, services=services)
 

@@ -21,7 +21,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which the demo's settings have been reproduced once, with small data."""
     folder = tmp_path_factory.mktemp("pipeline") / "demo"
     command = [sys.executable, "-m", "flows.demo", "--source", "sample:images_per_breed=5,image_side=160"]
-    subprocess.run([*command, "--folder", str(folder)], cwd=ROOT, check=True)
+    subprocess.run([*command, "--folder", str(folder), "--without-loop"], cwd=ROOT, check=True)
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message", "first run")
     return folder

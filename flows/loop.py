@@ -1,0 +1,173 @@
+"""Show the whole loop in miniature: photographs are dropped, and a better model is in production with nobody looking.
+
+Reads a project that has been reproduced. Leaves a stack's folder. Part of the project's images make the first model;
+the others are dropped where people drop theirs. Ingest takes them in, its event starts a retrain, the gate compares,
+the alias moves; every step is printed.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flows.errors import FlowError, StackError
+from flows.stack import Options, Stack, running_stack
+from petmodels.hashing import no_progress, sha256_of
+from petmodels.s3 import S3Storage
+from petmodels.storage import open_storage
+
+MODEL = "pets"
+_FIRST_SHARE = 0.4
+_MOST_SECONDS = 1200.0
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image of the project: where it is, and its label."""
+
+    path: Path
+    label: str
+
+
+def run_loop(project: Path, folder: Path, after: Sequence[Sequence[str]], program: Path) -> None:
+    """Run the loop in a stack in `folder`, which is made anew; then let the consumer's `program` do its commands.
+
+    Raises FlowError where a step doesn't end as it should.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    first, later = _dealt(project)
+    remote = _first_project(project, folder, first)
+    with running_stack(folder / "stack", Options(git=str(remote))) as stack:
+        os.environ.update(stack.store.environment())  # for the photographs that this process drops
+        _say(f"a stack runs: Prefect at {stack.address}, S3 at {stack.store.endpoint}, two workers")
+        _say(f"retrain on the first {len(first)} images")
+        _say(_ended(stack, _started(stack, "retrain/weekly")))
+        _drop(stack, later)
+        _say(f"{len(later)} more images are dropped at {stack.variables['PETMODELS_DROP']}")
+        since = time.time()
+        _say(_ended(stack, _started(stack, "ingest/hourly")))
+        _say("the images' arrival starts a retrain")
+        _say(_ended(stack, _triggered(stack, "on-arrival", since)))
+        for arguments in after:
+            print(f"$ petmodels {' '.join(arguments)}", flush=True)
+            subprocess.run([str(program), *arguments], env=_consumers(stack, folder), check=True)
+
+
+def _dealt(project: Path) -> tuple[list[Photograph], list[Photograph]]:
+    """Return the images of the first model and those that come later: of each label the same share."""
+    by_label: dict[str, list[Photograph]] = defaultdict(list)
+    with (project / "data/prepared/index.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            by_label[row["label"]].append(Photograph(project / "data/raw" / row["source"], row["label"]))
+    first, later = [], []
+    for photographs in by_label.values():
+        cut = max(5, round(_FIRST_SHARE * len(photographs)))
+        first += photographs[:cut]
+        later += photographs[cut:]
+    if not later:
+        raise FlowError("every label has so few images that none is left to arrive later")
+    return first, later
+
+
+def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph]) -> Path:
+    """Return a bare repository with the project as it is, but its source a folder of these images."""
+    source, clone, remote = folder / "source", folder / "clone", folder / "project.git"
+    for photograph in photographs:
+        target = source / photograph.label / photograph.path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photograph.path, target)
+    _git(folder, "clone", "--quiet", "--no-hardlinks", str(project), str(clone))
+    _set_params(clone / "params.yaml", source, len(photographs))
+    _git(clone, "commit", "--quiet", "--all", "--message", "The first images")
+    _git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
+    _git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
+    return remote
+
+
+def _set_params(path: Path, source: Path, num_images: int) -> None:
+    yaml = YAML()
+    yaml.width = 4096
+    params = yaml.load(path)
+    params["download"].update(source=str(source.resolve()), checksum=None, size_bytes=None)
+    params["prepare"].update(files="**/*.*", labels_from="folder")
+    params["ingest"].update(min_images_to_retrain=num_images // 4, max_files_per_run=100_000, min_age_seconds=0)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+
+
+def _drop(stack: Stack, photographs: Sequence[Photograph]) -> None:
+    """Put the images where people drop theirs, in a folder a label."""
+    drop = open_storage(stack.variables["PETMODELS_DROP"])
+    assert isinstance(drop, S3Storage)
+    for photograph in photographs:
+        path = photograph.path
+        drop.upload(f"{photograph.label}/{path.name}", path, sha256_of(path), no_progress)
+
+
+def _started(stack: Stack, deployment: str) -> str:
+    found = _api(stack, f"/deployments/name/{deployment}")
+    return str(_api(stack, f"/deployments/{found['id']}/create_flow_run", {"parameters": {}})["id"])
+
+
+def _triggered(stack: Stack, deployment: str, since: float) -> str:
+    """Return the run that an event has started at a deployment, as soon as there is one."""
+    after = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    question = {
+        "deployments": {"name": {"any_": [deployment]}},
+        "flow_runs": {"expected_start_time": {"after_": after}},
+    }
+    for _ in range(120):
+        if found := _api(stack, "/flow_runs/filter", question):
+            return str(found[0]["id"])
+        time.sleep(0.5)
+    raise StackError(f"no run of {deployment} began within a minute of the event")
+
+
+def _ended(stack: Stack, run: str) -> str:
+    """Return the sentence of a run that completed; the stages' own lines are printed meanwhile."""
+    began, shown = time.monotonic(), 0
+    while time.monotonic() - began < _MOST_SECONDS:
+        lines = _api(stack, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+        for line in lines[shown:]:
+            if line["message"].startswith(("Running stage", "Stage '")):
+                print(f"  {line['message']}", file=sys.stderr, flush=True)
+        shown = len(lines)
+        state = _api(stack, f"/flow_runs/{run}")["state"]
+        if state["type"] == "COMPLETED":
+            return str(state["message"])
+        if state["type"] in {"FAILED", "CRASHED", "CANCELLED"}:
+            raise FlowError(f"{state['name'].lower()}: {state['message']}")
+        time.sleep(1)
+    raise FlowError(f"a run did not end within {_MOST_SECONDS:.0f} seconds; look at {stack.address}: {run}")
+
+
+def _api(stack: Stack, path: str, content: Mapping[str, Any] | None = None) -> Any:
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(f"{stack.api}{path}", data, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def _consumers(stack: Stack, folder: Path) -> dict[str, str]:
+    return stack.variables | {"PETMODELS_CACHE": str(folder.resolve() / "consumer")}
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+
+def _say(sentence: str) -> None:
+    print(f"demo: {sentence}", flush=True)
