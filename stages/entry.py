@@ -41,7 +41,8 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None) -> None:
     try:
         stage(_checked_params(params_path, name), **paths)
     except StageError as error:
-        _leave(name, str(error), 1)
+        # fastai puts lines of its own before the message of an error that passes through it.
+        _leave(name, str(error).splitlines()[-1].strip(), 1)
     except KeyboardInterrupt:
         _leave(name, "interrupted; nothing half-written; go on with: dvc repro", 130)
     except OSError as error:

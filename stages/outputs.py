@@ -4,6 +4,7 @@ Reads nothing; leaves a folder or a file under its final name only once it is co
 """
 
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -14,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.errors import ResourceError
+from stages.errors import ResourceError, StageError
+
+# Less than a page is left of a disk on which something could not be written.
+_SMALLEST_FREE_BYTES = 4096
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
     A failed or interrupted block leaves `final` as it was and removes the new folder; after a kill -9 a folder
     `.<name>.*.partial` stays beside `final` until the next run removes it. Raises ResourceError while another run
-    writes the same folder.
+    writes the same folder, and when the disk is full.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     for leftover in final.parent.glob(f".{final.name}.*.partial"):
@@ -37,14 +41,20 @@ def new_folder(final: Path) -> Iterator[Path]:
         with _held(folder):
             yield folder
             _replace_folder(folder, final)
-    except BaseException:
+    except BaseException as error:
+        full = _is_full_disk(error, folder)
         shutil.rmtree(folder, ignore_errors=True)
+        if full:
+            raise _full_disk(final) from error
         raise
 
 
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `final` and rename it to `final` when the block ends without an error."""
+    """Yield a temporary path in the folder of `final` and rename it to `final` when the block ends without an error.
+
+    Raises ResourceError when the disk is full.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
     try:
@@ -53,8 +63,11 @@ def new_file(final: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(final)
-    except BaseException:
+    except BaseException as error:
+        full = _is_full_disk(error, final.parent)
         temporary.unlink(missing_ok=True)
+        if full:
+            raise _full_disk(final) from error
         raise
 
 
@@ -84,6 +97,23 @@ def _held(folder: Path) -> Iterator[bool]:
         yield ours
     finally:
         os.close(handle)
+
+
+def _is_full_disk(error: BaseException, place: Path) -> bool:
+    """Say whether the error means that the disk of `place` is full, and not another one."""
+    if not isinstance(error, Exception) or isinstance(error, StageError):
+        return False
+    full = shutil.disk_usage(place).free < _SMALLEST_FREE_BYTES
+    if isinstance(error, OSError):
+        named = error.filename2 or error.filename
+        here = full if named is None else Path(os.fsdecode(named)).is_relative_to(place)
+        return error.errno in {errno.ENOSPC, errno.EDQUOT} and here
+    # safetensors raises an error of its own, and torch one that says nothing of a disk.
+    return full or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _full_disk(final: Path) -> ResourceError:
+    return ResourceError(f"no space left; free some and run again: {final}")
 
 
 def _replace_folder(folder: Path, final: Path) -> None:

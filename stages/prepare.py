@@ -158,15 +158,14 @@ def _arrivals(listing: Path) -> list[tuple[str, str]]:
 def _stored(
     params: PrepareParams, candidates: list[Candidate], folder: Path
 ) -> tuple[list[Image], list[tuple[str, str]]]:
-    from tqdm import tqdm
+    from stages.progress import counted
 
     images, rejects = [], []
     # Threads, not processes: Pillow and hashlib work outside the interpreter's lock, and nothing is left behind when
     # the stage is killed.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda candidate: _image(params, candidate, folder), candidates)
-        quiet = not sys.stderr.isatty()
-        for candidate, result in zip(candidates, tqdm(results, total=len(candidates), disable=quiet), strict=True):
+        for candidate, result in zip(candidates, counted(results, len(candidates), "prepare"), strict=True):
             if isinstance(result, Image):
                 images.append(result)
             else:

@@ -2,17 +2,30 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+import yaml
 
 from flows.object_store import BUCKET, serving, weed
 
 ROOT = Path(__file__).parent.parent
+# A tiny net from scratch, for three epochs.
+TRAINING: dict[str, object] = {
+    "method": "fine_tune",
+    "architecture": "test_resnet",
+    "weights": "none",
+    "image_size": 64,
+    "frozen_epochs": 2,
+    "epochs": 1,
+}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -105,15 +118,27 @@ def test_an_experiment_shows_in_exp_show_and_plots_diff(project: Path) -> None:
     assert all(title in page for title in ("Confusion matrix", "Loss on the train", "Reliability", "Images a breed"))
 
 
-def test_a_second_repro_at_once_is_refused_and_harms_nothing(project: Path) -> None:
-    lock = project / ".dvc/tmp/rwlock.lock"
-    before = (project / "dvc.lock").read_bytes()
+def test_a_repro_amid_training_keeps_others_out_and_killed_it_goes_on_from_its_last_epoch(project: Path) -> None:
+    kept = {
+        name: (project / name).read_bytes() for name in ("params.yaml", "dvc.lock", "data/train/weights.safetensors")
+    }
+    _override(project / "params.yaml", {"train": TRAINING})
+    with _started(project, "repro", "train") as first:
+        assert first.stdout is not None
+        while not first.stdout.readline().startswith("train: frozen:"):
+            assert first.poll() is None
 
-    with FileLock(str(lock)), FileLock(str(project / ".dvc/tmp/lock")):
-        done = _dvc(project, "repro", status=255)
+        second = _dvc(project, "repro", "train", status=255)
+        os.killpg(first.pid, signal.SIGKILL)
 
-    assert "Unable to acquire lock" in done.stderr
-    assert (project / "dvc.lock").read_bytes() == before
+    third = _dvc(project, "repro", "train")
+    for name in ("params.yaml", "dvc.lock"):
+        (project / name).write_bytes(kept[name])
+    _dvc(project, "checkout", "--force")
+
+    assert re.search(r"ERROR: failed to reproduce '\w+': '.*' is busy, it is being blocked by:\n", second.stderr)
+    assert "train: going on from a checkpoint, with frozen epoch 2" in third.stderr
+    assert {name: (project / name).read_bytes() for name in kept} == kept
 
 
 def test_push_and_pull_bring_everything_through_s3(project: Path, tmp_path: Path) -> None:
@@ -137,16 +162,44 @@ def test_push_and_pull_bring_everything_through_s3(project: Path, tmp_path: Path
     assert (project / "data/bundle/model.onnx").is_file()
 
 
+@contextmanager
+def _started(folder: Path, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Start dvc in a process group of its own, which is gone when the block ends."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def _dvc(
     folder: Path, *arguments: str, status: int = 0, variables: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = (
-        os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | (variables or {})
-    )
+    environment = _environment() | (variables or {})
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _override(path: Path, changes: dict[str, dict[str, object]]) -> None:
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    merged = {name: values | changes.get(name, {}) for name, values in params.items()}
+    path.write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from stages.prepare import PrepareParams, prepare
 from stages.split import SplitParams, split
 from tests.pictures import write_source
-from tests.stages.settings import PREPARE, SPLIT, params_yaml
+from tests.stages.settings import EXPORT, PREPARE, SPLIT, params_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,15 +49,60 @@ def trained(sides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "train"
 
 
+@pytest.fixture(scope="session")
+def judged(sides: Path, trained: Path, fastai: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the stage evaluate for the tiny training. Read it, don't write."""
+    from stages.evaluate import EvaluateParams, evaluate
+    from stages.params import section
+
+    folder = tmp_path_factory.mktemp("judged")
+    settings = folder / "params.yaml"
+    settings.write_text(params_yaml(), encoding="utf-8")
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained}
+    evaluate(section(settings, "evaluate", EvaluateParams), **paths, settings=settings, out=folder / "eval")
+    return folder / "eval"
+
+
+@pytest.fixture(scope="session")
+def made(sides: Path, trained: Path, judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the tiny training. Read it, don't write."""
+    from stages.export import ExportParams, export
+
+    out = tmp_path_factory.mktemp("made") / "bundle"
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained, "eval": judged}
+    export(ExportParams(**EXPORT), **paths, out=out)
+    return out
+
+
 def start_training(folder: Path, sides: Path) -> "subprocess.Popen[str]":
     """Start `python -m stages.train` with `<folder>/params.yaml`, its output and checkpoints below `folder`."""
-    paths = {"prepared": sides / "prepared", "split": sides / "split", "out": "train", "checkpoints": "checkpoints"}
-    options = [str(part) for name, path in paths.items() for part in (f"--{name}", path)]
+    return start_stage("train", folder, prepared=sides / "prepared", split=sides / "split", checkpoints="checkpoints")
+
+
+def start_stage(name: str, folder: Path, *, out: str = "", **paths: Path | str) -> "subprocess.Popen[str]":
+    """Start `python -m stages.<name>` in `folder`, with its params.yaml; the output is named as the stage unless told.
+
+    A path that isn't absolute is one below `folder`.
+    """
+    options = [str(part) for path, place in {**paths, "out": out or name}.items() for part in (f"--{path}", place)]
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *options],
+        [sys.executable, "-m", f"stages.{name}", *options],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextmanager
+def small_disk(folder: Path, num_kib: int) -> Iterator[Path]:
+    """Mount a disk of that size, where that is allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_kib}k", "tmpfs", folder]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -22,6 +22,7 @@ from stages.download import DownloadParams, download
 from stages.errors import ArchiveError, ChecksumError, ParamsError, SourceError, UnreachableError
 from stages.params import section
 from tests.servers import Answer, HttpServer, http_server
+from tests.stages.conftest import small_disk
 from tests.stages.settings import params_yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -288,7 +289,7 @@ def test_two_downloads_at_once_fetch_once(tmp_path: Path, stalling: HttpServer) 
 
 @pytest.mark.parametrize("full", ["cache", "out"])
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, full: str) -> None:
-    with small_disk(tmp_path / "disk") as disk, http_server({"/pets.tgz": ARCHIVE}) as server:
+    with small_disk(tmp_path / "disk", num_kib=64) as disk, http_server({"/pets.tgz": ARCHIVE}) as server:
         shutil.copytree(tmp_path / "raw", disk / "raw")
         places = {"cache": "cache", "out": "raw"} | {full: f"disk/{full}".replace("out", "raw")}
         with started(tmp_path, server.url("/pets.tgz"), checksum=CHECKSUM, **places) as process:
@@ -298,16 +299,3 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, full: str) ->
         assert said.startswith("download: no space left; free some and run again: ")
         assert str(tmp_path / places[full]) in said
         assert_the_last_output_stays(disk if full == "out" else tmp_path)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk too small for the archive, where that is allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -17,12 +17,12 @@ from PIL import Image, ImageOps
 
 from stages import export as stage
 from stages.card import markdown
-from stages.errors import DataError
-from stages.evaluate import EvaluateParams, evaluate
+from stages.errors import DataError, ResourceError
 from stages.export import ExportParams, export
 from stages.learner import Model, load
 from stages.onnx_file import probabilities
-from stages.params import section
+from tests.pictures import write_source
+from tests.stages.conftest import small_disk, start_stage
 from tests.stages.settings import EXPORT, params_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]
@@ -33,23 +33,6 @@ def bundle(folder: Path, sides: Path, trained: Path, judged: Path, **changes: An
     paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained, "eval": judged}
     export(ExportParams(**(EXPORT | changes)), **paths, out=folder / "bundle")
     return folder / "bundle"
-
-
-@pytest.fixture(scope="module")
-def judged(sides: Path, trained: Path, fastai: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of the stage evaluate for the tiny training."""
-    folder = tmp_path_factory.mktemp("judged")
-    (folder / "params.yaml").write_text(params_yaml(), encoding="utf-8")
-    params = section(folder / "params.yaml", "evaluate", EvaluateParams)
-    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained}
-    evaluate(params, **paths, settings=folder / "params.yaml", out=folder / "eval")
-    return folder / "eval"
-
-
-@pytest.fixture(scope="module")
-def made(sides: Path, trained: Path, judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the tiny training. Read it, don't write."""
-    return bundle(tmp_path_factory.mktemp("made"), sides, trained, judged)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -193,15 +176,26 @@ def test_the_card_in_markdown_opens_with_a_header_that_hubs_read(made: Path) -> 
     assert text == markdown(read(made / "card.json"))
 
 
-def test_the_same_inputs_make_the_same_bundle_at_another_place(
-    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path
+def test_all_stages_from_scratch_in_other_processes_and_folders_leave_the_same_bytes(
+    sides: Path, trained: Path, judged: Path, made: Path, tmp_path: Path
 ) -> None:
-    moved = tmp_path / "a longer way/there"
-    shutil.copytree(trained, moved / "train")
+    write_source(tmp_path / "raw/source", num_images=12)
+    (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
+    judging = {"prepared": "prepared", "split": "split", "train": "train"}
 
-    again = bundle(moved, sides, moved / "train", judged)
+    for name, out, paths in [
+        ("prepare", "prepared", {"raw": "raw"}),
+        ("split", "split", {"prepared": "prepared"}),
+        ("train", "train", {"prepared": "prepared", "split": "split", "checkpoints": "checkpoints"}),
+        ("evaluate", "eval", judging | {"settings": "params.yaml"}),
+        ("export", "bundle", judging | {"eval": "eval"}),
+    ]:
+        process = start_stage(name, tmp_path, out=out, **paths)
+        assert (process.communicate()[1], process.returncode)[1] == 0, name
 
-    assert everything(again) == everything(made)
+    first = {"prepared": sides / "prepared", "split": sides / "split", "train": trained, "eval": judged, "bundle": made}
+    for name, folder in first.items():
+        assert everything(tmp_path / name) == everything(folder), name
 
 
 def test_an_onnx_file_that_says_otherwise_stops_the_stage_and_keeps_the_last_bundle(
@@ -214,6 +208,19 @@ def test_an_onnx_file_that_says_otherwise_stops_the_stage_and_keeps_the_last_bun
         bundle(tmp_path, sides, trained, judged)
 
     assert everything(tmp_path / "bundle") == good
+
+
+def test_a_full_disk_stops_the_stage_and_keeps_the_last_bundle(
+    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", num_kib=200) as disk:
+        (disk / "bundle").mkdir()
+        (disk / "bundle/good.txt").touch()
+
+        with pytest.raises(ResourceError, match=r"^no space left; free some and run again: .*/disk/bundle$"):
+            bundle(disk, sides, trained, judged)
+
+        assert list(everything(disk)) == ["bundle/good.txt"]
 
 
 def test_more_self_test_pictures_than_test_images_are_all_there_are(

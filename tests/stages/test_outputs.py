@@ -1,11 +1,16 @@
 """What a stage leaves is there whole or not at all."""
 
+import errno
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import torch
 
 from stages.errors import ResourceError
 from stages.outputs import new_file, new_folder, write_csv, write_json
+from tests.stages.conftest import small_disk
 
 
 def names(folder: Path) -> list[str]:
@@ -90,6 +95,48 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
 
     assert names(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+def save_by_safetensors(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(100_000)}, path)
+
+
+def save_by_torch(path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, path)
+
+
+def save_by_torch_into_an_open_file(path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save({"a": torch.zeros(100_000)}, file)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda path: path.write_bytes(bytes(400_000)),
+        save_by_torch,
+        save_by_torch_into_an_open_file,
+        save_by_safetensors,
+    ],
+    ids=["Python", "torch", "torch into a file", "safetensors"],
+)
+@pytest.mark.parametrize("new", [new_file, new_folder])
+def test_a_full_disk_is_told_alike_by_whatever_library_it_is_met(
+    tmp_path: Path, new: Callable[[Path], AbstractContextManager[Path]], save: Callable[[Path], object]
+) -> None:
+    with small_disk(tmp_path / "disk", num_kib=64) as disk:
+        told = r"^no space left; free some and run again: .*/disk/out$"
+        with pytest.raises(ResourceError, match=told), new(disk / "out") as path:
+            save(path / "file" if path.is_dir() else path)
+
+        assert names(disk) == []
+
+
+def test_a_full_disk_elsewhere_is_not_laid_to_the_output(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="elsewhere"), new_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "no space", str(tmp_path / "elsewhere"))
 
 
 def test_json_keeps_its_order_and_letters_and_refuses_nan(tmp_path: Path) -> None:

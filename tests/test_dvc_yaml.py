@@ -1,0 +1,76 @@
+"""dvc.yaml says of each stage what it runs, so that DVC knows when to run it again."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+# They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
+CARRIERS = {"entry", "errors", "outputs", "params", "progress"}
+
+
+def imported(module: str) -> set[str]:
+    """Return the modules of `stages` that one of them imports at run time, also inside its functions."""
+    tree = ast.parse((ROOT / f"stages/{module}.py").read_text(encoding="utf-8"))
+    branches = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    idle = [node for node in branches if ast.unparse(node.test) in {"TYPE_CHECKING", "__name__ == '__main__'"}]
+    skipped = {id(node) for branch in idle for node in ast.walk(branch)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in skipped:
+            package, _, name = node.module.partition(".")
+            if package == "stages":
+                found |= {name} if name else {alias.name for alias in node.names}
+    return found
+
+
+def needed(module: str) -> set[str]:
+    """Return the module and all that it imports, and they in turn, but for the carriers."""
+    found: set[str] = set()
+    waiting = {module}
+    while waiting:
+        found |= waiting
+        waiting = {other for one in waiting for other in imported(one)} - found - CARRIERS
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_modules_that_it_runs_and_no_others(stage: str) -> None:
+    paths = [Path(path) for path in STAGES[stage]["deps"]]
+    listed = [path.stem for path in paths if path.parent.name == "stages" and path.suffix == ".py"]
+
+    assert listed == sorted(needed(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_command_names_its_inputs_and_its_output(stage: str) -> None:
+    inputs = [path for path in STAGES[stage]["deps"] if path.startswith("data/")]
+    (output,) = (path for out in STAGES[stage]["outs"] for path in out)
+
+    words = STAGES[stage]["cmd"].split()
+    assert words[:3] == ["python", "-m", f"stages.{stage}"]
+    assert words[-2:] == ["--out", output]
+    assert all(any(path == word or path.startswith(f"{word}/") for word in words) for path in inputs)
+
+
+def test_the_learning_rate_finder_is_drawn_over_a_logarithmic_axis(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    (tmp_path / "data/train").mkdir(parents=True)
+    curve = "learning_rate,loss\n1e-06,3.0\n0.0001,2.0\n0.01,4.0\n"
+    (tmp_path / "data/train/learning_rate.csv").write_text(curve, encoding="utf-8")
+
+    command = [sys.executable, "-m", "dvc", "plots", "show", "dvc.yaml::learning_rate", "--out", "plots"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+    assert all(part in page for part in ("Learning-rate finder", '"type": "log"', "1e-06"))
+    assert "<DVC_METRIC" not in page
