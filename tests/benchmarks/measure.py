@@ -78,7 +78,9 @@ def run(
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, words, output.decode(errors="replace")[-2000:])
+        error = subprocess.CalledProcessError(process.returncode, words)
+        error.add_note(output.decode(errors="replace")[-2000:])
+        raise error
     return Finished(seconds, usage.ru_maxrss * 1024, output)
 
 

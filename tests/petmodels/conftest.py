@@ -1,6 +1,8 @@
 """What the tests of the registry share: bundles, folder registries, and one S3 server for the whole session."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,8 +10,10 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from petmodels.main import main
 from petmodels.registry import Registry
 from tests.petmodels.bundles import make_bundle
+from tests.petmodels.commands import Command, Done
 from tests.petmodels.proxy import Proxy, proxying
 from tests.petmodels.stores import ADMIN, BUCKET, Server, serving, weed
 
@@ -81,3 +85,21 @@ def folder_registry(tmp_path: Path) -> Registry:
 def bundle(tmp_path: Path) -> Path:
     """Return a bundle that predict can use."""
     return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that runs a command line in an empty folder, on a registry in a folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PETMODELS_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def ran(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["petmodels", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out.splitlines(), err.splitlines())
+
+    return ran

@@ -5,53 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from petmodels.main import main
 from petmodels.names import version_key
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
 from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.commands import Command
 from tests.petmodels.stores import free_port
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left: its exit code, and the lines of its data and of its talk."""
-
-    code: int
-    data: list[str]
-    talk: list[str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads("\n".join(self.data))
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return a function that runs a command line in an empty folder, on a registry in a folder."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("PETMODELS_REGISTRY", str(tmp_path / "registry"))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-
-    def ran(*words: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["petmodels", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Done(int(ended.value.code or 0), out.splitlines(), err.splitlines())
-
-    return ran
 
 
 @pytest.fixture
@@ -355,3 +318,25 @@ def test_what_a_stranger_wrote_does_not_steer_the_terminal(run: Command, bundle:
     run("publish", bundle, "--model", "pets", "--message", "\x1b[2Jgone")
 
     assert run("list", "pets").data[1].endswith("\N{REPLACEMENT CHARACTER}[2Jgone")
+
+
+def completion(*words: str, **environment: str) -> str:
+    """Return what the installed program says to a shell that asks it for completions."""
+    program = "import sys; sys.argv[0] = 'petmodels'; from petmodels.main import main; main()"
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    return done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_completion_script(shell: str) -> None:
+    found = completion("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+
+    assert f"_PETMODELS_COMPLETE=complete_{shell}" in found
+
+
+@pytest.mark.parametrize(("line", "word"), [("petmodels pro", "promote"), ("petmodels predict --cs", "--csv")])
+def test_the_shell_completes_commands_and_options(line: str, word: str) -> None:
+    asked = {"_PETMODELS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+
+    assert completion(**asked).split() == [word]

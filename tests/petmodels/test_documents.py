@@ -4,16 +4,19 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nacl.signing import VerifyKey
 
+from petmodels.main import app
 from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import new_key
 from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.commands import Command
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("consumer.md", "registry-format.md", "threat-model.md")
@@ -103,3 +106,35 @@ def test_links_and_files_on_the_pages_exist(page: str) -> None:
     named = re.findall(r"\]\(([^)#:]+)\)", text_of(page)) + re.findall(r"tests/petmodels/\w+\.py", text_of(page))
 
     assert [name for name in named if not ((DOCS / name).exists() or (DOCS.parent / name).exists())] == []
+
+
+def test_the_commands_on_the_consumers_page_run(run: Command, tmp_path: Path) -> None:
+    Path("cat.jpg").write_bytes(image_bytes("red"))
+    Path("more").mkdir()
+    Path("more/dog.jpg").write_bytes(image_bytes("green"))
+    Path("dvc.lock").write_text("schema: '2.0'\n")
+    for number in range(1, 8):
+        run("publish", make_bundle(Path("data/bundle"), tag=str(number)), "--model", "pets")
+    run("promote", "pets@7", "production")
+    make_bundle(Path("data/bundle"), tag="8")
+
+    lines = commands_in(text_of("consumer.md"))
+    failed = {line: done for line in lines if (done := run(*shlex.split(line)[1:])).code}
+
+    assert len(lines) > 10
+    assert failed == {}
+
+
+def test_every_command_in_readme_is_one_that_exists() -> None:
+    lines = commands_in((DOCS.parent / "README.md").read_text(encoding="utf-8"))
+    commands = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+
+    assert len(lines) >= 3
+    assert {shlex.split(line)[1] for line in lines} <= commands
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the petmodels commands in a page's blocks of shell commands, what the shell would fill in filled in."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for language, block in blocks if not language for line in block.splitlines()]
+    return [re.sub(r"\$\(.*?\)", "filled-in", line) for line in lines if line.startswith("petmodels ")]
