@@ -32,7 +32,7 @@ class Api:
 
     def runs(self, **conditions: object) -> list[Any]:
         """Return the runs that fulfil `conditions`, as Prefect's filters for flow runs say it."""
-        found: list[Any] = self.post("/flow_runs/filter", flow_runs=conditions, limit=200)
+        found: list[Any] = self.post("/flow_runs/filter", flow_runs=conditions or None, limit=200)
         return found
 
     def state(self, run: str) -> str:
