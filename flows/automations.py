@@ -96,7 +96,7 @@ def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[Auto
         posture=Posture.Reactive,
         threshold=1,
     )
-    told = "{{ event.resource.id }}: challenger refused. {{ event.payload.reason }}"
+    told = "{{ event.resource.id }}: challenger refused. {{ event.payload.sentence }}"
     return [
         _tell("petmodels: tell of failed and crashed runs", failed, block, "petmodels: a run failed", RUN_BODY),
         _tell("petmodels: tell of late runs", late, block, "petmodels: a run is late", RUN_BODY),

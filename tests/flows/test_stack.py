@@ -191,7 +191,7 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
 
 def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
     api.run("broken/cpu")
-    api.emit("petmodels.challenger.refused", "petmodels.model.pets", reason="4 points worse on 120 images")
+    api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence="4 points worse on 120 images")
     wait(lambda: any("no revision nowhere" in text for text in hook.texts), 60, "word of the failed run")
     wait(lambda: any("4 points worse" in text for text in hook.texts), 10, "word of the refused challenger")
 
@@ -245,10 +245,10 @@ def night(stack: Stack, api: Api, tmp_path_factory: pytest.TempPathFactory) -> N
     stack.services["cpu-1"].kill()
     os.kill(int((pids / "dead").read_text()), signal.SIGKILL)
     silent_since = datetime.now(UTC)
-    api.run("tick/often")
     stack.services["server"].kill()
     time.sleep(OUTAGE_SECONDS)
     stack.restart("server")
+    api.run("tick/often")
     return Night(dead, alive, silent_since)
 
 
@@ -279,7 +279,7 @@ def test_a_run_whose_machine_died_is_crashed_in_time_and_frees_its_slots(api: Ap
     wait(lambda: api.state(night.dead) == "Crashed", ZOMBIE_SECONDS + 30, "the end of the dead run")
     ended = datetime.fromisoformat(api.get(f"/flow_runs/{night.dead}")["state"]["timestamp"])
     assert (ended - night.silent_since).total_seconds() < ZOMBIE_SECONDS + 15
-    assert api.get("/work_pools/cpu")["concurrency_status"]["active_slots"] == 0
+    assert api.post("/work_pools/cpu/concurrency_status")["active_slots"] == 0
     assert deployments(api)["long/cpu"]["global_concurrency_limit"]["active_slots"] == 0
 
 
