@@ -17,7 +17,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.types import SecretDict
 
-from flows.prefect_settings import ZOMBIE_SECONDS
+from flows.prefect_settings import LATE_SECONDS, ZOMBIE_SECONDS
 
 BLOCK = "petmodels-notify"
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
@@ -70,7 +70,7 @@ def endings(*, zombie_seconds: int = ZOMBIE_SECONDS) -> list[AutomationCore]:
     ]
 
 
-def notifications(block: UUID, *, late_seconds: int = 600) -> list[AutomationCore]:
+def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[AutomationCore]:
     """Return what tells people, through the notification block, of what may need them.
 
     A run is late when `late_seconds` after its time no worker has taken it.
@@ -96,7 +96,7 @@ def notifications(block: UUID, *, late_seconds: int = 600) -> list[AutomationCor
         posture=Posture.Reactive,
         threshold=1,
     )
-    told = "{{ event.resource.id }}: challenger refused. {{ event.payload.reason }}"
+    told = "{{ event.resource.id }}: challenger refused. {{ event.payload.sentence }}"
     return [
         _tell("petmodels: tell of failed and crashed runs", failed, block, "petmodels: a run failed", RUN_BODY),
         _tell("petmodels: tell of late runs", late, block, "petmodels: a run is late", RUN_BODY),
@@ -120,7 +120,7 @@ def save_block(address: str) -> UUID:
 
 
 def _content(automation: AutomationCore) -> dict[str, object]:
-    content = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    content = automation.model_dump(include=set(AutomationCore.model_fields))
     content["trigger"].pop("id", None)
     return content
 

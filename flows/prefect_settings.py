@@ -7,6 +7,8 @@ HEARTBEAT_SECONDS = 30
 # A run whose heartbeats stop is dead after so long. It is also how long a server may be away before the runs that
 # live on without it are taken for dead, so it is no smaller.
 ZOMBIE_SECONDS = 300
+# People are told of a run that no worker has taken so long after its time.
+LATE_SECONDS = 600
 
 SERVER = {
     "DO_NOT_TRACK": "1",

@@ -15,7 +15,7 @@ from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
 from flows.automations import bring_up_to_date, endings, notifications, save_block
-from flows.prefect_settings import ZOMBIE_SECONDS
+from flows.prefect_settings import LATE_SECONDS, ZOMBIE_SECONDS
 
 CPU, GPU = "cpu", "gpu"
 # Both deployments of retrain take their runs from here: the limit holds over the two together.
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1, help="how many the pool gpu may: as many as there are GPUs")
     parser.add_argument("--pool-type", default="process", help="process, docker or kubernetes")
     parser.add_argument("--zombie-seconds", type=int, default=ZOMBIE_SECONDS, help="silence after which a run is dead")
+    parser.add_argument("--late-seconds", type=int, default=LATE_SECONDS, help="lateness after which people are told")
     arguments = parser.parse_args()
     with get_client(sync_client=True) as client:
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
@@ -36,7 +37,7 @@ def main() -> None:
         _limit_queue(client, CPU, RETRAIN_QUEUE, 1)
         bring_up_to_date(client, endings(zombie_seconds=arguments.zombie_seconds))
         if address := os.environ.get("PETMODELS_NOTIFY"):
-            bring_up_to_date(client, notifications(save_block(address)))
+            bring_up_to_date(client, notifications(save_block(address), late_seconds=arguments.late_seconds))
         else:
             print("prepare: PETMODELS_NOTIFY is unset, so nobody is told of failed runs", file=sys.stderr)
 

@@ -7,76 +7,23 @@ every process. The workers share nothing but git and the store: each has a works
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.error import URLError
 
 from flows import object_store
 from flows.errors import StackError
-from flows.prefect_settings import SERVER, WORKER, ZOMBIE_SECONDS
 from flows.remote import push_head
-from flows.services import MARK, Service, check_port, end_marked
+from flows.services import Service, end_marked
+from flows.stack_plan import PYTHON, Options, Stack, planned
+
+__all__ = ["Options", "Stack", "running_stack"]
 
 PORT, S3_PORT = 4200, 8333
-PYTHON = sys.executable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may differ between stacks.
-
-    A port of None is any free one, kept over restarts. `checkout` is where prefect.yaml and the flows are. `pools` gets
-    a worker for every entry. `git` is the project's remote; without one, a bare repository is made from HEAD.
-    `deploy` can be switched off, to have the servers and workers alone.
-    """
-
-    checkout: Path = field(default_factory=Path.cwd)
-    port: int | None = None
-    s3_port: int | None = None
-    pools: tuple[str, ...] = ("cpu", "gpu")
-    git: str | None = None
-    notify: str | None = None
-    zombie_seconds: int = ZOMBIE_SECONDS
-    deploy: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stack:
-    """A stack that runs. `variables` are what a client of it needs: prefect, petmodels, dvc, aws."""
-
-    folder: Path
-    address: str
-    store: object_store.Server
-    variables: dict[str, str]
-    services: dict[str, Service]
-
-    @property
-    def api(self) -> str:
-        return f"{self.address}/api"
-
-    def restart(self, name: str) -> None:
-        """Start the service `name`, which was killed, again; return when it answers."""
-        service = self.services[name]
-        service.start()
-        service.wait_until(self.readiness(name), 90)
-
-    def readiness(self, name: str) -> Callable[[], bool]:
-        """Return what says whether the service `name` answers."""
-        if name == "server":
-            return lambda: _is_healthy(self.api)
-        if name == "s3":
-            return lambda: object_store.answers(self.store)
-        log = self.services[name].log
-        length = log.stat().st_size if log.exists() else 0
-        return lambda: b" started!" in log.read_bytes()[length:]
 
 
 @contextmanager
@@ -90,7 +37,7 @@ def running_stack(folder: Path, options: Options | None = None) -> Iterator[Stac
     with _alone(folder):
         if left := end_marked(str(folder)):
             _say(f"ended {left} processes that an earlier stack had left")
-        stack = _planned(folder, options)
+        stack = planned(folder, options)
         try:
             _start(stack, options)
             yield stack
@@ -98,58 +45,11 @@ def running_stack(folder: Path, options: Options | None = None) -> Iterator[Stac
             _stop(stack)
 
 
-def _planned(folder: Path, options: Options) -> Stack:
-    ports = _ports(folder / "ports.json", options)
-    (folder / "s3").mkdir(exist_ok=True)
-    store, command = object_store.prepared(folder / "s3", port=ports["s3"])
-    address = f"http://127.0.0.1:{ports['prefect']}"
-    variables = _variables(folder, address, store, options)
-    logs = folder / "logs"
-    services = {"s3": Service("s3", command, variables, logs, folder / "s3")}
-    start = [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
-    services["server"] = Service("server", start, variables | SERVER, logs)
-    for name, pool, own in _workers(options.pools):
-        command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
-        own_folder = folder / "workspaces" / name
-        workspaces = {"PETMODELS_WORKSPACES": str(own_folder), "PETMODELS_CACHE": str(own_folder / "models")}
-        services[name] = Service(name, command, variables | WORKER | workspaces | own, logs)
-    return Stack(folder=folder, address=address, store=store, variables=variables, services=services)
-
-
-def _workers(pools: tuple[str, ...]) -> list[tuple[str, str, dict[str, str]]]:
-    """Return name, pool and variables of each worker. Several of the GPU pool take one GPU each."""
-    workers = []
-    for number, pool in enumerate(pools):
-        place = pools[:number].count(pool)
-        own = {"CUDA_VISIBLE_DEVICES": str(place)} if pool == "gpu" and pools.count("gpu") > 1 else {}
-        workers.append((f"{pool}-{place + 1}", pool, own))
-    return workers
-
-
-def _variables(folder: Path, address: str, store: object_store.Server, options: Options) -> dict[str, str]:
-    """Return the environment of every process of the stack. Nothing of another Prefect or another S3 remains in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "AWS_"))}
-    path = os.pathsep.join([str(Path(PYTHON).parent), os.environ.get("PATH", "")])
-    bucket = f"s3://{object_store.BUCKET}"
-    ours = {
-        MARK: str(folder),
-        "PATH": path,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": f"{address}/api",
-        "PETMODELS_CHECKOUT": str(options.checkout.resolve()),
-        "PETMODELS_GIT": options.git or str(folder / "project.git"),
-        "PETMODELS_REGISTRY": f"{bucket}/registry",
-        "PETMODELS_DVC_REMOTE": f"{bucket}/dvc",
-        "PETMODELS_DROP": f"{bucket}/drop",
-    }
-    notify = {"PETMODELS_NOTIFY": options.notify} if options.notify else {}
-    return kept | store.environment() | ours | notify
-
-
 def _start(stack: Stack, options: Options) -> None:
     """Start the parts in the order in which they need each other."""
     if options.git is None:
         _say(push_head(options.checkout, stack.folder / "project.git"))
+    _say("starting the store and Prefect's server")
     for name in ("s3", "server"):
         stack.services[name].start()
     for name in ("s3", "server"):
@@ -158,13 +58,15 @@ def _start(stack: Stack, options: Options) -> None:
     prepare = ["-m", "flows.prepare", "--gpus", gpus, "--zombie-seconds", str(options.zombie_seconds)]
     _run(stack, options, "prepare", prepare)
     if options.deploy:
+        _say("deploying prefect.yaml")
         _run(stack, options, "deploy", ["-m", "prefect", "--no-prompt", "deploy", "--all"])
-    waiting = []
-    for name in list(stack.services)[2:]:
-        waiting.append((stack.services[name], stack.readiness(name)))
+    workers = list(stack.services)[2:]
+    _say(f"starting the workers {', '.join(workers)}")
+    ready = {name: stack.readiness(name) for name in workers}
+    for name in workers:
         stack.services[name].start()
-    for service, is_ready in waiting:
-        service.wait_until(is_ready, 90)
+    for name in workers:
+        stack.services[name].wait_until(ready[name], 90)
 
 
 def _run(stack: Stack, options: Options, name: str, arguments: list[str]) -> None:
@@ -179,7 +81,7 @@ def _run(stack: Stack, options: Options, name: str, arguments: list[str]) -> Non
 def _stop(stack: Stack) -> None:
     """End the workers with their runs while the server can still note it, then everything else."""
     for name in reversed(stack.services):
-        stack.services[name].stop()
+        stack.services[name].stop(5)
     end_marked(str(stack.folder))
 
 
@@ -191,27 +93,6 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise StackError(f"a stack runs in this folder already; end it, or give --folder: {folder}") from error
         yield
-
-
-def _ports(path: Path, options: Options) -> dict[str, int]:
-    """Return the ports asked for, or those of the last start, or free ones. Raises StackError when one is busy."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    ports = {
-        "prefect": options.port or kept.get("prefect") or object_store.free_port(),
-        "s3": options.s3_port or kept.get("s3") or object_store.free_port(),
-    }
-    check_port(ports["prefect"], "--port")
-    check_port(ports["s3"], "--s3-port")
-    path.write_text(json.dumps(ports))
-    return ports
-
-
-def _is_healthy(api: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Api:
 
     def runs(self, **conditions: object) -> list[Any]:
         """Return the runs that fulfil `conditions`, as Prefect's filters for flow runs say it."""
-        found: list[Any] = self.post("/flow_runs/filter", flow_runs=conditions, limit=200)
+        found: list[Any] = self.post("/flow_runs/filter", flow_runs=conditions or None, limit=200)
         return found
 
     def state(self, run: str) -> str:
@@ -45,12 +46,21 @@ class Api:
         self._send("POST", "/events", [content | {"resource": {"prefect.resource.id": resource}}])
 
     def _send(self, method: str, path: str, content: object) -> Any:
+        """Send a request; again while the server says 503, as its own client does: with SQLite a write may have to."""
         data = None if content is None else json.dumps(content).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            text = answer.read()
-        return json.loads(text) if text else None
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                    text = answer.read()
+                return json.loads(text) if text else None
+            except HTTPError as error:
+                error.close()
+                if error.code != 503:
+                    raise
+                time.sleep(0.5)
+        raise AssertionError(f"503 again and again: {method} {path}")
 
 
 def wait(condition: Callable[[], object], seconds: float, what: str) -> float:

@@ -49,14 +49,15 @@ def audit(model: str | None = None):
 }
 
 
-def checkout(folder: Path, more: dict[str, str] | None = None) -> Path:
-    """Make a checkout in `folder` whose flows are stand-ins; `more` holds other modules of flows/, by name."""
-    (folder / "flows").mkdir(parents=True)
+def checkout(folder: Path, more: dict[str, str] | None = None, *, real: bool = False) -> Path:
+    """Make a checkout in `folder` whose flows are stand-ins, or the project's own; `more` holds further modules."""
+    folder.mkdir(parents=True)
+    shutil.copytree(PROJECT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(PROJECT / "prefect.yaml", folder)
-    for name in ("__init__", "automations", "errors", "prefect_settings", "prepare"):
-        shutil.copy2(PROJECT / f"flows/{name}.py", folder / "flows")
     for name, text in {**FLOWS, **(more or {})}.items():
-        (folder / f"flows/{name}.py").write_text(text, encoding="utf-8")
+        path = folder / f"flows/{name}.py"
+        if not (real and path.exists()):
+            path.write_text(text, encoding="utf-8")
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for arguments in (["init", "--quiet", "-b", "main"], ["add", "--all"], ["commit", "--quiet", "--message", "Start"]):
         subprocess.run([*git, *arguments], cwd=folder, check=True)

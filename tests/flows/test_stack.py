@@ -1,0 +1,293 @@
+"""One stack from its start to its end, with everything that an operator relies on in between.
+
+The flows are stand-ins of a few lines; server, store, workers, automations and prefect.yaml are the project's own. The
+fixtures follow each other in time, as a bad night would: tests only look at what each has left.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows import object_store
+from flows.errors import StackError
+from flows.prefect_settings import WORKER
+from flows.services import marked
+from flows.stack import Options, Stack, running_stack
+from tests.flows.api import Api, wait
+from tests.flows.stand_ins import checkout
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(object_store.weed() is None, reason="no S3 server on this platform"),
+]
+
+# Longer than a heartbeat (30, the least that Prefect allows) and the outage (30) together.
+ZOMBIE_SECONDS = 75
+OUTAGE_SECONDS = 30
+
+MORE = {
+    "tick": """
+from prefect import flow
+@flow
+def tick():
+    pass
+""",
+    "long": """
+import subprocess, sys
+from pathlib import Path
+from prefect import flow
+@flow
+def long(pid_file: str, seconds: int):
+    import os
+    Path(pid_file).write_text(str(os.getpid()))
+    subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"], check=True)
+""",
+    "broken": """
+from prefect import flow
+from prefect.states import Failed
+@flow
+def broken():
+    return Failed(message="no revision nowhere in the project's git remote")
+""",
+}
+DEPLOYMENTS = """
+  - name: often
+    entrypoint: flows/tick.py:tick
+    work_pool: *cpu
+    schedules: [{interval: 10}]
+  - name: paused
+    entrypoint: flows/tick.py:tick
+    work_pool: *cpu
+    paused: true
+    schedules: [{interval: 10}]
+  - name: cpu
+    entrypoint: flows/long.py:long
+    work_pool: *cpu
+    concurrency_limit: 1
+  - name: gpu
+    entrypoint: flows/long.py:long
+    work_pool: {name: gpu}
+    concurrency_limit: 1
+  - name: cpu
+    entrypoint: flows/broken.py:broken
+    work_pool: *cpu
+"""
+SHORT_RUNS = """
+from prefect import flow
+@flow
+def short(number: int) -> int:
+    return number
+for number in range(50):
+    short(number)
+"""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A webhook on this machine: what was posted to it."""
+
+    address: str
+    texts: list[str]
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[Hook]:
+    texts: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            texts.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Hook(f"http://127.0.0.1:{server.server_port}/a-secret-path", texts)
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Options:
+    project = checkout(tmp_path_factory.mktemp("project") / "checkout", MORE)
+    with (project / "prefect.yaml").open("a") as file:
+        file.write(DEPLOYMENTS)
+    return Options(checkout=project, notify=hook.address, zombie_seconds=ZOMBIE_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, options: Options) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    with running_stack(folder, options) as running:
+        yield running
+    assert marked(str(folder)) == []
+
+
+@pytest.fixture(scope="module")
+def api(stack: Stack) -> Api:
+    return Api(stack.api)
+
+
+def deployments(api: Api) -> dict[str, Any]:
+    names = {flow["id"]: flow["name"] for flow in api.post("/flows/filter")}
+    return {f"{names[found['flow_id']]}/{found['name']}": found for found in api.post("/deployments/filter")}
+
+
+def test_every_deployment_of_the_project_is_on_the_server(api: Api, options: Options) -> None:
+    wanted = YAML(typ="safe").load(options.checkout / "prefect.yaml")["deployments"]
+    found = deployments(api)
+    assert len(found) == len(wanted)
+    assert {"retrain/weekly", "retrain/on-arrival", "train/gpu", "ingest/hourly"} <= set(found)
+    assert {"release/manual", "reproduce/manual", "audit/nightly"} <= set(found)
+
+
+def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: Api) -> None:
+    found = deployments(api)
+    queue = api.get("/work_pools/cpu/queues/retrain")
+    assert queue["concurrency_limit"] == 1
+    for name in ("retrain/weekly", "retrain/on-arrival"):
+        assert found[name]["work_queue_name"] == "retrain"
+        assert found[name]["global_concurrency_limit"]["limit"] == 1
+        assert found[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+def test_the_weekly_retrain_keeps_to_its_time_zone(api: Api) -> None:
+    (schedule,) = deployments(api)["retrain/weekly"]["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")
+
+
+def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
+    found = deployments(api)
+    often, paused = found["tick/often"]["id"], found["tick/paused"]["id"]
+    done = {"deployment_id": {"any_": [often]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+    wait(lambda: api.runs(**done), 60, "a run of tick/often")
+    api.post(f"/deployments/{often}/pause_deployment")
+    assert api.runs(deployment_id={"any_": [paused]}) == []
+
+
+def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
+    api.emit("petmodels.images.arrived", "petmodels.model.dogs")
+    on_arrival = {"any_": [deployments(api)["retrain/on-arrival"]["id"]]}
+    wait(lambda: api.runs(deployment_id=on_arrival), 30, "a run of retrain/on-arrival")
+    (run,) = api.runs(deployment_id=on_arrival)
+    assert run["parameters"]["model"] == "dogs"
+
+
+def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
+    api.run("broken/cpu")
+    api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence="4 points worse on 120 images")
+    wait(lambda: any("no revision nowhere" in text for text in hook.texts), 60, "word of the failed run")
+    wait(lambda: any("4 points worse" in text for text in hook.texts), 10, "word of the refused challenger")
+
+
+def test_the_address_of_the_webhook_is_a_secret(api: Api, hook: Hook) -> None:
+    found = api.post("/block_documents/filter", include_secrets=False)
+    assert [block["name"] for block in found] == ["petmodels-notify"]
+    assert "a-secret-path" not in str(found)
+
+
+def test_automations_are_made_once_and_only_what_changes_is_updated(stack: Stack, api: Api, options: Options) -> None:
+    before = {one["name"]: one for one in api.post("/automations/filter")}
+    prepare = [sys.executable, "-m", "flows.prepare", "--zombie-seconds", str(ZOMBIE_SECONDS), "--late-seconds", "10"]
+    subprocess.run(prepare, cwd=options.checkout, env=stack.variables, check=True)
+    after = {one["name"]: one for one in api.post("/automations/filter")}
+    assert after.keys() == before.keys()
+    changed = {name for name in after if after[name]["updated"] != before[name]["updated"]}
+    assert changed == {"petmodels: tell of late runs"}
+
+
+def test_a_second_stack_in_the_folder_is_refused(stack: Stack, options: Options) -> None:
+    with pytest.raises(StackError, match=f"a stack runs in this folder already.*{stack.folder}"):
+        running_stack(stack.folder, options).__enter__()
+
+
+def test_a_busy_port_is_one_line(tmp_path: Path, options: Options) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"port {port} is busy .*; choose another with --port"):
+            running_stack(tmp_path, Options(checkout=options.checkout, port=port)).__enter__()
+
+
+@dataclass(frozen=True)
+class Night:
+    """What became of the runs: one whose process and worker were killed, one that lived through the server's outage."""
+
+    dead: str
+    alive: str
+    silent_since: datetime
+
+
+@pytest.fixture(scope="module")
+def night(stack: Stack, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    pids = tmp_path_factory.mktemp("pids")
+    dead = api.run("long/cpu", pid_file=str(pids / "dead"), seconds=600)
+    alive = api.run("long/gpu", pid_file=str(pids / "alive"), seconds=OUTAGE_SECONDS + 10)
+    wait(lambda: len(list(pids.iterdir())) == 2, 60, "two runs that run")
+    time.sleep(2)
+    stack.services["cpu-1"].kill()
+    os.kill(int((pids / "dead").read_text()), signal.SIGKILL)
+    silent_since = datetime.now(UTC)
+    stack.services["server"].kill()
+    time.sleep(OUTAGE_SECONDS)
+    stack.restart("server")
+    api.run("tick/often")
+    return Night(dead, alive, silent_since)
+
+
+def test_a_restarted_server_knows_who_holds_the_slot_of_a_limit(api: Api, night: Night) -> None:
+    lease = api.get(f"/flow_runs/{night.alive}")["state"]["state_details"]["deployment_concurrency_lease_id"]
+    assert api.post(f"/v2/concurrency_limits/leases/{lease}/renew", lease_duration=300) is None
+
+
+def test_a_run_lives_through_an_outage_of_the_server(api: Api, night: Night) -> None:
+    wait(lambda: api.state(night.alive) == "Completed", 60, "the end of the run")
+    states = api.get(f"/flow_run_states/?flow_run_id={night.alive}")
+    assert [state["name"] for state in states][-2:] == ["Running", "Completed"]
+
+
+def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
+    wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 60, "word of the late run")
+
+
+def test_fifty_short_runs_are_completed(stack: Stack, api: Api, night: Night) -> None:
+    subprocess.run([sys.executable, "-c", SHORT_RUNS], env=stack.variables | WORKER, check=True)
+    short = [run for run in api.runs() if "number" in run["parameters"]]
+    assert [run["state"]["name"] for run in short] == ["Completed"] * 50
+    for run in short[:5]:
+        api.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}")
+
+
+def test_a_run_whose_machine_died_is_crashed_in_time_and_frees_its_slots(api: Api, night: Night) -> None:
+    wait(lambda: api.state(night.dead) == "Crashed", ZOMBIE_SECONDS + 30, "the end of the dead run")
+    ended = datetime.fromisoformat(api.get(f"/flow_runs/{night.dead}")["state"]["timestamp"])
+    assert (ended - night.silent_since).total_seconds() < ZOMBIE_SECONDS + 15
+    assert api.post("/work_pools/cpu/concurrency_status")["active_slots"] == 0
+    assert deployments(api)["long/cpu"]["global_concurrency_limit"]["active_slots"] == 0
+
+
+def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night) -> None:
+    wait(lambda: len(events(api, "prefect.automation.action.failed")) >= 5, ZOMBIE_SECONDS + 30, "five refusals")
+    assert [run["id"] for run in api.runs(state={"type": {"any_": ["CRASHED"]}})] == [night.dead]
+
+
+def events(api: Api, name: str) -> list[Any]:
+    found: list[Any] = api.post("/events/filter", filter={"event": {"name": [name]}})["events"]
+    return found
