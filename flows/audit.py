@@ -31,7 +31,7 @@ class Audit:
     leftovers: Pruned | None
 
 
-@flow(name="audit")
+@flow(name="audit", flow_run_name="audit")
 @settled
 def audit(model: str | None = None) -> str:
     """Verify one model or all of them; ends as failed, with the first finding, when something is broken."""

@@ -98,7 +98,11 @@ class Drop:
         return f"{self.address}/{key}"
 
     def take_away(self, dropped: Dropped, sha256: str, kept: str) -> bool:
-        """Delete a dropped file whose bytes are kept at the address `kept`; False when that isn't so (any more)."""
+        """Delete a dropped file whose bytes are kept at the address `kept`; False when that isn't so (any more).
+
+        It is looked at right before: stores have no deletion under a condition that all of them keep, so a file that
+        is replaced in that instant would go.
+        """
         if not kept.startswith(f"{self.address}/") or not self._holds(kept.removeprefix(f"{self.address}/"), sha256):
             return False
         now = self._storage.find(dropped.key)
@@ -122,8 +126,11 @@ class Drop:
         if found.sha256 and "-" not in found.sha256:
             return True
         whole = hashlib.sha256()
-        for piece in self._storage.download(key, 0, found.size_bytes):
-            whole.update(piece)
+        try:
+            for piece in self._storage.download(key, 0, found.size_bytes):
+                whole.update(piece)
+        except NotStoredError:
+            return False  # somebody has taken it away in this instant
         return whole.hexdigest() == sha256
 
     def _note(self, key: str, entry: dict[str, Any]) -> None:

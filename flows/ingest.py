@@ -44,7 +44,7 @@ class IngestParams:
     ]
 
 
-@flow(name="ingest", flow_run_name="{model}")
+@flow(name="ingest", flow_run_name="ingest {model}")
 @settled
 def ingest(model: str = "pets", branch: str = "main") -> str:
     """Look at PETMODELS_DROP once; ends with a sentence: what was taken in, and whether a retraining is due."""
