@@ -111,8 +111,10 @@ def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildErro
     if stage:
         own = next((line for line in reversed(said) if line.startswith(f"{stage}: ")), None)
         return StageError(own or f"the stage {stage} failed and said: {_before_dvc(said)}")
-    told = next((line for line in reversed(said) if re.match(r"(ERROR|fatal|error):", line)), said[-1] if said else "")
-    told = re.sub(r"^(ERROR|fatal|error): ", "", told) or f"ended with status {status}"
+    # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
+    told = next((line for line in said if line.startswith("! [remote rejected]")), "")
+    told = told or next((line for line in reversed(said) if re.match(r"(ERROR|fatal|error):", line)), "")
+    told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
     kind = RemoteError if _is_remote(command) else ChildError
     return kind(f"{_name(command)}: {told}")
 

@@ -23,8 +23,8 @@ from stages.params import section
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
 
 
-def run(stage: Callable[..., None], arguments: list[str] | None = None) -> None:
-    """Run `stage` with its params and the paths given on the command line.
+def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads: str = "") -> None:
+    """Run `stage` with its params, or those of the stage that it `reads`, and the paths given on the command line.
 
     All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download.
     Exits with 1 and one line on stderr for a StageError, a full disk or a lack of rights, with 130 for Ctrl-C and 143
@@ -39,7 +39,7 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None) -> None:
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        stage(_checked_params(params_path, name), **paths)
+        stage(_checked_params(params_path, reads or name), **paths)
     except StageError as error:
         # fastai puts lines of its own before the message of an error that passes through it.
         _leave(name, str(error).splitlines()[-1].strip(), 1)

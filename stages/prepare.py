@@ -103,6 +103,17 @@ class Candidate:
     arrived: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Usable:
+    """A file that passed: its picture as it is stored, the original's size, and both hashes."""
+
+    picture: Picture
+    width: int
+    height: int
+    sha256: str
+    phash: str
+
+
 def prepare(params: PrepareParams, *, raw: Path, out: Path) -> None:
     """Decode, check, label, resize and index all images of `raw` into `out`.
 
@@ -176,16 +187,46 @@ def _stored(
 
 def _image(params: PrepareParams, candidate: Candidate, folder: Path) -> Image | str:
     """Store one image and return its row, or the reason why it is rejected."""
+    label = candidate.label
+    reason = label_reason(params, label)
+    if reason or not label:
+        return reason
+    usable = usable_image(params, candidate.file.read_bytes())
+    if isinstance(usable, str):
+        return usable
+    # Cut, because file systems end a name after 255 bytes; the hash tells those apart that begin alike.
+    stem = PurePosixPath(candidate.source).stem[:50]
+    path = f"images/{label}/{stem}-{usable.sha256[:12]}.jpg"
+    _save(usable.picture, folder / path, params.jpeg_quality)
+    return Image(
+        path=path,
+        label=label,
+        species=candidate.species,
+        width=usable.width,
+        height=usable.height,
+        sha256=usable.sha256,
+        phash=usable.phash,
+        group=usable.sha256,
+        official=candidate.official,
+        arrival=candidate.arrival,
+        arrived=candidate.arrived,
+        source=candidate.source,
+    )
+
+
+def label_reason(params: PrepareParams, label: str | None) -> str:
+    """Return why an image with this label is rejected, "" when it isn't."""
+    if not label:
+        return f"no label by the {params.labels_from}"
+    return "" if _is_folder_name(label) else f"label is no folder's name: {label!r}"
+
+
+def usable_image(params: PrepareParams, content: bytes) -> Usable | str:
+    """Decode and check the bytes of one file; return the reason when they are rejected."""
     import imagehash
 
     from stages.images import UnusableImageError, decoded, resized
 
-    if not candidate.label:
-        return f"no label by the {params.labels_from}"
-    if not _is_folder_name(candidate.label):
-        return f"label is no folder's name: {candidate.label!r}"
-    content = candidate.file.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
     try:
         picture, (width, height) = decoded(content, short_side=params.short_side)
     except UnusableImageError as error:
@@ -193,24 +234,8 @@ def _image(params: PrepareParams, candidate: Candidate, folder: Path) -> Image |
     if min(width, height) < params.min_side:
         return f"too small: {width}x{height}"
     small = resized(picture, params.short_side)
-    # Cut, because file systems end a name after 255 bytes; the hash tells those apart that begin alike.
-    stem = PurePosixPath(candidate.source).stem[:50]
-    path = f"images/{candidate.label}/{stem}-{sha256[:12]}.jpg"
-    _save(small, folder / path, params.jpeg_quality)
-    return Image(
-        path=path,
-        label=candidate.label,
-        species=candidate.species,
-        width=width,
-        height=height,
-        sha256=sha256,
-        phash=str(imagehash.phash(small, hash_size=16)),
-        group=sha256,
-        official=candidate.official,
-        arrival=candidate.arrival,
-        arrived=candidate.arrived,
-        source=candidate.source,
-    )
+    sha256, phash = hashlib.sha256(content).hexdigest(), str(imagehash.phash(small, hash_size=16))
+    return Usable(picture=small, width=width, height=height, sha256=sha256, phash=phash)
 
 
 def _is_folder_name(label: str) -> bool:

@@ -14,7 +14,7 @@ from stages.entry import NAMES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-FLOWS = {"gate": "flows"}
+FLOWS = {"gate": "flows", "ingest": "flows"}
 
 
 def with_generated_parts(text: str) -> str:

@@ -66,6 +66,17 @@ def test_params_may_stand_in_another_file(tmp_path: Path) -> None:
     assert seen == [7]
 
 
+def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
+    seen: list[int] = []
+
+    def screen(params: Any, *, out: Path) -> None:
+        seen.append(params.seed)
+
+    run(screen, ["--out", "c"], reads="split")
+
+    assert seen == [42]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [

@@ -1,0 +1,110 @@
+"""Add rows to data/arrivals.csv of a branch: one commit, pushed; and count what has arrived since a version.
+
+Reads and changes a clone and its remote. A branch that has moved meanwhile is read again, and what stands there by then
+is not added twice.
+"""
+
+import csv
+import io
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, fields
+
+from flows.errors import BusyError, ChildError, RequestError
+from flows.workspace import Workspace
+
+PATH = "data/arrivals.csv"
+_TRIES = 8
+_IDENTITY = ("-c", "user.name=petmodels", "-c", "user.email=petmodels@localhost")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image that arrived: where its bytes are, their SHA-256, its label, and the UTC day."""
+
+    address: str
+    sha256: str
+    label: str
+    arrived: str
+
+
+def listed(space: Workspace) -> dict[str, Row]:
+    """Return the rows of the clone's list by their SHA-256."""
+    return _rows(space.text(PATH))
+
+
+def check_branch(space: Workspace, branch: str) -> None:
+    """Raise RequestError when the remote has no branch of this name; a tag or commit can't be pushed to."""
+    if not space.git("ls-remote", "origin", f"refs/heads/{branch}"):
+        raise RequestError(f"arrivals are pushed to a branch, and the git remote has none of this name: {branch}")
+
+
+def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable[[str], None]) -> int:
+    """Append those rows whose SHA-256 isn't listed, in one commit on top of the branch; return how many.
+
+    Raises RemoteError when the remote can't be reached or refuses, BusyError when the branch moves on and on.
+    """
+    wanted = list(rows)
+    for failures in range(_TRIES):
+        there = listed(space)
+        new = list({row.sha256: row for row in reversed(wanted) if row.sha256 not in there}.values())[::-1]
+        if not new or _pushed(space, branch, new):
+            return len(new)
+        tell(f"{branch} has moved meanwhile; adding the rows on top of it")
+        time.sleep(random.uniform(0, 0.1 * 2**failures))
+    raise BusyError(f"the branch moved {_TRIES} times while arrivals were added; run again: {branch}")
+
+
+def num_since(space: Workspace, commit: str) -> int:
+    """Return how many rows of the list aren't in the list of another commit, all when there is no such commit."""
+    before: dict[str, Row] = {}
+    if re.fullmatch("[0-9a-f]{7,64}", commit):
+        try:
+            before = _rows(space.git("show", f"{commit}:{PATH}"))
+        except ChildError:
+            before = {}
+    return len(listed(space).keys() - before.keys())
+
+
+def _rows(text: str) -> dict[str, Row]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    columns = [field.name for field in fields(Row)]
+    if reader.fieldnames != columns:
+        raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")
+    found = [Row(*(row[column] or "" for column in columns)) for row in reader]
+    return {row.sha256: row for row in reversed(found)}
+
+
+def _pushed(space: Workspace, branch: str, rows: list[Row]) -> bool:
+    """Commit the rows and push; False, and at the branch's new head, when somebody else was quicker."""
+    base = space.git("rev-parse", "HEAD")
+    _append(space, rows)
+    space.git(*_IDENTITY, "commit", "--quiet", "--message", _message(rows), "--", PATH)
+    try:
+        space.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+    except ChildError:
+        space.git("fetch", "--quiet", "origin", f"refs/heads/{branch}")
+        head = space.git("rev-parse", "FETCH_HEAD")
+        if head == base:
+            raise  # nobody moved it: the remote has another reason
+        if head != space.git("rev-parse", "HEAD"):
+            space.git("reset", "--hard", "--quiet", head)
+            return False
+    return True
+
+
+def _append(space: Workspace, rows: list[Row]) -> None:
+    text = space.text(PATH)
+    new = io.StringIO(newline="")
+    csv.writer(new, lineterminator="\n").writerows(astuple(row) for row in rows)
+    space.set_text(PATH, text + ("" if text.endswith("\n") else "\n") + new.getvalue())
+
+
+def _message(rows: list[Row]) -> str:
+    labels = Counter(row.label for row in rows)
+    counts = ", ".join(f"{number} {label}" for label, number in sorted(labels.items()))
+    noun = "image" if len(rows) == 1 else "images"
+    return f"{len(rows)} {noun} arrived\n\n{counts}"

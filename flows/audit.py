@@ -1,0 +1,128 @@
+"""Read every version of every model again and say what is there, what it costs and what is broken: the flow `audit`.
+
+Reads the registry, every byte of it. Leaves two artifacts: a page for people, and a table of the versions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.growth import Grown, aliases_of, leftovers, versions_of
+from flows.outcome import settled, tell
+from flows.settings import Settings
+from petmodels import Alias, Pruned, Registry, Verified
+from petmodels.errors import ChecksumError
+from petmodels.terminal import size_text
+
+MOST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found of one model; `leftovers` is None when a prune would refuse."""
+
+    model: str
+    verified: Verified
+    versions: Sequence[Grown]
+    aliases: Sequence[Alias]
+    leftovers: Pruned | None
+
+
+@flow(name="audit", flow_run_name="audit")
+@settled
+def audit(model: str | None = None) -> str:
+    """Verify one model or all of them; ends as failed, with the first finding, when something is broken."""
+    registry = Registry(Settings.from_environment().registry)
+    audits = []
+    for name in [model] if model else registry.models():
+        tell(f"reading every byte of {name}")
+        audits.append(audited(registry, name))
+    sentence = summary(audits, registry.storage.address)
+    create_markdown_artifact(page(audits, sentence), "audit", sentence)
+    create_table_artifact(rows(audits), "versions", f"The newest {MOST_ROWS} versions of each model")
+    for finding in findings(audits):
+        get_run_logger().error(finding)
+    if findings(audits):
+        raise ChecksumError(sentence)
+    return sentence
+
+
+def audited(registry: Registry, model: str) -> Audit:
+    """Return what there is to say about a model; raises NotFoundError when it has no version."""
+    verified = registry.verify_all(model)
+    versions, aliases = versions_of(registry, model), aliases_of(registry, model)
+    return Audit(model, verified, versions, aliases, leftovers(registry, model))
+
+
+def findings(audits: Sequence[Audit]) -> list[str]:
+    """Return what is broken, a line each."""
+    return [finding for one in audits for finding in one.verified.findings]
+
+
+def summary(audits: Sequence[Audit], address: str) -> str:
+    """Return the audit in one sentence."""
+    if broken := findings(audits):
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        return f"broken, do not use: {broken[0]}{more}"
+    num_versions = sum(one.verified.num_versions for one in audits)
+    size = size_text(sum(one.verified.size_bytes for one in audits))
+    return f"nothing is broken: {_counted(num_versions, 'version')}, {size}, in {address}"
+
+
+def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
+    """Return the table of versions, the newest of each model first."""
+    return [
+        {
+            "version": f"{one.model}@{grown.version}",
+            "created": grown.created,
+            "aliases": ", ".join(grown.aliases),
+            "size": _size(grown.size_bytes),
+            "added": _size(grown.added_bytes),
+        }
+        for one in audits
+        for grown in one.versions[:MOST_ROWS]
+    ]
+
+
+def page(audits: Sequence[Audit], sentence: str) -> str:
+    """Return the audit as Markdown: a section for each model."""
+    return "\n\n".join([f"**{sentence}**", *(_section(one) for one in audits)]) + "\n"
+
+
+def _section(one: Audit) -> str:
+    added = [grown.added_bytes or 0 for grown in one.versions]
+    facts = [
+        f"{_counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
+        f"the newest added {size_text(added[0])}, a version adds {size_text(sum(added) // len(added))} on average.",
+        _leftovers(one.leftovers),
+    ]
+    aliases = ["| alias | version | since | why |", "|---|---|---|---|"]
+    aliases += [f"| {a.name} | {a.version} | {a.steps[-1].at} | {_cell(a.steps[-1].note)} |" for a in one.aliases]
+    broken = [f"- {_cell(finding)}" for finding in one.verified.findings]
+    parts = [f"## {one.model}", *facts, "\n".join(aliases) if one.aliases else "No alias names a version."]
+    return "\n\n".join([*parts, "### Broken", "\n".join(broken)] if broken else parts)
+
+
+def _leftovers(found: Pruned | None) -> str:
+    if found is None:
+        return "A prune would refuse and free nothing, because a manifest is broken."
+    if not found.num_blobs and not found.num_uploads:
+        return "A prune that keeps every version would free nothing."
+    blobs, uploads = _counted(found.num_blobs, "file"), _counted(found.num_uploads, "unfinished upload")
+    left = f"{blobs}, {size_text(found.size_bytes)}, and {uploads}"
+    return f"A prune that keeps every version would free what killed writers left: {left}."
+
+
+def _size(num_bytes: int | None) -> str:
+    return "broken" if num_bytes is None else size_text(num_bytes)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,164 @@
+"""The drop: where people leave photographs, as `<label>/<file>` or `<file>`, in a bucket or a folder.
+
+Below `accepted/` and `quarantine/` of the same place ingest keeps what it took from there, under names that follow from
+the bytes. A dropped file is deleted only when its bytes are known to be in one of the two; so nothing is ever lost.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.errors import RemoteError, SettingsError
+from petmodels.errors import AddressError
+from petmodels.hashing import no_progress
+from petmodels.storage import NotStoredError, Stored, open_storage
+
+ACCEPTED, QUARANTINE = "accepted", "quarantine"
+_REASON = "reason.json"
+_LONGEST_REASON_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A file in the drop, as it was when it was listed."""
+
+    stored: Stored
+
+    @property
+    def key(self) -> str:
+        """Its key in the store."""
+        return self.stored.key
+
+    @property
+    def label(self) -> str:
+        """The folder it lies in, "" for none."""
+        return printable(self.key).rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.key.rpartition("/")[2]
+
+
+class Drop:
+    """The drop at an address; PetmodelsError's kinds and RemoteError are all that its methods raise, but where said."""
+
+    def __init__(self, address: str) -> None:
+        if not address:
+            raise SettingsError("where photographs are dropped isn't said; set PETMODELS_DROP, e.g. s3://bucket/drop")
+        try:
+            self._storage = open_storage(address)
+        except AddressError as error:
+            raise SettingsError(f"PETMODELS_DROP: {error}") from error
+        self.address = self._storage.address
+        if "://" not in self.address and not Path(self.address).is_dir():
+            raise RemoteError(f"PETMODELS_DROP: no such folder; make it, or mount what it is on: {self.address}")
+
+    def waiting(self, min_age_seconds: float) -> list[Dropped]:
+        """Return what was dropped, in the order of the keys, but for what is younger than `min_age_seconds`.
+
+        Such a file may still be on its way: a copy into a folder shows before it is whole.
+        """
+        youngest = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
+        found = {stored.key: stored for stored in self._storage.list("")}
+        for folder in self._storage.folders(""):
+            if folder not in {ACCEPTED, QUARANTINE}:
+                found |= {stored.key: stored for stored in self._storage.list(f"{folder}/")}
+        return [Dropped(found[key]) for key in sorted(found) if _is_ours(key) and found[key].modified <= youngest]
+
+    def fetch(self, dropped: Dropped, path: Path) -> str | None:
+        """Write the file's bytes to `path` and return their SHA-256, None when somebody has taken it meanwhile."""
+        sha256 = hashlib.sha256()
+        try:
+            with path.open("wb") as file:
+                for piece in self._storage.download(dropped.key, 0, dropped.stored.size_bytes):
+                    sha256.update(piece)
+                    file.write(piece)
+        except NotStoredError:
+            return None
+        return sha256.hexdigest()
+
+    def accept(self, path: Path, sha256: str, suffix: str) -> str:
+        """Keep a file under its content address, and return the address."""
+        self._keep(f"{ACCEPTED}/{sha256}.{suffix}", path, sha256)
+        return self.content_address(sha256, suffix)
+
+    def content_address(self, sha256: str, suffix: str) -> str:
+        """Return where a file with these bytes is kept, if it is."""
+        return f"{self.address}/{ACCEPTED}/{sha256}.{suffix}"
+
+    def quarantine(self, dropped: Dropped, path: Path, sha256: str, reason: str) -> str:
+        """Keep a file out of the way, with reason.json beside it, and return its address."""
+        name = f"_{_REASON}" if dropped.name == _REASON else dropped.name
+        key = self._keep(f"{QUARANTINE}/{sha256}/{name}", path, sha256)
+        self._note(f"{QUARANTINE}/{sha256}/{_REASON}", {"dropped": printable(dropped.key), "reason": reason})
+        return f"{self.address}/{key}"
+
+    def take_away(self, dropped: Dropped, sha256: str, kept: str) -> bool:
+        """Delete a dropped file whose bytes are kept at the address `kept`; False when that isn't so (any more).
+
+        It is looked at right before: stores have no deletion under a condition that all of them keep, so a file that
+        is replaced in that instant would go.
+        """
+        if not kept.startswith(f"{self.address}/") or not self._holds(kept.removeprefix(f"{self.address}/"), sha256):
+            return False
+        now = self._storage.find(dropped.key)
+        # A store's ETag tells whether it is another file now; where there is none, the bytes do.
+        if now and (now.etag != dropped.stored.etag or not (now.etag or self._holds(dropped.key, sha256))):
+            return False
+        self._storage.delete(dropped.key)
+        return True
+
+    def _keep(self, key: str, path: Path, sha256: str) -> str:
+        if self._storage.find(key) is None:
+            self._storage.upload(key, path, sha256, no_progress)
+        elif not self._holds(key, sha256):
+            raise RemoteError(f"holds other bytes than its name says; look at it and remove it: {self.address}/{key}")
+        return key
+
+    def _holds(self, key: str, sha256: str) -> bool:
+        found = self._storage.find(key)
+        if found is None or not found.may_be(sha256, found.size_bytes):
+            return False
+        if found.sha256 and "-" not in found.sha256:
+            return True
+        whole = hashlib.sha256()
+        try:
+            for piece in self._storage.download(key, 0, found.size_bytes):
+                whole.update(piece)
+        except NotStoredError:
+            return False  # somebody has taken it away in this instant
+        return whole.hexdigest() == sha256
+
+    def _note(self, key: str, entry: dict[str, Any]) -> None:
+        """Add an entry to a list in the store, once; another writer's entries stay."""
+        while True:
+            try:
+                data, etag = self._storage.read(key, _LONGEST_REASON_BYTES)
+            except NotStoredError:
+                if self._storage.create(key, _json([entry])):
+                    return
+                continue
+            if len(data) > _LONGEST_REASON_BYTES:
+                return  # thousands of names for the same bytes: one more tells nobody anything
+            entries = json.loads(data)
+            if entry in entries or self._storage.replace(key, _json([*entries, entry]), etag):
+                return
+
+
+def printable(text: str) -> str:
+    """Return a key as text that every log and table takes: bytes that are no UTF-8 become `\\x..`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _is_ours(key: str) -> bool:
+    folder, _, name = key.rpartition("/")
+    hidden = any(part.startswith(".") for part in (folder, name))
+    return bool(name) and not hidden and "/" not in folder and folder not in {ACCEPTED, QUARANTINE}
+
+
+def _json(entries: list[dict[str, Any]]) -> bytes:
+    return (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,130 @@
+"""Take in the photographs that people have dropped: the flow `ingest`.
+
+Reads the drop, the project's branch and the newest version's index. Leaves good images under their content address and
+as rows of data/arrivals.csv in one commit on the branch, bad ones in quarantine with the reason, and nothing in the
+drop. Each step can be repeated: killed anywhere, the next run ends where this one would have.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.events import emit_event
+from pydantic import ConfigDict, Field
+
+from flows.arrivals import check_branch, listed, num_since, push_rows
+from flows.drop import Drop
+from flows.intake import ACCEPTED, ALREADY, LEFT, QUARANTINED, Outcome, fetched, judged, kept, new_rows, taken_away
+from flows.outcome import settled, tell
+from flows.params import STRICT, section
+from flows.settings import Settings
+from flows.workspace import Workspace, workspace
+from petmodels import Manifest, Registry
+from petmodels.errors import NotFoundError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestParams:
+    """How much to take in at once, what to let through, and how many images are worth a retraining."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    min_images_to_retrain: Annotated[
+        int, Field(ge=1, description="so many images since the newest version call for a retraining")
+    ]
+    new_labels: Annotated[bool, Field(description="take in labels that no image of the newest version has")]
+    max_files_per_run: Annotated[int, Field(ge=1, le=100_000, description="dropped files that one run looks at")]
+    max_bytes: Annotated[int, Field(ge=1, description="a larger file goes to quarantine without being opened")]
+    min_age_seconds: Annotated[
+        float, Field(ge=0, description="a younger file is left for the next run: it may still be on its way")
+    ]
+
+
+@flow(name="ingest", flow_run_name="ingest {model}")
+@settled
+def ingest(model: str = "pets", branch: str = "main") -> str:
+    """Look at PETMODELS_DROP once; ends with a sentence: what was taken in, and whether a retraining is due."""
+    settings = Settings.from_environment()
+    drop, newest = Drop(settings.drop), newest_version(settings.registry, model)
+    with workspace(settings, "ingest", branch, tell) as space:
+        params = section(space.folder / "params.yaml", "ingest", IngestParams)
+
+        def announce(num_images: int) -> None:
+            if num_images >= params.min_images_to_retrain:
+                _emit(model, branch, newest, num_images)
+
+        taken = take_in(space, drop, params, branch=branch, newest=newest, announce=announce, tell=tell)
+    sentence = f"{taken.sentence}; {_due(taken.num_since, newest, params.min_images_to_retrain)}"
+    if taken.outcomes:
+        create_table_artifact([one.to_row() for one in taken.outcomes], f"{model}-arrivals", sentence)
+    return sentence
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run did: a sentence, each file's outcome, and how many images arrived since the newest version."""
+
+    sentence: str
+    outcomes: list[Outcome]
+    num_since: int
+
+
+def take_in(
+    space: Workspace, drop: Drop, params: IngestParams, *, branch: str, newest: Manifest | None,
+    announce: Callable[[int], None], tell: Callable[[str], None],
+) -> Taken:  # fmt: skip
+    """Take in what waits in the drop; `announce` is told the images since `newest` once they are pushed.
+
+    Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
+    """
+    commit = newest.git_commit if newest else ""
+    waiting = drop.waiting(params.min_age_seconds)
+    batch = waiting[: params.max_files_per_run]
+    if not batch:
+        return Taken(f"nothing waits in {drop.address}", [], num_since(space, commit))
+    check_branch(space, branch)
+    tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
+    files = fetched(drop, batch, space.folder / "build/ingest")
+    if files is None:
+        return Taken("somebody else is taking the files in; left to them", [], num_since(space, commit))
+    pairs = judged(
+        space, files, max_bytes=params.max_bytes, dvc_lock=newest.dvc_lock if newest else "",
+        new_labels=params.new_labels, tell=tell,
+    )  # fmt: skip
+    outcomes = kept(drop, pairs, listed(space))
+    rows = new_rows(outcomes, datetime.now(UTC).date().isoformat())
+    push_rows(space, branch, rows, tell)
+    if any(one.outcome in {ACCEPTED, ALREADY} for one in outcomes):
+        announce(num_since(space, commit))
+    outcomes = taken_away(drop, outcomes, listed(space))
+    return Taken(_counts(outcomes, len(waiting) - len(batch)), outcomes, num_since(space, commit))
+
+
+def newest_version(registry: str, model: str) -> Manifest | None:
+    """Return the manifest of a model's newest version, None while nothing is published."""
+    try:
+        return Registry(registry).manifest(model)
+    except NotFoundError:
+        return None
+
+
+def _counts(outcomes: Sequence[Outcome], num_waiting: int) -> str:
+    counts = Counter(one.outcome for one in outcomes)
+    parts = [f"{counts[word]} {word}" for word in (ACCEPTED, ALREADY, QUARANTINED, LEFT) if counts[word]]
+    return ", ".join([*parts, f"{num_waiting} wait for the next run"] if num_waiting else parts)
+
+
+def _due(num_images: int, newest: Manifest | None, minimum: int) -> str:
+    images = "1 image" if num_images == 1 else f"{num_images} images"
+    since = f"since {newest.name}" if newest else "while no version is published"
+    due = "a retraining is due" if num_images >= minimum else f"a retraining is due from {minimum} on"
+    return f"{images} arrived {since}; {due}"
+
+
+def _emit(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:
+    payload = {"model": model, "branch": branch, "images": num_images, "since": newest.name if newest else ""}
+    emit_event("petmodels.images.arrived", {"prefect.resource.id": f"petmodels.model.{model}"}, payload=payload)

@@ -1,0 +1,112 @@
+"""The steps of an ingest: fetch what was dropped, judge it, keep it, and take the originals away.
+
+Reads and changes the drop. Bad files leave the drop before the list of arrivals is pushed, good ones after it: a run
+that follows a killed one then judges the rest as the killed one did.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.arrivals import Row
+from flows.drop import Drop, Dropped, printable
+from flows.screening import Fetched, Verdict, verdicts
+from flows.workspace import Workspace
+from petmodels.parallel import at_once
+
+ACCEPTED, ALREADY, QUARANTINED, LEFT = "accepted", "already there", "quarantined", "left"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a dropped file, where its bytes are now, and why if it wasn't accepted."""
+
+    file: Fetched
+    label: str
+    outcome: str
+    reason: str
+    address: str
+
+    def to_row(self) -> dict[str, str]:
+        """Return the outcome as a row of a table that people read."""
+        name = printable(self.file.dropped.key)
+        shown = {"outcome": self.outcome, "reason": self.reason, "address": printable(self.address)}
+        return {"file": name, "label": self.label, **shown}
+
+
+def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> list[Fetched] | None:
+    """Bring files to an empty folder of this machine; None when somebody else takes one of them away meanwhile."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def fetch(numbered: tuple[int, Dropped]) -> Fetched | None:
+        number, dropped = numbered
+        path = folder / f"{number:06d}"
+        sha256 = drop.fetch(dropped, path)
+        return Fetched(dropped, path, sha256) if sha256 else None
+
+    found = at_once(fetch, enumerate(files, start=1))
+    whole = [one for one in found if one]
+    return whole if len(whole) == len(found) else None
+
+
+def judged(
+    space: Workspace, files: Sequence[Fetched], *, max_bytes: int, dvc_lock: str, new_labels: bool,
+    tell: Callable[[str], None],
+) -> list[tuple[Fetched, Verdict]]:  # fmt: skip
+    """Return each file with its verdict; one of more than `max_bytes` isn't opened."""
+    small = [one for one in files if one.dropped.stored.size_bytes <= max_bytes]
+    found = verdicts(space, small, dvc_lock=dvc_lock, new_labels=new_labels, tell=tell) if small else []
+    by_path = dict(zip((one.path for one in small), found, strict=True))
+    too_large = Verdict("", "bad", f"larger than ingest.max_bytes, {max_bytes}", "")
+    return [(one, by_path.get(one.path, too_large)) for one in files]
+
+
+def kept(drop: Drop, pairs: Sequence[tuple[Fetched, Verdict]], rows: Mapping[str, Row]) -> list[Outcome]:
+    """Copy good files to their content address and bad ones to quarantine; the bad ones' originals are taken away."""
+
+    def keep(pair: tuple[Fetched, Verdict]) -> Outcome:
+        file, verdict = pair
+        if verdict.verdict == "good":
+            address = drop.accept(file.path, file.sha256, verdict.suffix)
+            return Outcome(file, verdict.label, ACCEPTED, "", address)
+        if verdict.verdict == "listed" and (address := _again(drop, file, rows[file.sha256])):
+            return Outcome(file, verdict.label, ALREADY, verdict.reason, address)
+        address = drop.quarantine(file.dropped, file.path, file.sha256, verdict.reason)
+        return _gone(drop, Outcome(file, verdict.label, QUARANTINED, verdict.reason, address))
+
+    return at_once(keep, pairs)
+
+
+def taken_away(drop: Drop, outcomes: Sequence[Outcome], rows: Mapping[str, Row]) -> list[Outcome]:
+    """Take the originals of those away that are listed on the branch by now; what has changed meanwhile is left."""
+
+    def take(one: Outcome) -> Outcome:
+        if one.outcome not in {ACCEPTED, ALREADY}:
+            return one
+        row = rows[one.file.sha256]
+        if row.label != one.label:
+            return replace(one, outcome=LEFT, reason=f"somebody has listed these bytes meanwhile as {row.label}")
+        return _gone(drop, replace(one, address=row.address))
+
+    return at_once(take, outcomes)
+
+
+def new_rows(outcomes: Sequence[Outcome], day: str) -> list[Row]:
+    """Return the rows that accepted files are listed by."""
+    return [Row(one.address, one.file.sha256, one.label, day) for one in outcomes if one.outcome == ACCEPTED]
+
+
+def _again(drop: Drop, file: Fetched, row: Row) -> str:
+    """Keep a listed file where it is listed, should a copy be missing there; "" when it isn't listed in this drop."""
+    suffix = row.address.rpartition(".")[2]
+    if row.address != drop.content_address(file.sha256, suffix):
+        return ""
+    return drop.accept(file.path, file.sha256, suffix)
+
+
+def _gone(drop: Drop, one: Outcome) -> Outcome:
+    if drop.take_away(one.file.dropped, one.file.sha256, one.address):
+        return one
+    return replace(one, outcome=LEFT, reason="it has changed meanwhile, or its copy has")

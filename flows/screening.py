@@ -1,0 +1,80 @@
+"""Have the project's own code judge new images: `python -m stages.screen` as a child process in the clone.
+
+Reads the images that were fetched, and the index of those that a published version was made from, pulled by that
+version's dvc.lock. Leaves its lists in the folder of the fetched images.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.drop import Dropped, printable
+from flows.workspace import Workspace
+
+INDEX = "data/prepared/index.csv"
+_COLUMNS = ("sha256", "phash", "label", "source")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A dropped file that lies on this machine, and the SHA-256 of its bytes."""
+
+    dropped: Dropped
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `stages.screen` says of an image: `good`, `listed` or `bad`; the reason is empty for a good one."""
+
+    label: str
+    verdict: str
+    reason: str
+    suffix: str
+
+
+def verdicts(
+    space: Workspace, files: Sequence[Fetched], *, dvc_lock: str, new_labels: bool, tell: Callable[[str], None]
+) -> list[Verdict]:
+    """Return a verdict for each file, in their order, which decides who is whose duplicate.
+
+    With an empty `dvc_lock` the labels and pictures that are known can't be read: any label is allowed, and only bytes
+    that stand in arrivals.csv are known. Raises what the child said when it fails.
+    """
+    folder = files[0].path.parent
+    index = _pulled(space, dvc_lock, folder, tell)
+    labels = set() if new_labels else {row["label"] for row in _rows(index)}
+    (folder / "labels.txt").write_text("\n".join(sorted(labels)), encoding="utf-8")
+    listing = [(one.path.name, printable(one.dropped.name), one.dropped.label) for one in files]
+    _write(folder / "files.csv", ("file", "name", "label"), listing)
+    options = {"files": folder / "files.csv", "index": index, "arrivals": space.folder / "data/arrivals.csv",
+               "labels": folder / "labels.txt", "out": folder / "verdicts.csv"}  # fmt: skip
+    arguments = [str(part) for name, path in options.items() for part in (f"--{name}", path)]
+    space.python("-m", "stages.screen", *arguments)
+    found = {row["file"]: row for row in _rows(folder / "verdicts.csv")}
+    rows = [found[one.path.name] for one in files]
+    return [Verdict(row["label"], row["verdict"], row["reason"], row["suffix"]) for row in rows]
+
+
+def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str], None]) -> Path:
+    if not dvc_lock:
+        tell(
+            "no published version says which images are known: only those in arrivals.csv are, and any label is allowed"
+        )
+        _write(folder / "index.csv", _COLUMNS, [])
+        return folder / "index.csv"
+    space.set_text("dvc.lock", dvc_lock)
+    space.dvc("pull", "--quiet", "--force", INDEX)
+    return space.folder / INDEX
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])

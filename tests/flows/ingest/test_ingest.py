@@ -1,0 +1,304 @@
+"""What is dropped is taken in or put aside with a reason, once, and is never lost."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.drop import Drop
+from flows.errors import ChildError, RemoteError, SettingsError
+from flows.ingest import Taken
+from petmodels.errors import NotFoundError
+from tests.flows.ingest.place import Place
+from tests.pictures import content, pet
+
+TODAY = datetime.now(UTC).date().isoformat()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def outcomes(taken: Taken) -> dict[str, tuple[str, str]]:
+    rows = [one.to_row() for one in taken.outcomes]
+    return {row["file"]: (row["outcome"], row["reason"]) for row in rows}
+
+
+def near(image: Image.Image) -> bytes:
+    """Return the same picture as another file."""
+    return content(image.resize((image.width * 2, image.height * 2)), quality=80)
+
+
+def test_a_good_image_is_kept_by_its_content_and_listed_and_leaves_the_drop(published: Place) -> None:
+    data = published.put("Bengal/tom.JPG")
+
+    taken = published.ingest()
+
+    address = f"{published.settings.drop}/accepted/{sha256(data)}.jpg"
+    assert published.arrivals() == [{"address": address, "sha256": sha256(data), "label": "Bengal", "arrived": TODAY}]
+    assert published.kept() == {f"accepted/{sha256(data)}.jpg": data}
+    assert taken.sentence == "1 accepted"
+
+
+def test_in_a_bucket_it_is_the_same(bucket: Place) -> None:
+    good, bad = bucket.put("Bengal/tom.jpg"), bucket.put("pug/page.jpg", b"<html>404</html>")
+
+    bucket.ingest()
+
+    address = f"{bucket.settings.drop}/accepted/{sha256(good)}.jpg"
+    assert [(row["address"], row["label"]) for row in bucket.arrivals()] == [(address, "Bengal")]
+    quarantine = f"quarantine/{sha256(bad)}"
+    assert {found.key for found in bucket.drop.list("")} == {
+        f"accepted/{sha256(good)}.jpg", f"{quarantine}/page.jpg", f"{quarantine}/reason.json"
+    }  # fmt: skip
+    assert bucket.drop.read(f"accepted/{sha256(good)}.jpg", 10**6)[0] == good
+
+
+def test_a_file_without_a_folder_has_its_label_by_the_pattern(place: Place) -> None:
+    place.put("pug_7.jpg")
+    place.put("holiday.jpg", variant=51)
+
+    taken = place.ingest()
+
+    assert [row["label"] for row in place.arrivals()] == ["pug"]
+    assert outcomes(taken)["holiday.jpg"] == (
+        "quarantined", "no label: neither a folder nor prepare.label_pattern gives one"
+    )  # fmt: skip
+
+
+def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
+    whole = content(pet(1, 60), quality=95)
+    dropped = {
+        "Bengal/again.jpg": content(pet(0, 1), quality=95),
+        "Bengal/html.jpg": b"<!DOCTYPE html><html></html>",
+        "Bengal/near.jpg": near(pet(0, 2)),
+        "Bengal/tiny.png": content(pet(0, 61).resize((8, 8)), "PNG"),
+        "Bengal/whole.jpg": b"x" * 100_001,
+        "beagle/cut.jpg": whole[: len(whole) // 2],
+        "sphynx/new.jpg": content(pet(0, 62)),
+    }
+    for key, data in dropped.items():
+        published.put(key, data)
+
+    taken = published.ingest()
+
+    assert {key: reason for key, (_, reason) in outcomes(taken).items()} == {
+        "Bengal/again.jpg": "the same bytes as source/images/Bengal_1.jpg (Bengal)",
+        "Bengal/html.jpg": "not an image",
+        "Bengal/near.jpg": "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
+        "Bengal/tiny.png": "too small: 8x8",
+        "Bengal/whole.jpg": "larger than ingest.max_bytes, 100000",
+        "beagle/cut.jpg": "truncated",
+        "sphynx/new.jpg": "unknown label: sphynx",
+    }
+    assert published.arrivals() == []
+    kept = published.kept()
+    assert len(kept) == 2 * len(dropped)
+    for key, data in dropped.items():
+        assert kept[f"quarantine/{sha256(data)}/{Path(key).name}"] == data
+        [entry] = json.loads(kept[f"quarantine/{sha256(data)}/reason.json"])
+        assert entry == {"dropped": key, "reason": outcomes(taken)[key][1]}
+
+
+def test_a_new_label_is_taken_in_when_params_allow_it(published: Place) -> None:
+    published.change_params(new_labels=True)
+    published.put("sphynx/new.jpg")
+
+    published.ingest()
+
+    assert [row["label"] for row in published.arrivals()] == ["sphynx"]
+
+
+def test_of_new_images_that_show_the_same_the_first_is_taken_in(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    place.put("Bengal/b.jpg")
+    place.put("Bengal/c.jpg", near(pet(0, 50)))
+
+    taken = place.ingest()
+
+    assert outcomes(taken) == {
+        "Bengal/a.jpg": ("accepted", ""),
+        "Bengal/b.jpg": ("quarantined", "the same bytes as a.jpg (Bengal)"),
+        "Bengal/c.jpg": ("quarantined", "a near-duplicate of a.jpg (Bengal)"),
+    }
+
+
+def test_a_second_run_adds_nothing(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    place.ingest()
+    before = (place.arrivals(), place.kept())
+
+    taken = place.ingest()
+
+    assert taken.sentence.startswith("nothing waits in ")
+    assert (place.arrivals(), place.kept()) == before
+
+
+def test_what_is_dropped_again_is_taken_away_and_not_listed_again(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    place.ingest()
+    before = (place.arrivals(), place.kept())
+    place.put("Bengal/again.jpg")
+
+    taken = place.ingest()
+
+    assert outcomes(taken)["Bengal/again.jpg"][0] == "already there"
+    assert (place.arrivals(), place.kept()) == before
+
+
+def test_the_same_bytes_under_another_label_are_put_aside(place: Place) -> None:
+    data = place.put("Bengal/a.jpg")
+    place.ingest()
+    place.put("pug/a.jpg")
+
+    taken = place.ingest()
+
+    address = f"{place.settings.drop}/accepted/{sha256(data)}.jpg"
+    assert outcomes(taken)["pug/a.jpg"] == ("quarantined", f"the same bytes as {address} (Bengal)")
+    assert [row["label"] for row in place.arrivals()] == ["Bengal"]
+
+
+def test_on_a_branch_that_has_moved_the_rows_stand_after_the_others(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    other = "https://example.org/x.jpg," + "0" * 64 + ",pug,2026-01-01"
+    moved: list[str] = []
+
+    def tell(text: str) -> None:
+        if "are looked at" in text and not moved:
+            moved.append(text)
+            place.list_row(other)
+
+    place.ingest(tell)
+
+    assert [row["label"] for row in place.arrivals()] == ["pug", "Bengal"]
+    assert [key.split("/")[0] for key in place.kept()] == ["accepted"]
+
+
+def test_what_somebody_has_listed_meanwhile_is_not_listed_again(place: Place) -> None:
+    data = place.put("Bengal/a.jpg")
+    place.put("Bengal/b.jpg", other := content(pet(0, 51)))
+    rows = [f"{place.settings.drop}/accepted/{sha256(one)}.jpg,{sha256(one)}" for one in (data, other)]
+
+    def tell(text: str) -> None:
+        if "are looked at" in text:
+            place.list_row(f"{rows[0]},Bengal,{TODAY}\n{rows[1]},pug,{TODAY}")
+
+    taken = place.ingest(tell)
+
+    assert [row["label"] for row in place.arrivals()] == ["Bengal", "pug"]
+    assert outcomes(taken) == {
+        "Bengal/a.jpg": ("accepted", ""),
+        "Bengal/b.jpg": ("left", "somebody has listed these bytes meanwhile as pug"),
+    }
+    assert place.kept()["Bengal/b.jpg"] == other
+
+
+def test_a_file_that_is_replaced_meanwhile_stays(place: Place) -> None:
+    first = place.put("Bengal/a.jpg")
+    second = content(pet(0, 51))
+
+    def tell(text: str) -> None:
+        if text.startswith("screen:"):
+            (place.folder / "drop/Bengal/a.jpg").write_bytes(second)
+
+    taken = place.ingest(tell)
+
+    assert outcomes(taken)["Bengal/a.jpg"][0] == "left"
+    assert place.kept() == {f"accepted/{sha256(first)}.jpg": first, "Bengal/a.jpg": second}
+
+
+def test_a_file_that_somebody_else_takes_ends_the_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.put("Bengal/a.jpg")
+    place.put("Bengal/b.jpg", variant=51)
+
+    def tell(text: str) -> None:
+        if "are looked at" in text:
+            (place.folder / "drop/Bengal/a.jpg").unlink()
+
+    taken = place.ingest(tell)
+
+    assert taken.sentence == "somebody else is taking the files in; left to them"
+    assert list(place.kept()) == ["Bengal/b.jpg"]
+
+
+def test_a_young_file_and_a_hidden_one_wait(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    place.put("Bengal/.a.jpg.part", b"half")
+    drop = Drop(place.settings.drop)
+
+    assert [one.key for one in drop.waiting(0)] == ["Bengal/a.jpg"]
+    assert drop.waiting(60) == []
+
+
+def test_a_run_looks_at_so_many_files_and_leaves_the_rest(place: Place) -> None:
+    place.change_params(max_files_per_run=1)
+    place.put("Bengal/b.jpg")
+    place.put("Bengal/a.jpg", variant=51)
+
+    taken = place.ingest()
+
+    assert taken.sentence == "1 accepted, 1 wait for the next run"
+    assert "Bengal/b.jpg" in place.kept()
+
+
+def test_images_are_counted_since_the_newest_version(published: Place) -> None:
+    published.list_row("https://example.org/x.jpg," + "0" * 64 + ",pug,2026-01-01")
+    published.put("Bengal/a.jpg")
+    counts: list[int] = []
+
+    taken = published.ingest(announce=counts.append)
+
+    assert (counts, taken.num_since) == ([2], 2)
+
+
+def test_a_refused_push_says_why_and_takes_nothing_away(place: Place) -> None:
+    data = place.put("Bengal/a.jpg")
+    hook = place.folder / "git/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+
+    with pytest.raises(ChildError, match="pre-receive hook declined"):
+        place.ingest()
+
+    assert place.kept()["Bengal/a.jpg"] == data
+    hook.unlink()
+    place.ingest()
+    assert [row["sha256"] for row in place.arrivals()] == [sha256(data)]
+
+
+def test_an_unreachable_git_remote_takes_nothing_away(place: Place) -> None:
+    data = place.put("Bengal/a.jpg")
+    (place.folder / "git").rename(place.folder / "gone")
+
+    with pytest.raises(RemoteError, match="git clone"):
+        place.ingest()
+
+    assert place.kept() == {"Bengal/a.jpg": data}
+
+
+def test_a_drop_that_is_not_there_is_named(bucket: Place, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"no such bucket.*s3://no-such-bucket/drop"):
+        Drop("s3://no-such-bucket/drop").waiting(0)
+    with pytest.raises(RemoteError, match=r"no such folder.*/nowhere"):
+        Drop(str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match="set PETMODELS_DROP"):
+        Drop("")
+    with pytest.raises(SettingsError, match=r"PETMODELS_DROP.*ftp://x/y"):
+        Drop("ftp://x/y")
+
+
+def test_two_names_of_the_same_bad_bytes_share_a_place_and_keep_both_reasons(place: Place) -> None:
+    place.put("Bengal/reason.json", b"{}")
+    place.put("pug/b.jpg", b"{}")
+
+    place.ingest()
+
+    folder = f"quarantine/{sha256(b'{}')}"
+    kept = place.kept()
+    assert set(kept) == {f"{folder}/_reason.json", f"{folder}/b.jpg", f"{folder}/reason.json"}
+    assert sorted(one["dropped"] for one in json.loads(kept[f"{folder}/reason.json"])) == [
+        "Bengal/reason.json", "pug/b.jpg"
+    ]  # fmt: skip

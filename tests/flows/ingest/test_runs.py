@@ -1,0 +1,110 @@
+"""The flows ingest and audit as runs on a real Prefect server: their state, artifacts, events and logs."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.object_store import ADMIN
+from flows.stack import Stack
+from petmodels.registry import Registry
+from tests.flows.ingest.place import Place
+from tests.flows.ingest.runs import ask, run
+from tests.petmodels.bundles import write_files
+
+pytestmark = pytest.mark.slow
+
+
+def variables(place: Place) -> dict[str, str]:
+    return {f"PETMODELS_{name.upper()}": str(value) for name, value in vars(place.settings).items()}
+
+
+def artifacts(stack: Stack, found_run: dict[str, Any]) -> dict[str, Any]:
+    found = ask(stack, "/artifacts/filter", artifacts={"flow_run_id": {"any_": [found_run["id"]]}})
+    return {one["key"]: one for one in found}
+
+
+def events(stack: Stack, name: str, num: int) -> list[dict[str, Any]]:
+    """Return the events of a name, waiting a little for as many as `num`."""
+    found: list[dict[str, Any]] = []
+    for _ in range(50):
+        answer = ask(stack, "/events/filter", filter={"event": {"name": [name]}})
+        found = answer["events"]
+        if len(found) >= num:
+            break
+        time.sleep(0.2)
+    return found
+
+
+def test_a_run_says_what_it_took_in_and_calls_for_a_retraining(stack: Stack, bucket: Place) -> None:
+    bucket.put("Bengal/a.jpg")
+    bucket.put("pug/page.jpg", b"<html>")
+    names = variables(bucket)
+
+    first = run(stack, "ingest", names)
+    assert (first["state"]["type"], first["state"]["message"]) == (
+        "COMPLETED",
+        "1 accepted, 1 quarantined; 1 image arrived while no version is published; a retraining is due from 2 on",
+    )
+    [row, other] = json.loads(artifacts(stack, first)["pets-arrivals"]["data"])
+    assert (row["file"], row["outcome"]) == ("Bengal/a.jpg", "accepted")
+    assert (other["outcome"], other["reason"]) == ("quarantined", "not an image")
+    assert events(stack, "petmodels.images.arrived", 0) == []
+
+    bucket.put("Bengal/b.jpg", variant=51)
+    second = run(stack, "ingest", names)
+    assert second["state"]["message"].endswith("; a retraining is due")
+    [event] = events(stack, "petmodels.images.arrived", 1)
+    assert event["resource"]["prefect.resource.id"] == "petmodels.model.pets"
+    assert event["payload"] == {"model": "pets", "branch": "main", "images": 2, "since": ""}
+
+    third = run(stack, "ingest", names)
+    assert third["state"]["message"].startswith("nothing waits in s3://")
+    assert artifacts(stack, third) == {}
+    assert len(events(stack, "petmodels.images.arrived", 2)) == 1
+
+    logged = [one["message"] for one in ask(stack, "/logs/filter", limit=200)]
+    assert any(text.startswith("screen: 1 of 2 images can be taken in") for text in logged)
+    files = [path for path in (stack.folder / "prefect").rglob("*") if path.is_file()]
+    assert not [path for path in files if ADMIN[1].encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"PETMODELS_DROP": "s3://no-such-bucket/drop"}, "there is no such bucket"),
+        ({"PETMODELS_GIT": "/nowhere/at-all"}, "git clone: "),
+        ({"branch": "no-such-branch"}, "no-such-branch"),
+    ],
+)
+def test_what_a_run_can_not_have_is_its_message(stack: Stack, bucket: Place, change: dict[str, str], line: str) -> None:
+    bucket.put("Bengal/a.jpg")
+    branch = change.get("branch", "main")
+
+    ended = run(stack, "ingest", variables(bucket) | change, branch=branch)
+
+    assert ended["state"]["type"] == "FAILED"
+    assert line in ended["state"]["message"]
+    assert "\n" not in ended["state"]["message"]
+    assert ended["run_count"] == 1
+    assert [found.key for found in bucket.drop.list("")] == ["Bengal/a.jpg"]
+
+
+def test_an_audit_fails_with_the_first_finding_and_shows_the_rest(stack: Stack, place: Place) -> None:
+    registry = Registry(place.settings.registry)
+    registry.publish(write_files(place.folder / "bundle", {"a": b"1", "b": b"2"}), "pets")
+    names = variables(place)
+
+    assert run(stack, "audit", names)["state"]["message"].startswith("nothing is broken: 1 version, 2 B, in ")
+
+    for path in Path(place.settings.registry, "pets/blobs").iterdir():
+        path.write_bytes(b"3")
+    ended = run(stack, "audit", names, model="pets")
+
+    assert ended["state"]["type"] == "FAILED"
+    assert ended["state"]["message"] == "broken, do not use: pets@1/a: its bytes were changed (and 1 more)"
+    found = artifacts(stack, ended)
+    assert "- pets@1/b: its bytes were changed" in found["audit"]["data"]
+    assert json.loads(found["versions"]["data"])[0]["version"] == "pets@1"

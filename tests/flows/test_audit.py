@@ -1,0 +1,68 @@
+"""An audit says what a registry holds, what each version cost, and what is broken."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.audit import audited, findings, page, rows, summary
+from petmodels.errors import NotFoundError
+from petmodels.registry import Registry
+from tests.petmodels.bundles import write_files
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """A registry with two versions that share a file; production went from the first to the second."""
+    found = Registry(tmp_path / "registry")
+    for number, files in enumerate(({"a": b"1", "shared": b"x" * 2000}, {"a": b"22", "shared": b"x" * 2000})):
+        found.publish(write_files(tmp_path / f"bundle-{number}", files), "pets")
+        found.promote(f"pets@{number + 1}", "production", message="better | and smaller")
+    return found
+
+
+def test_each_version_is_charged_for_what_it_added(registry: Registry) -> None:
+    table = rows([audited(registry, "pets")])
+
+    assert [(row["version"], row["aliases"], row["size"], row["added"]) for row in table] == [
+        ("pets@2", "production", "2.0 kB", "2 B"),
+        ("pets@1", "", "2.0 kB", "2.0 kB"),
+    ]
+
+
+def test_a_sound_registry_is_said_to_be_sound(registry: Registry) -> None:
+    audits = [audited(registry, "pets")]
+
+    assert findings(audits) == []
+    assert summary(audits, "here") == "nothing is broken: 2 versions, 2.0 kB, in here"
+    text = page(audits, "All is well.")
+    assert "| production | 2 |" in text
+    assert "better \\| and smaller |" in text
+    assert "would free nothing" in text
+
+
+def test_what_killed_writers_left_is_counted(registry: Registry) -> None:
+    registry.storage.create(f"pets/blobs/{'0' * 64}", b"y" * 500)
+
+    text = page([audited(registry, "pets")], "")
+
+    assert "1 file, 500 B, and 0 unfinished uploads" in text
+
+
+def test_changed_bytes_and_a_broken_manifest_are_named_and_hide_nothing(registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "registry/pets"
+    shared = next(path for path in (folder / "blobs").iterdir() if path.stat().st_size == 2000)
+    shared.write_bytes(b"y" * 2000)
+    first = next((folder / "versions").glob("*-1.json"))
+    first.write_bytes(b"{}")
+
+    audits = [audited(registry, "pets")]
+
+    assert summary(audits, "").startswith("broken, do not use: pets@1: ")
+    assert "pets@2/shared: its bytes were changed" in findings(audits)
+    assert [row["size"] for row in rows(audits)] == ["2.0 kB", "broken"]
+    assert "A prune would refuse" in page(audits, "")
+
+
+def test_a_model_without_versions_is_an_error_that_names_the_others(registry: Registry) -> None:
+    with pytest.raises(NotFoundError, match=r"no model cats .* models there: pets"):
+        audited(registry, "cats")

@@ -1,0 +1,117 @@
+"""New images are judged by prepare's own rules, in their order, against what is known."""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.errors import DataError
+from stages.outputs import write_csv
+from stages.prepare import PrepareParams, prepare
+from stages.screen import screen
+from tests.pictures import content, pet, unusable, write_source
+from tests.stages.settings import PREPARE
+
+Judge = Callable[..., dict[str, dict[str, str]]]
+ODD = unusable(pet(0, 0))
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    """Return a function that screens files, given as `label/name` and bytes, and gives the verdicts by that key."""
+
+    def judged(
+        files: dict[str, bytes],
+        *,
+        index: str = "sha256,phash,label,source\n",
+        listed: str = "",
+        labels: str = "",
+        pattern: str = PREPARE["label_pattern"],
+    ) -> dict[str, dict[str, str]]:
+        rows = []
+        for number, (key, data) in enumerate(files.items()):
+            (tmp_path / str(number)).write_bytes(data)
+            rows.append((str(number), key.rpartition("/")[2], key.rpartition("/")[0]))
+        write_csv(tmp_path / "files.csv", ["file", "name", "label"], rows)
+        texts = {"index.csv": index, "arrivals.csv": f"address,sha256,label,arrived\n{listed}", "labels.txt": labels}
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        paths = {name: tmp_path / f"{name}.csv" for name in ("files", "index", "arrivals", "out")}
+        params = PREPARE | {"labels_from": "folder", "label_pattern": pattern}
+        screen(PrepareParams(**params), **paths, labels=tmp_path / "labels.txt")
+        with paths["out"].open(encoding="utf-8", newline="") as file:
+            return dict(zip(files, csv.DictReader(file), strict=True))
+
+    return judged
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> str:
+    """The index of nine prepared pictures."""
+    write_source(tmp_path / "raw/source", num_images=3)
+    prepare(PrepareParams(**PREPARE), raw=tmp_path / "raw", out=tmp_path / "prepared")
+    return (tmp_path / "prepared/index.csv").read_text(encoding="utf-8")
+
+
+def test_what_is_let_through_has_a_label_hashes_and_a_suffix_by_its_bytes(judge: Judge) -> None:
+    data = content(pet(0, 1), "PNG")
+
+    verdict = judge({"Bengal/tom.jpg": data})["Bengal/tom.jpg"]
+
+    assert (verdict["verdict"], verdict["reason"], verdict["label"], verdict["suffix"]) == ("good", "", "Bengal", "png")
+    assert verdict["sha256"] == hashlib.sha256(data).hexdigest()
+    assert len(verdict["phash"]) == 64
+
+
+@pytest.mark.parametrize("odd", sorted(ODD))
+def test_what_prepare_would_reject_is_bad_for_the_same_reason(judge: Judge, odd: str) -> None:
+    verdict = judge({"Bengal/tom.jpg": ODD[odd][0]})["Bengal/tom.jpg"]
+
+    assert (verdict["verdict"], verdict["reason"]) == ("bad", ODD[odd][1])
+
+
+def test_an_image_of_the_index_is_known_by_its_bytes_and_by_its_picture(judge: Judge, index: str) -> None:
+    same, near = content(pet(0, 1), quality=95), content(pet(0, 2).resize((120, 96)), quality=80)
+
+    found = judge({"Bengal/same.jpg": same, "Bengal/near.jpg": near, "Bengal/new.jpg": content(pet(0, 9))}, index=index)
+
+    assert [one["reason"] for one in found.values()] == [
+        "the same bytes as source/images/Bengal_1.jpg (Bengal)",
+        "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
+        "",
+    ]
+
+
+def test_bytes_that_are_listed_with_the_same_label_are_no_fault(judge: Judge) -> None:
+    data = content(pet(0, 1))
+    row = f"photos/a.jpg,{hashlib.sha256(data).hexdigest()},Bengal,2026-01-01\n"
+
+    found = judge({"Bengal/a.jpg": data, "pug/a.jpg": data}, listed=row)
+
+    assert [(one["verdict"], one["reason"]) for one in found.values()] == [
+        ("listed", "the same bytes as photos/a.jpg (Bengal)"),
+        ("bad", "the same bytes as photos/a.jpg (Bengal)"),
+    ]
+
+
+def test_without_a_folder_the_pattern_says_the_label(judge: Judge) -> None:
+    files = {"pug_7.jpg": content(pet(0, 1)), "holiday.jpg": content(pet(0, 2))}
+    reason = "no label: neither a folder nor prepare.label_pattern gives one"
+
+    assert [(one["label"], one["reason"]) for one in judge(files).values()] == [("pug", ""), ("", reason)]
+    assert [one["reason"] for one in judge(files, pattern=".*").values()] == [reason, reason]
+
+
+def test_a_bad_image_does_not_stand_in_a_good_ones_way(judge: Judge) -> None:
+    data = content(pet(0, 1))
+
+    found = judge({"sphynx/a.jpg": data, "Bengal/b.jpg": data}, labels="Bengal\npug\n")
+
+    assert [one["reason"] for one in found.values()] == ["unknown label: sphynx", ""]
+
+
+def test_a_list_without_its_columns_is_named(judge: Judge) -> None:
+    with pytest.raises(DataError, match=r"index.csv: expected the columns sha256, phash, label, source"):
+        judge({"Bengal/a.jpg": b""}, index="path,label\n")
