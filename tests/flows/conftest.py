@@ -13,13 +13,13 @@ from tests.flows.projects import Project, toy_project
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The toy project: a remote, and a person's clone."""
     return toy_project(tmp_path_factory.mktemp("toy"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory, toy: Project) -> Iterator[Operator]:
     """A person at a stack whose deployments are the project's own, and whose git remote is the toy project."""
     if weed() is None:
