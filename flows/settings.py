@@ -15,6 +15,7 @@ GIT = "PETMODELS_GIT"
 DVC_REMOTE = "PETMODELS_DVC_REMOTE"
 WORKSPACES = "PETMODELS_WORKSPACES"
 DROP = "PETMODELS_DROP"
+SIGNING_KEY = "PETMODELS_SIGNING_KEY"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Settings:
 
     `registry` is petmodels' address; `git` what `git clone` takes; `dvc_remote` an `s3://bucket/prefix` or a folder;
     `workspaces` a folder of this machine for clones and DVC's cache; `drop` where people leave photographs, "" for
-    nowhere.
+    nowhere; `signing_key` the file of the key that versions are signed with, None for unsigned ones.
     """
 
     registry: str
@@ -31,6 +32,7 @@ class Settings:
     dvc_remote: str
     workspaces: Path
     drop: str = ""
+    signing_key: Path | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -41,6 +43,7 @@ class Settings:
             dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
             workspaces=Path(os.environ.get(WORKSPACES) or _default_folder()).expanduser().absolute(),
             drop=os.environ.get(DROP, ""),
+            signing_key=Path(key) if (key := os.environ.get(SIGNING_KEY)) else None,
         )
 
     @property

@@ -1,0 +1,118 @@
+"""What becomes of a challenger: published or not, promoted or not, and all of it once, whoever dies in between.
+
+Reads a workspace and the registry; leaves a version, an alias that may have moved, and, of a challenger that was
+refused, a note in the workspace, so that it isn't judged again until something changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from flows import pipeline, records
+from flows.evidence import BUNDLE
+from flows.gate import Decision
+from flows.workspace import Workspace
+from petmodels import Manifest, Origin, Registry
+from petmodels.errors import NotFoundError
+
+PROMOTE = "promote: "
+_REFUSED = "build/refused.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A challenger in a workspace, for a model of a registry and the alias that it wants to have."""
+
+    registry: Registry
+    model: str
+    alias: str
+    w: Workspace
+    key_file: Path | None = None
+
+    def published(self) -> Manifest | None:
+        """Return the version, among the newest ones, that has the workspace's very outputs."""
+        wanted = _bundle_hash(self.w.text(pipeline.LOCK))
+        try:
+            listed = self.registry.listing(self.model)
+        except NotFoundError:
+            return None
+        found: Sequence[Manifest] = [one.manifest for one in listed if one.manifest]
+        return next((one for one in found if one.dvc_lock and _bundle_hash(one.dvc_lock) == wanted), None)
+
+    def is_refused(self) -> bool:
+        """Say whether the gate has refused this challenger before, with this champion and these rules."""
+        return self.w.text(_REFUSED) == self._refusal()
+
+    def nothing_new(self, version: Manifest) -> str:
+        """Say so; and end what a killed run began: a version that was to be promoted and never was."""
+        if version.message.startswith(PROMOTE) and version.version not in self._steps():
+            return promoted(self, version, version.message.removeprefix(PROMOTE))
+        return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
+
+    def settle(self, decision: Decision, overrides: str) -> str:
+        """Do what the gate has decided; return the sentence that the run ends with."""
+        if decision.outcome == "refuse":
+            (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
+            self.w.set_text(_REFUSED, self._refusal())
+            emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
+            return decision.sentence
+        version = publish(self, decision, overrides)
+        records.record_version(self.model, version.name, self.registry.storage.address)
+        if decision.outcome == "keep":
+            return f"{version.name} is {decision.sentence}"
+        return promoted(self, version, decision.sentence)
+
+    def resource(self) -> dict[str, str]:
+        """Return what events are about."""
+        return {"prefect.resource.id": f"petmodels.model.{self.model}"}
+
+    def champion(self) -> int | None:
+        """Return the version that the alias names, None while it doesn't exist."""
+        return next(iter(self._steps()[-1:]), None)
+
+    def _steps(self) -> list[int]:
+        """Return the versions that the alias has ever named, oldest first."""
+        named = [found for found in self.registry.aliases(self.model) if found.name == self.alias]
+        return [step.version for found in named for step in found.steps]
+
+    def _refusal(self) -> str:
+        """Return what a refusal depends on: the challenger, the champion and the rules."""
+        rules = hashlib.sha256(self.w.text(pipeline.PARAMS).encode()).hexdigest()
+        bundle = _bundle_hash(self.w.text(pipeline.LOCK))
+        return json.dumps({"model": self.model, "bundle": bundle, "champion": self.champion(), "params": rules})
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(candidate: Candidate, decision: Decision, overrides: str) -> Manifest:
+    """Publish the workspace's bundle as the model's next version; its message says what was decided."""
+    word = PROMOTE if decision.outcome == "promote" else ""
+    message = f"{word}{decision.sentence}" + (f"; with {overrides}" if overrides else "")
+    w = candidate.w
+    origin = Origin(
+        message=message,
+        git_commit=w.commit,
+        dvc_lock=w.text(pipeline.LOCK),
+        params=w.text(pipeline.PARAMS),
+        key_file=candidate.key_file,
+    )
+    return candidate.registry.publish(w.folder / BUNDLE, candidate.model, origin).manifest
+
+
+@task(name="promote", cache_policy=NO_CACHE)
+def promoted(candidate: Candidate, version: Manifest, why: str) -> str:
+    """Make the alias name a version, and say so."""
+    before = candidate.champion()
+    candidate.registry.promote(version.name, candidate.alias, message=why)
+    emit_event("petmodels.version.promoted", candidate.resource(), payload={"version": version.version})
+    moved = f"moved from {version.model}@{before} to {version.name}" if before else f"names {version.name}"
+    return f"{candidate.alias} {moved} because {why}"
+
+
+def _bundle_hash(lock: str) -> str | None:
+    return pipeline.outputs_of(lock).get(str(BUNDLE))
