@@ -2,6 +2,7 @@
 
 Below `accepted/` and `quarantine/` of the same place ingest keeps what it took from there, under names that follow from
 the bytes. A dropped file is deleted only when its bytes are known to be in one of the two; so nothing is ever lost.
+Longer than most modules, because what keeps and what deletes rely on each other.
 """
 
 import hashlib
