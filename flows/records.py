@@ -4,6 +4,7 @@ Reads what the flow knows; leaves artifacts of the run. Everything passes throug
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -23,22 +24,27 @@ from flows.pipeline import Step
 _BAR, _ROW = 420, 34
 
 
+def artifact_key(*parts: str) -> str:
+    """Return parts as a key that Prefect takes: small letters, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
 def record_stages(model: str, steps: Sequence[Step]) -> None:
     """Leave a table of the stages: which ran, which another run or machine had computed."""
     rows = [{"stage": step.stage, "what happened": step.what} for step in steps]
-    create_table_artifact(rows, key=f"{model}-stages", description="what became of each stage")
+    create_table_artifact(rows, key=artifact_key(model, "stages"), description="what became of each stage")
 
 
 def record_decision(model: str, decision: Decision) -> None:
     """Leave the gate's sentence and table."""
     create_markdown_artifact(
         redacted(f"# {decision.outcome}\n\n{decision.sentence}.\n\n{_table(decision)}"),
-        key=f"{model}-decision",
+        key=artifact_key(model, "decision"),
         description=redacted(decision.sentence),
     )
     create_table_artifact(
         [asdict(figure) for figure in decision.figures] or [{"what": "nothing was compared"}],
-        key=f"{model}-gate",
+        key=artifact_key(model, "gate"),
         description="what the gate looked at",
     )
 
@@ -46,18 +52,18 @@ def record_decision(model: str, decision: Decision) -> None:
 def record_metrics(model: str, metrics: dict[str, Any], title: str) -> None:
     """Leave the test side's numbers as a table, and accuracy against the baselines as a picture."""
     rows = [{"metric": name, "value": value} for name, value in metrics.items()]
-    create_table_artifact(rows, key=f"{model}-metrics", description=f"{title}, on the test side")
+    create_table_artifact(rows, key=artifact_key(model, "metrics"), description=f"{title}, on the test side")
     bars = {name: float(metrics[key]) for name, key in _BARS.items() if key in metrics}
     drawn = base64.b64encode(bar_chart(bars, title).encode()).decode()
     create_image_artifact(
-        f"data:image/svg+xml;base64,{drawn}", key=f"{model}-accuracy", description=f"accuracy of {title}"
+        f"data:image/svg+xml;base64,{drawn}", key=artifact_key(model, "accuracy"), description=f"accuracy of {title}"
     )
 
 
 def record_version(model: str, name: str, registry: str) -> None:
     """Leave the way to what was published; addresses hold no credentials."""
     create_link_artifact(
-        redacted(f"{registry.rstrip('/')}/{model}/"), link_text=name, key=f"{model}-version",
+        redacted(f"{registry.rstrip('/')}/{model}/"), link_text=name, key=artifact_key(model, "version"),
         description=f"petmodels show {name}; the report is report.html in it",
     )  # fmt: skip
 

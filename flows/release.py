@@ -11,6 +11,7 @@ from prefect.events import emit_event
 
 from flows.errors import RequestError
 from flows.outcome import settled, tell
+from flows.records import artifact_key
 from flows.settings import Settings
 from petmodels import Registry
 
@@ -36,7 +37,9 @@ def release(
         moved = registry.rollback(model, alias, message=reason)
     rows = [{"at": step.at, "action": step.action, "version": step.version, "reason": step.note}
             for step in reversed(moved.steps)]  # fmt: skip
-    create_table_artifact(rows, key=f"{model}-{alias}-history", description=f"{model}@{alias}, newest step first")
+    create_table_artifact(
+        rows, key=artifact_key(model, alias, "history"), description=f"{model}@{alias}, newest step first"
+    )
     resource = {"prefect.resource.id": f"petmodels.model.{model}"}
     emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
     return f"{alias} names {model}@{moved.version}: {reason}"

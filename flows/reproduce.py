@@ -14,6 +14,7 @@ from flows import pipeline
 from flows.errors import RequestError
 from flows.evidence import BUNDLE
 from flows.outcome import settled, tell
+from flows.records import artifact_key
 from flows.settings import Settings
 from flows.workspace import workspace
 from petmodels import Manifest, Registry
@@ -72,4 +73,4 @@ def _record(manifest: Manifest, outputs: list[str], files: list[str]) -> None:
         for kind, differing in (("output", outputs), ("file", files))
         for name in sorted({*known[kind], *differing})
     ]
-    create_table_artifact(rows, key=f"{manifest.model}-reproduced", description=f"{manifest.name}, rebuilt")
+    create_table_artifact(rows, key=artifact_key(manifest.model, "reproduced"), description=f"{manifest.name}, rebuilt")

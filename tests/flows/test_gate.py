@@ -6,6 +6,7 @@ import pytest
 
 from flows.evidence import Evidence
 from flows.gate import GateParams, decide, regressions
+from flows.records import artifact_key
 from petmodels.comparison import Compared
 
 RULES = GateParams(max_p_value=0.05, min_images=30, max_baseline_loss=0.02, max_seconds_ratio=2.0, max_size_ratio=2.0)
@@ -100,3 +101,7 @@ def test_a_first_version_must_beat_the_baselines(accuracy: float, outcome: str) 
     found = replace(FIRST, metrics=METRICS | {"accuracy": accuracy})
 
     assert decide(found, RULES).outcome == outcome
+
+
+def test_any_models_name_makes_a_key_that_prefect_takes() -> None:
+    assert artifact_key("my.pets_2", "Production", "history") == "my-pets-2-production-history"
