@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from stages.prepare import PrepareParams, prepare
 from stages.split import SplitParams, split
@@ -17,6 +18,10 @@ from tests.pictures import write_source
 from tests.stages.settings import EXPORT, PREPARE, SPLIT, params_yaml
 
 ROOT = Path(__file__).parents[2]
+
+# A machine busy with other work is no reason to fail.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 
 @pytest.fixture(scope="session")
