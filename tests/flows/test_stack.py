@@ -286,7 +286,7 @@ def night(stack: Stack, api: Api, tmp_path_factory: pytest.TempPathFactory) -> N
 
 
 def test_a_restarted_server_knows_who_holds_the_slot_of_a_limit(api: Api, night: Night) -> None:
-    lease = api.get(f"/flow_runs/{night.alive}")["state"]["state_details"]["deployment_concurrency_lease_id"]
+    lease = api.get(f"/flow_runs/{night.dead}")["state"]["state_details"]["deployment_concurrency_lease_id"]
     assert api.post(f"/v2/concurrency_limits/leases/{lease}/renew", lease_duration=300) is None
 
 
