@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,8 +93,8 @@ def check_port(port: int, flag: str) -> None:
             raise StackError(f"port {port} is busy ({error.strerror}); choose another with {flag}") from error
 
 
-def marked(mark: str) -> list[int]:
-    """Return the ids of the processes that carry `mark`; none where the system has no /proc."""
+def marked(mark: str, *, but: Collection[int] = ()) -> list[int]:
+    """Return the ids of the processes that carry `mark`, without those in `but`; none where there is no /proc."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
@@ -103,16 +103,16 @@ def marked(mark: str) -> list[int]:
                 found.append(int(environment.parent.name))
         except OSError:
             continue  # it has just ended, or belongs to somebody else
-    return found
+    return [one for one in found if one not in but]
 
 
-def end_marked(mark: str, seconds: float = 5) -> int:
+def end_marked(mark: str, *, but: Collection[int] = (), seconds: float = 5) -> int:
     """End every process that carries `mark`, first by asking; return how many there were."""
-    asked = _signal(marked(mark), signal.SIGTERM)
+    asked = _signal(marked(mark, but=but), signal.SIGTERM)
     end = time.monotonic() + seconds
-    while marked(mark) and time.monotonic() < end:
+    while marked(mark, but=but) and time.monotonic() < end:
         time.sleep(0.1)
-    while left := marked(mark):
+    while left := marked(mark, but=but):
         _signal(left, signal.SIGKILL)
         time.sleep(0.05)
     return asked

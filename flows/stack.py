@@ -80,8 +80,13 @@ def _run(stack: Stack, options: Options, name: str, arguments: list[str]) -> Non
 
 def _stop(stack: Stack) -> None:
     """End the workers with their runs while the server can still note it, then everything else."""
-    for name in reversed(stack.services):
-        stack.services[name].stop(5)
+    *workers, server, store = reversed(stack.services.values())
+    for worker in workers:
+        worker.stop(5)
+    needed = [service.process.pid for service in (server, store) if service.process]
+    end_marked(str(stack.folder), but=needed)
+    server.stop(5)
+    store.stop(5)
     end_marked(str(stack.folder))
 
 

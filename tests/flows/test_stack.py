@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from ruamel.yaml import YAML
 
@@ -226,6 +227,36 @@ def test_a_busy_port_is_one_line(tmp_path: Path, options: Options) -> None:
             running_stack(tmp_path, Options(checkout=options.checkout, port=port)).__enter__()
 
 
+def test_ctrl_c_ends_every_process_at_any_moment(tmp_path: Path, options: Options) -> None:
+    ports = ["--port", str(object_store.free_port()), "--s3-port", str(object_store.free_port())]
+    command = [sys.executable, "-m", "flows.stack", "--folder", str(tmp_path), *ports]
+    environment = os.environ | {"PYTHONPATH": str(options.checkout)}
+    with subprocess.Popen(command, cwd=options.checkout, env=environment, stderr=subprocess.PIPE, text=True) as started:
+        wait(lambda: len(marked(str(tmp_path))) >= 2, 60, "a server and a store")
+        started.send_signal(signal.SIGINT)
+        said = started.communicate(timeout=60)[1]
+    assert (started.returncode, said.splitlines()[-1]) == (0, "stack: ended; `make stack` goes on from here")
+    assert marked(str(tmp_path)) == []
+
+
+def test_the_store_keeps_its_data_and_its_address_over_a_power_cut(stack: Stack) -> None:
+    client = boto3.client("s3", **_credentials(stack))
+    client.put_object(Bucket=object_store.BUCKET, Key="drop/cat.jpg", Body=b"a cat")
+    stack.services["s3"].kill()
+    stack.restart("s3")
+    assert client.get_object(Bucket=object_store.BUCKET, Key="drop/cat.jpg")["Body"].read() == b"a cat"
+
+
+def _credentials(stack: Stack) -> dict[str, Any]:
+    given = stack.store.environment()
+    return {
+        "endpoint_url": stack.store.endpoint,
+        "region_name": given["AWS_REGION"],
+        "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
+    }
+
+
 @dataclass(frozen=True)
 class Night:
     """What became of the runs: one whose process and worker were killed, one that lived through the server's outage."""
@@ -233,6 +264,7 @@ class Night:
     dead: str
     alive: str
     silent_since: datetime
+    short: "subprocess.Popen[bytes]"
 
 
 @pytest.fixture(scope="module")
@@ -249,11 +281,12 @@ def night(stack: Stack, api: Api, tmp_path_factory: pytest.TempPathFactory) -> N
     time.sleep(OUTAGE_SECONDS)
     stack.restart("server")
     api.run("tick/often")
-    return Night(dead, alive, silent_since)
+    short = subprocess.Popen([sys.executable, "-c", SHORT_RUNS], env=stack.variables | WORKER)
+    return Night(dead, alive, silent_since, short)
 
 
 def test_a_restarted_server_knows_who_holds_the_slot_of_a_limit(api: Api, night: Night) -> None:
-    lease = api.get(f"/flow_runs/{night.alive}")["state"]["state_details"]["deployment_concurrency_lease_id"]
+    lease = api.get(f"/flow_runs/{night.dead}")["state"]["state_details"]["deployment_concurrency_lease_id"]
     assert api.post(f"/v2/concurrency_limits/leases/{lease}/renew", lease_duration=300) is None
 
 
@@ -267,8 +300,8 @@ def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
     wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 60, "word of the late run")
 
 
-def test_fifty_short_runs_are_completed(stack: Stack, api: Api, night: Night) -> None:
-    subprocess.run([sys.executable, "-c", SHORT_RUNS], env=stack.variables | WORKER, check=True)
+def test_fifty_short_runs_are_completed(api: Api, night: Night) -> None:
+    assert night.short.wait(200) == 0
     short = [run for run in api.runs() if "number" in run["parameters"]]
     assert [run["state"]["name"] for run in short] == ["Completed"] * 50
     for run in short[:5]:

@@ -1,0 +1,55 @@
+"""The stack's git remote follows the checkout, and loses nothing that flows have pushed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.errors import StackError
+from flows.remote import push_head
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path, name: str) -> str:
+    (folder / name).write_text(name)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", name)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "-b", "work")
+    commit(folder, "first")
+    return folder
+
+
+def test_main_of_the_remote_is_the_head_of_the_checkout_at_each_start(project: Path, tmp_path: Path) -> None:
+    push_head(project, tmp_path / "project.git")
+    head = commit(project, "second")
+    push_head(project, tmp_path / "project.git")
+    assert git(tmp_path / "project.git", "rev-parse", "main") == head
+
+
+def test_what_flows_have_pushed_stays_and_the_way_to_have_it_is_told(project: Path, tmp_path: Path) -> None:
+    remote = tmp_path / "project.git"
+    push_head(project, remote)
+    git(tmp_path, "clone", "--quiet", "-b", "main", str(remote), "flow")
+    arrived = commit(tmp_path / "flow", "arrivals")
+    git(tmp_path / "flow", "push", "--quiet")
+    commit(project, "meanwhile")
+    assert push_head(project, remote).endswith(f"to have them: git pull {remote} main")
+    assert git(remote, "rev-parse", "main") == arrived
+
+
+def test_a_folder_without_a_commit_is_one_line(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    with pytest.raises(StackError, match=f"no commit to make a git remote from.*{tmp_path}"):
+        push_head(tmp_path, tmp_path / "project.git")
