@@ -75,7 +75,8 @@ def main() -> None:
         sys.exit(f"demo: failed: {' '.join(map(str, error.cmd))}")
     except FlowError as error:
         sys.exit(f"demo: {error}")
-    print(f"next      cd {folder} && ../../.venv/bin/dvc exp run -S split.seed=7")
+    activate = Path(sys.prefix) / "bin/activate"  # `dvc` starts the stages with the `python` of the path
+    print(f"next      source {activate} && cd {folder} && dvc exp run -S split.seed=7")
 
 
 def _settings(source: str) -> dict[str, dict[str, Any]]:
