@@ -68,8 +68,10 @@ class FolderStorage:
         """Say that a folder's writers take turns."""
         return True
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> None:
+    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
         """Copy a file in and check the copy's hash before it gets its name."""
+        if self.find(key):
+            return False
 
         def copy(target: Path) -> None:
             shutil.copyfile(path, target)
@@ -78,6 +80,7 @@ class FolderStorage:
 
         self._write(key, copy)
         progress(path.stat().st_size)
+        return True
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of 1 MiB."""

@@ -5,7 +5,7 @@ one; running it again uploads only what is missing.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,9 @@ from petmodels.parallel import at_once
 from petmodels.signing import signed
 from petmodels.storage import Storage
 from petmodels.versions import newest_statement, newest_version
+
+# A file so small costs less to send than to ask for first.
+_TRIED_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,11 @@ def publish(
     blobs, known = {file.sha256 for file in bundle.files}, newest_version(storage, model) or 0
     with note(storage, model, INTENTS, blobs=blobs, newest=known) as intent:
         newest, parent = newest_statement(storage, model)
-        if parent and (same := manifest_in(parent, model, newest)).content() == draft.content():
-            return Published(manifest=same, is_new=False, sent_bytes=0, present_bytes=same.size_bytes)
-        sent = _send(storage, model, bundle.files, progress)
+        before = manifest_in(parent, model, newest) if parent else None
+        if before and before.content() == draft.content():
+            return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
+        likely = {file.sha256 for file in before.files} if before else set()
+        sent = _send(storage, model, bundle.files, likely, progress)
         files = tuple(replace(file, blob=sent.blobs[file.sha256]) for file in draft.files)
         manifest = _put_manifest(storage, replace(draft, files=files), parent, newest, origin.key_file, intent)
     kept = sum(file.size_bytes for file in bundle.files) - sent.bytes
@@ -89,20 +94,34 @@ def _draft(model: str, bundle: Bundle, origin: Origin) -> Manifest:
     return draft
 
 
-def _send(storage: Storage, model: str, files: Iterable[BundleFile], progress: Progress) -> _Sent:
+def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set[str], progress: Progress) -> _Sent:
+    """Upload what isn't there. What is `likely` there, or large, is asked for first; the rest is just tried."""
     condemned, sent = condemned_blobs(storage, model), _Sent()
 
-    def send(file: BundleFile) -> None:
-        whole = None if file.sha256 in condemned else _is_whole(storage, blob_key(model, file.sha256), file)
+    def put(file: BundleFile, blob: str) -> bool:
+        if not storage.upload(blob_key(model, blob), file.source, file.sha256, progress):
+            return False
+        sent.blobs[file.sha256] = blob
+        sent.bytes += file.size_bytes
+        return True
+
+    def is_stored(file: BundleFile) -> bool:
+        key = blob_key(model, file.sha256)
+        is_tried = file.sha256 not in likely and file.size_bytes <= _TRIED_BYTES
+        whole = None if is_tried else _is_whole(storage, key, file)
+        if whole is None:
+            if put(file, file.sha256):
+                return True
+            whole = _is_whole(storage, key, file)
         if whole:
             sent.blobs[file.sha256] = file.sha256
             progress(file.size_bytes)
-            return
+        return bool(whole)
+
+    def send(file: BundleFile) -> None:
         # A name that is condemned, or that holds other bytes, is never used again.
-        blob = file.sha256 if whole is None and file.sha256 not in condemned else _other_name(file.sha256)
-        storage.upload(blob_key(model, blob), file.source, file.sha256, progress)
-        sent.blobs[file.sha256] = blob
-        sent.bytes += file.size_bytes
+        if file.sha256 in condemned or not is_stored(file):
+            put(file, _other_name(file.sha256))
 
     at_once(send, {file.sha256: file for file in files}.values())
     return sent

@@ -97,11 +97,11 @@ class S3Storage:
             return False
         return True
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> None:
+    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
         """Put a file, in parts when it is large; the store checks the SHA-256 of what arrives."""
         from petmodels.s3_transfer import upload
 
-        upload(self, key, path, sha256, progress)
+        return upload(self, key, path, sha256, progress)
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield a range of an object's bytes; a broken connection is taken up again where it broke."""

@@ -24,20 +24,20 @@ _TRIES = 5
 _HEADWAY_BYTES = 64 * 2**10
 
 
-def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Progress) -> None:
-    """Put a file under `key` unless there is one; raise ChecksumError when its bytes no longer have this SHA-256."""
+def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Progress) -> bool:
+    """Put a file under `key`, False when there is one; raise ChecksumError when its bytes have another SHA-256."""
     size = path.stat().st_size
     if size <= SINGLE_BYTES:
-        _put(storage, key, path, sha256)
-        progress(size)
-        return
+        is_new = _put(storage, key, path, sha256)
+        progress(size if is_new else 0)
+        return is_new
     names: Any = {"Bucket": storage.bucket, "Key": storage.prefix + key}
     with translated(storage.address, f"write {key}"):
         begun = storage.client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")
     names["UploadId"] = begun["UploadId"]
     try:
         parts = _upload_parts(storage, names, path, sha256, progress)
-        _complete(storage, key, names, parts, size)
+        return _complete(storage, key, names, parts, size)
     except BaseException:
         _give_up(storage, key, begun["UploadId"])
         raise
@@ -77,7 +77,7 @@ def _range(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[byt
         yield from answer["Body"].iter_chunks(PIECE_BYTES)
 
 
-def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> None:
+def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
     checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
     try:
         with translated(storage.address, f"write {key}"), path.open("rb") as file:
@@ -85,9 +85,10 @@ def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> None:
                 Bucket=storage.bucket, Key=storage.prefix + key, Body=file, ChecksumSHA256=checksum, IfNoneMatch="*"
             )
     except ChangedError:
-        return
+        return False
     except ChecksumError as error:
         raise ChecksumError(f"the file changed while it was published; publish again: {path}") from error
+    return True
 
 
 def _upload_parts(storage: "S3Storage", names: Any, path: Path, sha256: str, progress: Progress) -> list[Any]:
@@ -116,17 +117,19 @@ def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, pro
     return {"ETag": answer["ETag"], "PartNumber": number, "ChecksumSHA256": checksum}
 
 
-def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], size: int) -> None:
+def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], size: int) -> bool:
     try:
         with translated(storage.address, f"write {key}"):
             storage.client.complete_multipart_upload(**names, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
     except ChangedError:
         _give_up(storage, key, names["UploadId"])
+        return False
     except StoreError:
         # A repeated completion whose first answer got lost finds the upload gone and the object there.
         found = storage.find(key)
         if found is None or found.size_bytes != size:
             raise
+    return True
 
 
 def _give_up(storage: "S3Storage", key: str, upload_id: str) -> None:

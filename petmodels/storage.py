@@ -76,8 +76,11 @@ class Storage(Protocol):
         """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen."""
         ...
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> None:
-        """Store a file; whatever its size, it appears whole or not at all, and only with these bytes."""
+    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
+        """Store a file where none is; whatever its size, it appears whole or not at all, and only with these bytes.
+
+        False when there is an object already, which stays as it is, and may be what an earlier try has left.
+        """
         ...
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:

@@ -42,7 +42,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended with 0: how long it took from start to end, and the most memory it held at once."""
+    """A process that ended with 0: how long it took from start to end, the most memory it held at once, what it said.
+
+    The memory is 0 unless it was asked for: the system's own figure for a child is at least what its parent held.
+    """
 
     seconds: float
     peak_bytes: int
@@ -64,24 +67,30 @@ def in_turns(contenders: Mapping[str, Contender], repeats: int = REPEATS) -> dic
 
 
 def run(
-    command: Sequence[object], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[object],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    with_peak: bool = False,
 ) -> Finished:
-    """Run a process to its end; raise CalledProcessError, with what it said, when it fails."""
+    """Run a process to its end; raise CalledProcessError, with what it said, when it fails.
+
+    `with_peak` looks at the process's memory every few milliseconds; its seconds should then not be compared.
+    """
     words = [str(word) for word in command]
-    began = time.perf_counter()
-    with subprocess.Popen(
-        words, env={**os.environ, **(environment or {})}, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
+    merged = {**os.environ, **(environment or {})}
+    began, peak_bytes = time.perf_counter(), 0
+    with subprocess.Popen(words, env=merged, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while with_peak and process.poll() is None:
+            peak_bytes = max(peak_bytes, _peak_bytes(process.pid))
+            time.sleep(0.003)
+        output, _ = process.communicate()
+    seconds = time.perf_counter() - began
     if process.returncode:
         error = subprocess.CalledProcessError(process.returncode, words)
         error.add_note(output.decode(errors="replace")[-2000:])
         raise error
-    return Finished(seconds, usage.ru_maxrss * 1024, output)
+    return Finished(seconds, peak_bytes, output)
 
 
 def limit_row(what: str, samples: Sequence[float], limit_seconds: float) -> Row:
@@ -129,6 +138,15 @@ def _seconds(contender: Contender) -> float:
     began = time.perf_counter()
     contender.action()
     return time.perf_counter() - began
+
+
+def _peak_bytes(process: int) -> int:
+    """Return the most memory that a process has held so far, 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _processor() -> str:

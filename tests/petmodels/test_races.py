@@ -89,11 +89,11 @@ def test_a_number_that_was_taken_and_pruned_meanwhile_is_not_given_again(
     others.publish(bundles[0], "pets")
     upload, taken = registry.storage.upload, []
 
-    def slow_upload(*words: Any) -> None:
+    def slow_upload(*words: Any) -> bool:
         taken.extend(others.publish(bundle, "pets").manifest.version for bundle in bundles[1:3])
         others.promote("pets@3", "production")
         others.prune("pets", keep=1, is_dry=False)
-        upload(*words)
+        return upload(*words)
 
     monkeypatch.setattr(registry.storage, "upload", slow_upload)
     published = registry.publish(bundles[3], "pets")

@@ -1,5 +1,6 @@
 """The whole way, on a folder and on a real S3: publish, promote, pull, predict, roll back, prune."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,27 @@ def test_an_unchanged_blob_is_never_uploaded_twice(registry: Registry, tmp_path:
     second = registry.publish(write_files(tmp_path / "2", {"same": b"s" * 1000, "other": b"22"}), "pets")
 
     assert (second.sent_bytes, second.present_bytes) == (2, 1000)
+
+
+def test_a_file_of_an_older_version_is_found_and_not_sent_again(registry: Registry, tmp_path: Path) -> None:
+    for number, files in enumerate(({"a": b"old"}, {"a": b"newer"}), start=1):
+        registry.publish(write_files(tmp_path / str(number), files), "pets")
+
+    third = registry.publish(write_files(tmp_path / "3", {"a": b"old", "b": b"b"}), "pets")
+
+    assert (third.sent_bytes, third.present_bytes) == (1, 3)
+    assert {file.blob for file in third.manifest.files} >= {hashlib.sha256(b"old").hexdigest()}
+
+
+def test_a_name_that_holds_other_bytes_is_passed_over(registry: Registry, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"right").hexdigest()
+    registry.publish(write_files(tmp_path / "1", {"a": b"a"}), "pets")
+    assert registry.storage.create(f"pets/blobs/{digest}", b"wrong bytes")
+
+    second = registry.publish(write_files(tmp_path / "2", {"a": b"right"}), "pets").manifest
+
+    assert second.files[0].blob.startswith(f"{digest}.")
+    assert (registry.pull("pets@2", tmp_path / "out") / "a").read_bytes() == b"right"
 
 
 def test_rollbacks_undo_one_promotion_after_the_other(registry: Registry, tmp_path: Path) -> None:
