@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +17,8 @@ import yaml
 
 from flows.services import marked
 from flows.stack import Stack
-from petmodels import Registry
+from petmodels import Origin, Registry
+from petmodels.hashing import sha256_of
 from tests.flows.api import Api, wait
 from tests.flows.projects import Project, git
 
@@ -67,6 +70,26 @@ class Operator:
         final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
         wait(lambda: self._run(run)["state"]["type"] in final, seconds, f"the run {run} has ended")
         return self._run(run)
+
+    def seeded(self, model: str, like: str = "base", alias: str = "production") -> None:
+        """Publish another model's production version again under a new name, as a retrain would have."""
+        registry = self.registry
+        old = registry.manifest(f"{like}@production")
+        origin = Origin(message=old.message, git_commit=old.git_commit, dvc_lock=old.dvc_lock, params=old.params)
+        new = registry.publish(registry.pull(old.name), model, origin).manifest
+        registry.promote(new.name, alias)
+
+    def plain(self, revision: str) -> dict[str, str]:
+        """Return the bundle's files, by SHA-256, that `dvc repro` makes of a revision in a fresh clone."""
+        folder = self.stack.folder / f"plain-{revision}"
+        git(self.stack.folder, "clone", "--quiet", "--branch", revision, str(self.project.remote), str(folder))
+        subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=folder, check=True, env=_with_python())
+        bundle = folder / "data/bundle"
+        return {path.relative_to(bundle).as_posix(): sha256_of(path) for path in bundle.rglob("*") if path.is_file()}
+
+    def files(self, model: str) -> dict[str, str]:
+        """Return the files of a model's production version by SHA-256."""
+        return {file.path: file.sha256 for file in self.registry.manifest(f"{model}@production").files}
 
     def logs(self, run: str) -> list[str]:
         """Return the lines that a run and its tasks have logged."""
@@ -126,3 +149,7 @@ class Operator:
     def _run(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.api.get(f"/flow_runs/{run}")
         return found
+
+
+def _with_python() -> dict[str, str]:
+    return os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
