@@ -297,7 +297,7 @@ def test_a_run_lives_through_an_outage_of_the_server(api: Api, night: Night) -> 
 
 
 def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
-    wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 60, "word of the late run")
+    wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 180, "word of the late run")
 
 
 def test_fifty_short_runs_are_completed(api: Api, night: Night) -> None:
