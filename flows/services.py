@@ -4,12 +4,14 @@ Each program gets a log in a folder, and a mark in its environment that its chil
 found that left its process group or lost their parent.
 """
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +83,17 @@ class Service:
         """Return the last line of the log that says something."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one stack while the block runs. Raises StackError when another holds it."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(f"a stack runs in this folder already; end it, or give --folder: {folder}") from error
+        yield
 
 
 def check_port(port: int, flag: str) -> None:

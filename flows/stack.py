@@ -6,7 +6,6 @@ every process. The workers share nothing but git and the store: each has a works
 """
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from flows import object_store
 from flows.errors import StackError
 from flows.remote import push_head
-from flows.services import Service, end_marked
+from flows.services import Service, alone, end_marked
 from flows.stack_plan import PYTHON, Options, Stack, planned
 
 __all__ = ["Options", "Stack", "running_stack"]
@@ -34,7 +33,7 @@ def running_stack(folder: Path, options: Options | None = None) -> Iterator[Stac
     """
     folder, options = folder.resolve(), options or Options()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         if left := end_marked(str(folder)):
             _say(f"ended {left} processes that an earlier stack had left")
         stack = planned(folder, options)
@@ -61,7 +60,7 @@ def _start(stack: Stack, options: Options) -> None:
         _say("deploying prefect.yaml")
         _run(stack, options, "deploy", ["-m", "prefect", "--no-prompt", "deploy", "--all"])
     workers = list(stack.services)[2:]
-    _say(f"starting the workers {', '.join(workers)}")
+    _say(f"starting the workers: {', '.join(workers) or 'none'}")
     ready = {name: stack.readiness(name) for name in workers}
     for name in workers:
         stack.services[name].start()
@@ -79,25 +78,20 @@ def _run(stack: Stack, options: Options, name: str, arguments: list[str]) -> Non
 
 
 def _stop(stack: Stack) -> None:
-    """End the workers with their runs while the server can still note it, then everything else."""
-    *workers, server, store = reversed(stack.services.values())
+    """End the runs first, so that their workers note them as Crashed; then the workers, the server and the store."""
+    services = list(reversed(stack.services.values()))
+    end_marked(str(stack.folder), but=_ids(services))
+    *workers, server, store = services
     for worker in workers:
-        worker.stop(5)
-    needed = [service.process.pid for service in (server, store) if service.process]
-    end_marked(str(stack.folder), but=needed)
+        worker.stop(15)
+    end_marked(str(stack.folder), but=_ids([server, store]))
     server.stop(5)
     store.stop(5)
     end_marked(str(stack.folder))
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StackError(f"a stack runs in this folder already; end it, or give --folder: {folder}") from error
-        yield
+def _ids(services: list[Service]) -> list[int]:
+    return [service.process.pid for service in services if service.process]
 
 
 def main() -> None:
