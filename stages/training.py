@@ -25,7 +25,7 @@ from fastai.torch_core import set_seed
 
 from stages import checkpoints as kept
 from stages import probe
-from stages.architectures import statistics
+from stages.architectures import imagenet_classifier, statistics
 from stages.errors import ParamsError
 from stages.features import Preprocessing, mirrored, outputs, pooled
 from stages.images import FILTER_NAME
@@ -128,22 +128,31 @@ class Training:
         layer = self.learn.model.eval()[1][-1]
         features = self._train_features()
         targets = np.array([self.labels.index(row["label"]) for row in self.rows["train"]])
-        probe.fit(layer, np.concatenate(features), np.concatenate([targets] * len(features)))
+        num_views = features.shape[1]
+        inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
+        classifier = None
+        if self.params.weights == "imagenet":
+            classifier = imagenet_classifier(self.params.architecture, layer.in_features)
+        near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(self.labels))
+        probe.fit(layer, inputs, wanted, near=near)
         with torch.inference_mode():
-            logits = layer(torch.from_numpy(features[0]).to(self.device)).cpu()
+            logits = layer(torch.from_numpy(features[:, 0]).to(self.device)).cpu()
             train_loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)))
         values = map(float, self.learn.validate())
         row: Row = {"epoch": 0, "phase": "probe", "train_loss": train_loss}
         row |= dict(zip(["valid_loss", *self.params.metrics], values, strict=True))
         self._epoch_done({**row, "learning_rate": 0.0}, phase="unfrozen", epoch=0)
 
-    def _train_features(self) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-        """Return the body's features of the train side, and those of its mirror images unless augmentation is off."""
+    def _train_features(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return the body's features of the train side: images x views x features.
+
+        The views are the image and, unless augmentation is off, what one sees of it in a mirror.
+        """
         how = Preprocessing(self.params.image_size, *statistics(self.params.architecture))
         seen = pooled(self.learn.model[0])
         views = [seen] if self.params.augmentation == "none" else [seen, mirrored(seen)]
         paths = self.images[: len(self.rows["train"])]
-        return [outputs(view, paths, how, self.device) for view in views]
+        return outputs(lambda batch: torch.stack([view(batch) for view in views], dim=1), paths, how, self.device)
 
     def _fit_phase(self, phase: str, num_epochs: int) -> None:
         learn, params, first = self.learn, self.params, self.progress.epoch
