@@ -1,6 +1,6 @@
 # Every target makes the virtual environment it needs; a second run finds it there.
 .DELETE_ON_ERROR:
-.PHONY: demo test check format
+.PHONY: demo test check format bench
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= sample:
@@ -10,6 +10,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(BIN)/python -m tests.benchmarks
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
