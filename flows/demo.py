@@ -33,7 +33,7 @@ OFFLINE_TRAINING = {
     "frozen_epochs": 0,
     "epochs": 0,
     "learning_rate": 0.001,
-    "augmentation": "flip",
+    "augmentation": "none",
     "metrics": ["accuracy", "top_5_accuracy"],
 }
 
