@@ -1,6 +1,6 @@
 # Every target makes the virtual environment it needs; a second run finds it there.
 .DELETE_ON_ERROR:
-.PHONY: demo stack test check format bench
+.PHONY: demo stack test check format bench bench-gpu
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= sample:
@@ -16,6 +16,10 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.benchmarks
+
+# Where there is a GPU; without one it only shows, at toy size, that it runs.
+bench-gpu: .venv/installed
+	$(BIN)/python -m tests.benchmarks gpu
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -32,10 +32,11 @@ IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 OFFLINE_TRAINING = {
     "method": "probe",
     "architecture": "tf_efficientnet_lite0",
+    "image_size": 256,
     "frozen_epochs": 0,
     "epochs": 0,
     "learning_rate": 0.001,
-    "augmentation": "flip",
+    "augmentation": "none",
     "metrics": ["accuracy", "top_5_accuracy"],
 }
 

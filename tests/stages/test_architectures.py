@@ -11,7 +11,7 @@ import torchvision.models
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stages.architectures import OFFLINE, architecture, load_weights, statistics
+from stages.architectures import OFFLINE, architecture, imagenet_classifier, load_weights, statistics
 from stages.errors import ParamsError, UnreachableError
 from stages.features import Preprocessing, outputs
 from stages.images import decoded, resized
@@ -187,3 +187,14 @@ def photographs(folder: Path) -> tuple[list[Path], list[Path]]:
                 resized(image, 256).save(folder / name.name)
                 kind.append(folder / name.name)
     return cats, dogs
+
+
+def test_the_offline_classifier_is_one_linear_layer_over_the_classes_of_imagenet() -> None:
+    found = imagenet_classifier(OFFLINE, 1280)
+
+    assert found is not None
+    assert [tensor.shape for tensor in found] == [(1000, 1280), (1000,)]
+
+
+def test_a_classifier_that_does_not_fit_the_features_is_none() -> None:
+    assert imagenet_classifier(OFFLINE, 512) is None

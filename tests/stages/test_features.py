@@ -87,6 +87,43 @@ def test_a_rare_label_counts_as_much_as_a_frequent_one() -> None:
     assert torch.softmax(layer.bias, 0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
 
 
+def test_rows_are_borrowed_from_the_classes_that_a_labels_images_resemble() -> None:
+    weight = torch.eye(4) * 9
+    features = np.eye(4, dtype=np.float32)[[2, 2, 0]]  # two images of the class 2, one of the class 0
+
+    rows = probe.borrowed((weight, torch.zeros(4)), features, np.array([0, 0, 1]), 2)
+
+    assert torch.allclose(rows, torch.tensor([[-4.5, 0, 4.5, 0], [4.5, 0, -4.5, 0]]), atol=1e-2)
+
+
+def test_a_head_fitted_near_good_rows_generalises_better_than_one_near_zero() -> None:
+    torch.manual_seed(0)
+    truth = torch.randn(3, 50) * 3
+    images = torch.randn(500, 50)
+    targets = (images @ truth.T).argmax(dim=1)
+    layers = {name: nn.Linear(50, 3) for name in ("near zero", "near the truth")}
+
+    probe.fit(layers["near zero"], images[:12].numpy(), targets[:12].numpy())
+    probe.fit(layers["near the truth"], images[:12].numpy(), targets[:12].numpy(), near=truth)
+
+    right = {name: (layer(images).argmax(dim=1) == targets).float().mean() for name, layer in layers.items()}
+    assert right["near the truth"] > 0.95 > right["near zero"] + 0.2
+
+
+def test_rows_that_mislead_are_left_aside() -> None:
+    torch.manual_seed(0)
+    features, targets = np.eye(3, dtype=np.float32).repeat(5, axis=0), np.repeat([0, 1, 2], 5)
+    alone, misled = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    found = [
+        probe.fit(alone, features, targets),
+        probe.fit(misled, features, targets, near=torch.eye(3).roll(1, 0) * 99),
+    ]
+
+    assert found[0] == found[1]
+    assert torch.equal(alone.weight, misled.weight)
+
+
 @pytest.mark.parametrize(("pools", "shape"), [(True, (2, 8, 4, 4)), (False, (2, 8))])
 def test_a_linear_head_takes_maps_or_vectors(pools: bool, shape: tuple[int, ...]) -> None:
     assert probe.linear_head(8, 3, pools=pools)(torch.zeros(shape)).shape == (2, 3)

@@ -1,0 +1,116 @@
+"""Train on several GPUs of one machine: one process a GPU under torch's launcher, the same step as one process makes.
+
+Reads what the stage train reads; the process of rank 0 alone writes. This module starts the processes and lets them
+agree; together.py deals the batches out.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as processes
+from torch import nn
+
+from stages.errors import ResourceError, StageError
+
+if TYPE_CHECKING:
+    from stages.train import TrainParams
+
+Value = TypeVar("Value")
+
+
+def num_processes(device: str) -> int:
+    """Return how many processes the stage should start for `device`; 1 where it can train by itself."""
+    if "RANK" in os.environ or device not in {"auto", "cuda"}:
+        return 1
+    return max(1, torch.cuda.device_count())
+
+
+def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> None:
+    """Run the stage train in `number` processes under torch's launcher.
+
+    Raises ResourceError when one of them fails; it has said why by then.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    root = str(Path(__file__).parents[1])
+    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory() as folder:
+        order = Path(folder, "order.json")
+        names = {name: str(path.absolute()) for name, path in paths.items()}
+        order.write_text(json.dumps({"params": asdict(params), "paths": names}), encoding="utf-8")
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
+        done = subprocess.run(
+            [*launcher, "-m", "stages.distributed", str(order)],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": search},
+            check=False,
+        )
+    if done.returncode:
+        raise ResourceError(f"one of the training's {number} processes failed; what it said stands above")
+
+
+def rank() -> int:
+    """Return this process's number among those that train together; 0 where there is one."""
+    return processes.get_rank() if processes.is_initialized() else 0
+
+
+def size() -> int:
+    """Return how many processes train together."""
+    return processes.get_world_size() if processes.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Return when every process has come this far."""
+    if processes.is_initialized():
+        processes.barrier()
+
+
+def agreed(value: Value) -> Value:
+    """Return rank 0's value on every process, so that all decide alike."""
+    if not processes.is_initialized():
+        return value
+    values: list[Any] = [value]
+    processes.broadcast_object_list(values)
+    found: Value = values[0]
+    return found
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """Return the network inside torch's wrapper, if it wears one."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        inner: nn.Module = model.module
+        return inner
+    return model
+
+
+@contextmanager
+def _group() -> Iterator[None]:
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    processes.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        processes.destroy_process_group()
+
+
+def _main() -> None:
+    from stages.train import TrainParams, train
+
+    order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    try:
+        with _group():
+            train(TrainParams(**order["params"]), **{name: Path(path) for name, path in order["paths"].items()})
+    except StageError as error:
+        sys.exit(f"train: {error}")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,51 @@
+"""Deal each training batch out to the processes that train together, and average their gradients.
+
+Reads and leaves nothing itself. A step sees the images that it sees in one process, so `batch_size` means the same on
+any number of GPUs. fastai's own distributed context needs one more package, runs on CUDA only and multiplies the batch.
+"""
+
+from functools import partial
+from typing import Any
+
+from fastai.callback.core import Callback
+from torch import nn
+
+from stages.distributed import bare, rank, size
+from stages.errors import ParamsError
+
+
+class Together(Callback):  # type: ignore[misc]
+    """Wraps the network in torch's DistributedDataParallel, and lets the train side's loader give this process's part.
+
+    Every process validates on the whole valid side: nothing is to be gathered, and a part of it has no macro F1.
+    """
+
+    order = 11  # where fastai has its own
+
+    def before_fit(self) -> None:
+        """Put both on. Raises ParamsError where a batch has fewer images than there are processes."""
+        device = next(self.learn.model.parameters()).device
+        places = [device] if device.type == "cuda" else None
+        self.learn.model = nn.parallel.DistributedDataParallel(self.learn.model, device_ids=places)
+        loader = self.learn.dls.train
+        self.num_images, self.batch_size = loader.n, loader.bs
+        own = self.batch_size // size()
+        if not own:
+            raise ParamsError(f"params.yaml: train: batch_size is less than the {size()} GPUs: {self.batch_size}")
+        loader.get_idxs = partial(_part, loader, self.num_images, self.batch_size)
+        loader.n, loader.bs = self.num_images // self.batch_size * own, own
+
+    def after_fit(self) -> None:
+        """Take both off again."""
+        self.learn.model = bare(self.learn.model)
+        loader = self.learn.dls.train
+        loader.n, loader.bs = self.num_images, self.batch_size
+        del loader.get_idxs
+
+
+def _part(loader: Any, num_images: int, batch_size: int) -> list[int]:
+    """Return this process's images, batch after batch; the seed makes the order the same on all of them."""
+    order = loader.shuffle_fn(list(range(num_images)))
+    own = batch_size // size()
+    starts = range(0, num_images - batch_size + 1, batch_size)
+    return [image for start in starts for image in order[start : start + batch_size][rank() :: size()][:own]]

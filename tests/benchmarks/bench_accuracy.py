@@ -1,0 +1,134 @@
+"""Time to accuracy without a GPU: the demo's training, the same at 288 px of 320, and stock fastai's `fine_tune(4,
+freeze_epochs=3)` of the same network at 224 px, from prepared images to a fitted learner. The accuracies are those of
+the test sides of five split seeds, pooled, with 95 % intervals; the logistic regression is evaluate's baseline. The
+pool is drawn, or the photographs that BENCH_PETS names; BENCH_SEEDS says how many splits the peer trains on.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.baselines import Sample, logistic
+from stages.report import rows as listed
+from stages.scores import wilson_interval
+from stages.train import train
+from tests.benchmarks.measure import Row, samples_text
+from tests.benchmarks.pets import prepared_pool, sides, train_params
+
+TITLE = "Time to accuracy"
+SEEDS = (1, 2, 3, 4, 5)
+
+
+class _Tried(NamedTuple):
+    seconds: float
+    right: int
+    number: int
+
+
+def rows(folder: Path, repeats: int) -> list[Row]:
+    """Train on every split, and judge on its test side."""
+    pools = {256: prepared_pool(folder, short_side=256), 320: prepared_pool(folder, short_side=320)}
+    demo = [_ours(pools[256], seed, folder / f"demo{seed}", image_size=256) for seed in SEEDS]
+    longer = [_ours(pools[320], seed, folder / f"longer{seed}", image_size=288) for seed in SEEDS]
+    regression = [_regression(pools[256], seed, folder / f"demo{seed}") for seed in SEEDS]
+    peer = [_peer(pools[256], seed) for seed in SEEDS[: int(os.environ.get("BENCH_SEEDS", "1"))]]
+    base, slow = _share(regression), statistics.median(one.seconds for one in peer)
+    return [
+        _row("stock fastai, fine_tune(4, freeze_epochs=3)", peer),
+        Row(what="logistic regression, 256 px", figure=_accuracy(regression)),
+        _row("demo's training, 256 px", demo, least=base + 0.02, longest=slow / 20),
+        _row("the same, 288 px of 320", longer, least=base + 0.05, longest=slow / 2),
+    ]
+
+
+def _ours(prepared: Path, seed: int, folder: Path, *, image_size: int) -> _Tried:
+    from stages.learner import load
+
+    split, out = sides(prepared, seed), folder / "train"
+    began = time.perf_counter()
+    params = train_params(image_size=image_size, seed=seed)
+    train(params, prepared=prepared, split=split, checkpoints=folder / "checkpoints", out=out)
+    seconds = time.perf_counter() - began
+    model, test = load(out), listed(split / "test.csv")
+    said = model.logits([prepared / row["path"] for row in test]).argmax(axis=1)
+    right = sum(model.labels[place] == row["label"] for place, row in zip(said, test, strict=True))
+    return _Tried(seconds, right, len(test))
+
+
+def _regression(prepared: Path, seed: int, folder: Path) -> _Tried:
+    from stages.learner import load
+    from stages.scratch import frozen_features
+
+    began, split = time.perf_counter(), sides(prepared, seed)
+    lists = {side: listed(split / f"{side}.csv") for side in ("train", "valid", "test")}
+    model = load(folder / "train")
+    images = {side: [prepared / row["path"] for row in found] for side, found in lists.items()}
+    features = frozen_features(folder / "train", model, images)
+    samples = [Sample(features[side], [row["label"] for row in lists[side]]) for side in lists]
+    accuracy = logistic(*samples)
+    number = len(lists["test"])
+    return _Tried(time.perf_counter() - began, round(accuracy * number), number)
+
+
+def _peer(prepared: Path, seed: int) -> _Tried:
+    from fastai.vision.all import (
+        CategoryBlock,
+        DataBlock,
+        ImageBlock,
+        IndexSplitter,
+        Normalize,
+        Resize,
+        accuracy,
+        aug_transforms,
+        parent_label,
+        vision_learner,
+    )
+
+    from stages.architectures import OFFLINE, load_weights, statistics
+
+    lists = {side: listed(sides(prepared, seed) / f"{side}.csv") for side in ("train", "valid", "test")}
+    images = [prepared / row["path"] for side in ("train", "valid") for row in lists[side]]
+    valid = range(len(lists["train"]), len(images))
+    transforms = [*aug_transforms(size=224), Normalize.from_stats(*statistics(OFFLINE))]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock),
+        get_y=parent_label,
+        splitter=IndexSplitter(list(valid)),
+        item_tfms=Resize(256),
+        batch_tfms=transforms,
+    )
+    began = time.perf_counter()
+    learn: Any = vision_learner(
+        block.dataloaders(images, bs=64, num_workers=0), OFFLINE, pretrained=False, normalize=False, metrics=accuracy
+    )
+    load_weights(learn.model[0], OFFLINE, "imagenet")
+    with learn.no_bar(), learn.no_logging():
+        learn.fine_tune(4, freeze_epochs=3)
+        seconds = time.perf_counter() - began
+        loader = learn.dls.test_dl([prepared / row["path"] for row in lists["test"]])
+        said = learn.get_preds(dl=loader)[0].argmax(dim=1)
+    named = [learn.dls.vocab[int(place)] for place in said]
+    right = sum(name == row["label"] for name, row in zip(named, lists["test"], strict=True))
+    return _Tried(seconds, right, len(named))
+
+
+def _row(what: str, tried: Sequence[_Tried], *, least: float = 0.0, longest: float = 0.0) -> Row:
+    seconds = [one.seconds for one in tried]
+    figure = f"{_accuracy(tried)}, {samples_text(seconds)}"
+    if not longest:
+        return Row(what=what, figure=figure)
+    held = _share(tried) >= least and statistics.median(seconds) <= longest
+    return Row(what=what, figure=figure, target=f"≥ {least:.1%} in ≤ {longest:.0f} s", held=held)
+
+
+def _share(tried: Sequence[_Tried]) -> float:
+    return sum(one.right for one in tried) / sum(one.number for one in tried)
+
+
+def _accuracy(tried: Sequence[_Tried]) -> str:
+    right, number = sum(one.right for one in tried), sum(one.number for one in tried)
+    low, high = wilson_interval(right, number)
+    return f"{right / number:.1%} ({low:.1%} to {high:.1%}; {right} of {number})"

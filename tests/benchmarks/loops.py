@@ -1,0 +1,64 @@
+"""Bare torch loops beside which the stage train is measured, and the stage itself, all on the same network."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.report import rows as listed
+from stages.train import TrainParams
+
+Batches = Sequence[tuple[Tensor, Tensor]]
+
+
+def training(params: TrainParams, prepared: Path, split: Path, folder: Path) -> Any:
+    """Return the stage's Training, ready to run, with nothing kept of an earlier one."""
+    from stages.training import Training
+
+    found = {side: listed(split / f"{side}.csv") for side in ("train", "valid")}
+    return Training(params, found, prepared=prepared, checkpoints=folder / "checkpoints", out=folder / "train")
+
+
+def batches(learn: Any) -> Batches:
+    """Return an epoch of the learner's batches as plain tensors on its device."""
+    return [(image.as_subclass(Tensor), label.as_subclass(Tensor)) for image, label in learn.dls.train]
+
+
+def bare_epoch(model: nn.Module, data: Batches) -> None:
+    """Train a copy of the network on the batches: forward, backward, a step of AdamW; bf16 on CUDA."""
+    network = deepcopy(model).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=data[0][0].is_cuda)
+    for image, label in data:
+        channels_last = image.to(memory_format=torch.channels_last)
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=image.is_cuda):
+            loss = nn.functional.cross_entropy(network(channels_last), label)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if data[0][0].is_cuda:
+        torch.cuda.synchronize()
+
+
+def fastai_epoch(learn: Any, data: Batches) -> None:
+    """Train the learner for an epoch on batches that are ready: what fastai itself costs."""
+    from fastai.data.core import DataLoaders
+
+    ready = learn.dls
+    learn.dls = DataLoaders(_Ready(data), _Ready(data[:1]))
+    try:
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-4)
+    finally:
+        learn.dls = ready
+
+
+class _Ready(list[tuple[Tensor, Tensor]]):
+    """Batches in the form that a learner asks of a loader."""
+
+    dataset: Sequence[Any] = ()
+    device = None
+    bs = 1
+    n = 0

@@ -1,0 +1,86 @@
+"""Two processes under torch's launcher train the net that one trains; gloo on the CPU stands in for several GPUs."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import squeezenet1_1
+
+from stages import distributed
+from stages.errors import ResourceError
+from stages.train import TrainParams, train
+from tests.stages.settings import TRAIN
+
+pytestmark = pytest.mark.usefixtures("fastai")
+
+# No batch norm, no dropout and nothing drawn: with them, processes that see parts of a batch compute other numbers.
+PLAIN = {"architecture": "squeezenet1_1", "method": "probe", "frozen_epochs": 0, "augmentation": "none"}
+
+
+def squares(sides: Path, folder: Path) -> Path:
+    """Copy the prepared pictures as squares, of which there is but one crop."""
+    shutil.copytree(sides / "split", folder / "split")
+    for path in (sides / "prepared/images").rglob("*.jpg"):
+        target = folder / "prepared" / path.relative_to(sides / "prepared")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((40, 40)).save(target, quality=95)
+    return folder
+
+
+def paths(folder: Path, sides: Path) -> dict[str, Path]:
+    places = {"prepared": sides / "prepared", "split": sides / "split"}
+    return places | {"checkpoints": folder / "checkpoints", "out": folder / "train"}
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    with (folder / "train/history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_weights_of_one(sides: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save(squeezenet1_1(weights=None).state_dict(), weights)
+    params = TrainParams(**(TRAIN | PLAIN | {"image_size": 40, "weights": str(weights)}))
+    folder = squares(sides, tmp_path)
+    train(params, **paths(tmp_path / "one", folder))
+
+    distributed.launch(params, paths(tmp_path / "two", folder), number=2)
+
+    one, two = (load_file(tmp_path / name / "train/weights.safetensors") for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+    assert [row["accuracy"] for row in history(tmp_path / "one")] == [
+        row["accuracy"] for row in history(tmp_path / "two")
+    ]
+    assert list((tmp_path / "two/checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_fails_the_stage(sides: Path, tmp_path: Path) -> None:
+    params = TrainParams(**(TRAIN | {"architecture": "resnt34"}))
+
+    with pytest.raises(ResourceError, match=r"one of the training's 2 processes failed"):
+        distributed.launch(params, paths(tmp_path, sides), number=2)
+
+
+def test_a_machine_without_several_gpus_trains_in_this_process() -> None:
+    assert distributed.num_processes("cpu") == 1
+    assert distributed.num_processes("auto") in {1, torch.cuda.device_count()}
+
+
+def test_a_process_alone_agrees_with_itself() -> None:
+    distributed.wait_for_all()
+
+    assert (distributed.rank(), distributed.size(), distributed.agreed("value")) == (0, 1, "value")
+
+
+def test_a_network_without_a_wrapper_is_bare() -> None:
+    network = nn.Linear(1, 1)
+
+    assert distributed.bare(network) is network
