@@ -133,7 +133,7 @@ def _growth(folder: Path) -> list[Row]:
         text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("short_side: 256", "short_side: 64")
         params.write_text(text.replace("max_rejected_share: 0.02", "max_rejected_share: 0"), encoding="utf-8")
         stage = [sys.executable, "-m", "stages.prepare", "--params", params]
-        done = run([*stage, "--raw", source / "raw", "--out", source / "prepared"], cwd=ROOT)
+        done = run([*stage, "--raw", source / "raw", "--out", source / "prepared"], cwd=ROOT, with_peak=True)
         figure = f"{done.seconds:.2f} s, {done.peak_bytes / MIB:.0f} MiB"
         found.append(Row(what=f"prepare, {37 * number} images of 80 px", figure=figure))
     return found
@@ -159,7 +159,7 @@ def _split(folder: Path) -> Row:
             sha = f"{place:064x}"
             file.write(f"images/{place}.jpg,breed{place % 37},,500,400,{sha},{sha[:16]},{sha},,0,,{place}.jpg\n")
     stage = [sys.executable, "-m", "stages.split", "--prepared", folder / "prepared", "--out", folder / "split"]
-    done = run(stage, cwd=ROOT)
+    done = run(stage, cwd=ROOT, with_peak=True)
     held = done.seconds < 60 and done.peak_bytes < 2e9
     figure = f"{done.seconds:.1f} s, {done.peak_bytes / MIB:.0f} MiB"
     return Row(what=f"split, {number:,} rows", figure=figure, target="< 60 s, < 2 GB", held=held)
@@ -177,7 +177,7 @@ def _many_files(folder: Path) -> list[Row]:
         write(place / "data")
         run([*dvc, "init", "-q", "--no-scm"], cwd=place)
         for command in (["add", "-q", "data"], ["status", "-q"], ["status", "-q"]):
-            done = run([*dvc, *command], cwd=place)
+            done = run([*dvc, *command], cwd=place, with_peak=True)
             figure = f"{done.seconds:.1f} s, {done.peak_bytes / MIB:.0f} MiB"
             found.append(Row(what=f"`dvc {command[0]}`, {number:,} images of 2 kB as {name}", figure=figure))
     return found
