@@ -29,9 +29,6 @@ class GateParams:
     min_images: Annotated[
         int, Field(ge=1, description="test images that the champion never saw; with fewer, nothing is promoted")
     ]
-    max_baseline_loss: Annotated[
-        float, Field(ge=0, le=1, description="a first version may be so much below the logistic regression")
-    ]
     max_seconds_ratio: Annotated[
         float, Field(gt=0, description="challenger's seconds an image over the champion's; more is refused")
     ]
@@ -88,7 +85,7 @@ def decide(found: Evidence, rules: GateParams) -> Decision:
         first = found.polluting[0]
         sentence = f"refused: {len(found.polluting)} of its test images were used to train it, the first: {first}"
         return Decision("refuse", sentence, ())
-    return _against_champion(found, rules) if found.champion else _against_baselines(found, rules)
+    return _against_champion(found, rules) if found.champion else _against_baselines(found)
 
 
 def paired(records: Sequence[Compared]) -> Paired:
@@ -118,19 +115,21 @@ def regressions(records: Sequence[Compared], max_p_value: float) -> list[tuple[s
     return [(label, its) for label, its in counts.items() if its.difference < 0 and its.p_value <= limit]
 
 
-def _against_baselines(found: Evidence, rules: GateParams) -> Decision:
+def _against_baselines(found: Evidence) -> Decision:
+    """Ask of a first version that its accuracy's 95 % interval lies above the one baseline and not below the other."""
     accuracy = float(found.metrics.get("accuracy", 0.0))
+    low, high = (float(found.metrics.get(f"accuracy_{end}", accuracy)) for end in ("low", "high"))
     majority = float(found.metrics.get("baseline_majority", 0.0))
     logistic = float(found.metrics.get("baseline_logistic", 0.0))
     figures = (
         Figure("accuracy against the commonest label", _share(majority), _share(accuracy), _than(accuracy, majority)),
         Figure("accuracy against a logistic regression", _share(logistic), _share(accuracy), _than(accuracy, logistic)),
     )
-    if accuracy <= majority:
-        sentence = f"refused: {_share(accuracy)} right is no more than naming the commonest label, {_share(majority)}"
+    if low <= majority:
+        sentence = f"refused: {_share(accuracy)} right is no more than the commonest label gives, {_share(majority)}"
         return Decision("refuse", sentence, figures)
-    if accuracy < logistic - rules.max_baseline_loss:
-        sentence = f"refused: {_share(accuracy)} right is less than a logistic regression reaches, {_share(logistic)}"
+    if high < logistic:
+        sentence = f"refused: {_share(accuracy)} right is clearly less than a logistic regression, {_share(logistic)}"
         return Decision("refuse", sentence, figures)
     sentence = (
         f"the first version: {_share(accuracy)} right, against {_share(majority)} by naming the commonest label and "
