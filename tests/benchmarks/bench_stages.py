@@ -80,7 +80,7 @@ def _nothing_to_do(folder: Path, repeats: int) -> list[Row]:
     lines = [f"    cmd: {_stand_in(line)}" if "cmd: python" in line else line for line in text.splitlines()]
     (folder / "dvc.yaml").write_text("\n".join(lines), encoding="utf-8")
     dvc = [sys.executable, "-m", "dvc"]
-    for command in (["git", "init", "-q"], [*dvc, "init", "-q"], [*dvc, "repro", "-q"]):
+    for command in (["git", "init", "-q"], [*dvc, "repro", "-q"]):
         run(command, cwd=folder)
     contenders = {
         "`dvc repro`": Contender(lambda: run([*dvc, "repro"], cwd=folder)),
