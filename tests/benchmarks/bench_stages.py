@@ -63,7 +63,7 @@ def _starts(repeats: int) -> list[Row]:
         code = (
             f"import sys, {', '.join(WORK[stage])}\nprint(*[name for name in {UNUSED[stage]} if name in sys.modules])"
         )
-        unused = run([sys.executable, "-c", code], cwd=ROOT).output.decode().strip()
+        unused = run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT).output.decode().strip()
         what = f"start of {stage}, without {', '.join(UNUSED[stage])}"
         found.append(Row(what=what, figure=f"{samples_text(seconds)} {unused}".strip(), held=not unused))
     total = sum(statistics.median(seconds) for seconds in samples.values())
@@ -80,7 +80,7 @@ def _nothing_to_do(folder: Path, repeats: int) -> list[Row]:
     lines = [f"    cmd: {_stand_in(line)}" if "cmd: python" in line else line for line in text.splitlines()]
     (folder / "dvc.yaml").write_text("\n".join(lines), encoding="utf-8")
     dvc = [sys.executable, "-m", "dvc"]
-    for command in (["git", "init", "-q"], [*dvc, "init", "-q"], [*dvc, "repro", "-q"]):
+    for command in (["git", "init", "-q"], [*dvc, "repro", "-q"]):
         run(command, cwd=folder)
     contenders = {
         "`dvc repro`": Contender(lambda: run([*dvc, "repro"], cwd=folder)),
@@ -128,7 +128,7 @@ def _growth(folder: Path) -> list[Row]:
     for times in (1, 10, 100):
         number = max(3, round(10 * times * SCALE))
         source = folder / str(times)
-        _write_noise(source / "raw/images", number)
+        _write_noise(source / "raw/source/images", number)
         params = source / "params.yaml"
         text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("short_side: 256", "short_side: 64")
         params.write_text(text.replace("max_rejected_share: 0.02", "max_rejected_share: 0"), encoding="utf-8")
