@@ -45,6 +45,7 @@ def run_loop(project: Path, folder: Path, after: Sequence[Sequence[str]], progra
 
     Raises FlowError where a step doesn't end as it should.
     """
+    project, folder = project.resolve(), folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     first, later = _dealt(project)
@@ -100,7 +101,7 @@ def _set_params(path: Path, source: Path, num_images: int) -> None:
     yaml = YAML()
     yaml.width = 4096
     params = yaml.load(path)
-    params["download"].update(source=str(source.resolve()), checksum=None, size_bytes=None)
+    params["download"].update(source=str(source), checksum=None, size_bytes=None)
     params["prepare"].update(files="**/*.*", labels_from="folder")
     params["ingest"].update(min_images_to_retrain=num_images // 4, max_files_per_run=100_000, min_age_seconds=0)
     with path.open("w", encoding="utf-8") as file:
@@ -161,7 +162,7 @@ def _api(stack: Stack, path: str, content: Mapping[str, Any] | None = None) -> A
 
 
 def _consumers(stack: Stack, folder: Path) -> dict[str, str]:
-    return stack.variables | {"PETMODELS_CACHE": str(folder.resolve() / "consumer")}
+    return stack.variables | {"PETMODELS_CACHE": str(folder / "consumer")}
 
 
 def _git(folder: Path, *arguments: str) -> None:
