@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import wraps
+from logging import LogRecord
 from typing import Any, ParamSpec
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from flows.children import redacted
@@ -26,13 +28,19 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
         try:
             sentence = redacted(function(*args, **kwargs))
         except (FlowError, PetmodelsError) as error:
-            told = redacted(str(error))
-            get_run_logger().error(told)
+            told, logger = redacted(str(error)), get_run_logger()
+            logger.error("%s", told)
+            logger.logger.addFilter(_is_no_failed_run)
             return Failed(message=told)
-        get_run_logger().info(sentence)
+        get_run_logger().info("%s", sentence)
         return Completed(message=sentence)
 
     return body
+
+
+def _is_no_failed_run(record: LogRecord) -> bool:
+    """Keep the engine from logging, with a traceback, that a flow returned Failed: its sentence stands in the log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
 
 
 def tell(line: str) -> None:

@@ -149,6 +149,7 @@ def test_a_failed_stage_fails_the_run_once_with_its_own_line(operator: Operator)
     assert run["state"]["type"] == "FAILED"
     assert run["state"]["message"] == "train: the toy was told to fail; set train.fail to false"
     assert run["run_count"] == 1
+    assert not any("Traceback" in line for line in operator.logs(run["id"]))
     with pytest.raises(NotFoundError):
         operator.registry.versions("failing")
 
