@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from logging import LogRecord
+from logging import LogRecord, getLogger
 from typing import Any, ParamSpec
 
 from prefect import get_run_logger
@@ -28,9 +28,9 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
         try:
             sentence = redacted(function(*args, **kwargs))
         except (FlowError, PetmodelsError) as error:
-            told, logger = redacted(str(error)), get_run_logger()
-            logger.error("%s", told)
-            logger.logger.addFilter(_is_no_failed_run)
+            told = redacted(str(error))
+            get_run_logger().error("%s", told)
+            getLogger("prefect.flow_runs").addFilter(_is_no_failed_run)
             return Failed(message=told)
         get_run_logger().info("%s", sentence)
         return Completed(message=sentence)
