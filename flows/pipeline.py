@@ -52,8 +52,8 @@ def reproduce(w: Workspace, *targets: str, alone: bool = False) -> list[Step]:
 
 
 def pull(w: Workspace, *targets: str) -> None:
-    """Fetch what the lock names and this machine lacks."""
-    w.dvc("pull", "--quiet", *targets)
+    """Bring the outputs of stages to what the lock says, whatever lies there."""
+    w.dvc("pull", "--quiet", "--force", *targets)
 
 
 def push(w: Workspace, *targets: str) -> None:

@@ -90,6 +90,8 @@ def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
     if state is None or not state.is_completed():
         raise StageError(state.message if state and state.message else f"the run of {train_on} ended as nothing")
     w.set_text(pipeline.LOCK, lock_of(run.id))
+    if pipeline.changed_stages(w, "train"):
+        raise StageError(f"what {train_on} trained on is not what this run has prepared; look at its run: {run.id}")
     return [pipeline.Step("train", f"{(state.message or '').removeprefix('train: ')}, by {train_on}")]
 
 

@@ -18,6 +18,7 @@ from flows.workspace import workspace
 
 LOCK_KEY = "dvc-lock"
 STAGE = "train"
+_INPUTS = ("prepare", "split")
 _SLOTS = 16  # trainings at once on one machine, each in a folder of its own; the pool's limit says how many
 
 
@@ -29,6 +30,8 @@ def train(revision: str, dvc_lock: str, params: str) -> str:
     with workspace(settings, "train", revision, tell, slots=_SLOTS) as w:
         w.set_text(pipeline.LOCK, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
+        # DVC reproduces a single stage on what lies in the workspace, be it of another lock.
+        pipeline.pull(w, *_INPUTS)
         with carried(settings.checkpoints, training_id(w.commit, dvc_lock, params), w):
             steps = pipeline.reproduce(w, STAGE, alone=True)
         pipeline.push(w, STAGE)

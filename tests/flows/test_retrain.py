@@ -88,7 +88,7 @@ def test_a_worse_challenger_is_refused_and_not_asked_again(operator: Operator) -
 def test_a_broken_preprocessing_is_refused(operator: Operator) -> None:
     operator.seeded("broken")
 
-    sentence = operator.retrain("broken", operator.branch("green", export={"mean": [0.5, 2.0, 0.5]}))
+    sentence = operator.retrain("broken", operator.branch("green", export={"mean": [-1.0, 0.5, 2.0]}))
 
     assert sentence.startswith("refused: ")
     assert operator.registry.versions("broken") == [1]
