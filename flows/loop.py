@@ -6,19 +6,19 @@ the alias moves; every step is printed.
 """
 
 import csv
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
 from flows.errors import FlowError, StackError
@@ -119,7 +119,7 @@ def _drop(stack: Stack, photographs: Sequence[Photograph]) -> None:
 
 def _started(stack: Stack, deployment: str) -> str:
     found = _api(stack, f"/deployments/name/{deployment}")
-    return str(_api(stack, f"/deployments/{found['id']}/create_flow_run", {"parameters": {}})["id"])
+    return str(_api(stack, f"/deployments/{found['id']}/create_flow_run", {"idempotency_key": uuid4().hex})["id"])
 
 
 def _triggered(stack: Stack, deployment: str, since: float) -> str:
@@ -155,10 +155,10 @@ def _ended(stack: Stack, run: str) -> str:
 
 
 def _api(stack: Stack, path: str, content: Mapping[str, Any] | None = None) -> Any:
-    data = None if content is None else json.dumps(content).encode()
-    request = urllib.request.Request(f"{stack.api}{path}", data, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        return json.load(answer)
+    """Ask the server by Prefect's own client, which asks again while the server is busy."""
+    with SyncPrefectClient(stack.api) as opened:
+        client: Any = opened
+        return client.request("GET" if content is None else "POST", path, json=content).json()
 
 
 def _consumers(stack: Stack, folder: Path) -> dict[str, str]:

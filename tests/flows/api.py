@@ -28,7 +28,8 @@ class Api:
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of `flow/deployment` now; return its id."""
         found = self.get(f"/deployments/name/{deployment}")
-        run = self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)
+        content = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
+        run = self.post(f"/deployments/{found['id']}/create_flow_run", **content)
         return str(run["id"])
 
     def runs(self, **conditions: object) -> list[Any]:
@@ -46,7 +47,7 @@ class Api:
         self._send("POST", "/events", [content | {"resource": {"prefect.resource.id": resource}}])
 
     def _send(self, method: str, path: str, content: object) -> Any:
-        """Send a request; again while the server says 503, as its own client does: with SQLite a write may have to."""
+        """Send a request; again while the server is busy, as its own client does: with SQLite a write may be."""
         data = None if content is None else json.dumps(content).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310
@@ -55,12 +56,14 @@ class Api:
                 with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                     text = answer.read()
                 return json.loads(text) if text else None
+            except TimeoutError:
+                continue
             except HTTPError as error:
                 error.close()
                 if error.code != 503:
                     raise
                 time.sleep(0.5)
-        raise AssertionError(f"503 again and again: {method} {path}")
+        raise AssertionError(f"no answer, or 503, again and again: {method} {path}")
 
 
 def wait(condition: Callable[[], object], seconds: float, what: str) -> float:
