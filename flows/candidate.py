@@ -21,7 +21,6 @@ from flows.workspace import Workspace
 from petmodels import Manifest, Origin, Registry
 from petmodels.errors import NotFoundError
 
-PROMOTE = "promote: "
 _REFUSED = "build/refused.json"
 
 
@@ -51,8 +50,9 @@ class Candidate:
 
     def nothing_new(self, version: Manifest) -> str:
         """Say so; and end what a killed run began: a version that was to be promoted and never was."""
-        if version.message.startswith(PROMOTE) and version.version not in self._steps():
-            return promoted(self, version, version.message.removeprefix(PROMOTE))
+        verdict = self._verdict(self.champion())
+        if version.message.startswith(verdict) and version.version != self.champion():
+            return promoted(self, version, version.message.removeprefix(verdict))
         return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
 
     def settle(self, decision: Decision, overrides: str) -> str:
@@ -62,10 +62,12 @@ class Candidate:
             self.w.set_text(_REFUSED, self._refusal())
             emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
             return decision.sentence
-        version = publish(self, decision, overrides)
+        version = publish(self, decision, overrides, self._verdict(decision.champion))
         records.record_version(self.model, version.name, self.registry.storage.address)
         if decision.outcome == "keep":
             return f"{version.name} is {decision.sentence}"
+        if self.champion() != decision.champion:
+            return f"{version.name} is kept, not promoted: {self.alias} was moved while it was judged"
         return promoted(self, version, decision.sentence)
 
     def resource(self) -> dict[str, str]:
@@ -75,6 +77,10 @@ class Candidate:
     def champion(self) -> int | None:
         """Return the version that the alias names, None while it doesn't exist."""
         return next(iter(self._steps()[-1:]), None)
+
+    def _verdict(self, champion: int | None) -> str:
+        """Return how the message of a version begins that is to take the place of this champion under this alias."""
+        return f"promote {self.alias} over {f'{self.model}@{champion}' if champion else 'nothing'}: "
 
     def _steps(self) -> list[int]:
         """Return the versions that the alias has ever named, oldest first."""
@@ -89,13 +95,12 @@ class Candidate:
 
 
 @task(name="publish", cache_policy=NO_CACHE)
-def publish(candidate: Candidate, decision: Decision, overrides: str) -> Manifest:
+def publish(candidate: Candidate, decision: Decision, overrides: str, verdict: str) -> Manifest:
     """Publish the workspace's bundle as the model's next version; its message says what was decided."""
-    word = PROMOTE if decision.outcome == "promote" else ""
-    message = f"{word}{decision.sentence}" + (f"; with {overrides}" if overrides else "")
+    begin, end = verdict if decision.outcome == "promote" else "", f"; with {overrides}" if overrides else ""
     w = candidate.w
     origin = Origin(
-        message=message,
+        message=f"{begin}{decision.sentence}{end}",
         git_commit=w.commit,
         dvc_lock=w.text(pipeline.LOCK),
         params=w.text(pipeline.PARAMS),

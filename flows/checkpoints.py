@@ -4,9 +4,10 @@ Reads `build/checkpoints` of a workspace and the place beside the DVC remote; le
 goes when the training is done. DVC can't do this: a checkpoint is no output of a stage that hasn't ended.
 """
 
+import contextvars
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +34,9 @@ def carried(address: str, name: str, w: Workspace) -> Iterator[None]:
     A place that fails for a while costs a warning and no training: the next checkpoint is sent instead.
     """
     courier = _Courier(open_storage(address), f"{name}/", w.folder / FOLDER, w.tell)
-    courier.fetch()
-    sender = threading.Thread(target=courier.send_until_done, name="checkpoints", daemon=True)
+    courier.may_fail(courier.fetch)
+    context = contextvars.copy_context()  # which run's log `tell` writes to
+    sender = threading.Thread(target=context.run, args=(courier.send_until_done,), name="checkpoints", daemon=True)
     sender.start()
     try:
         yield
@@ -45,7 +47,7 @@ def carried(address: str, name: str, w: Workspace) -> Iterator[None]:
         raise
     courier.done.set()
     sender.join()
-    courier.clear()
+    courier.may_fail(courier.clear)
 
 
 @dataclass
@@ -58,6 +60,12 @@ class _Courier:
     tell: Tell
     done: threading.Event = field(default_factory=threading.Event)
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def may_fail(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except PetmodelsError as error:
+            self.tell(f"checkpoints can't be kept for other machines now; training goes on without: {error}")
 
     def fetch(self) -> None:
         newest = max(self.storage.list(self.prefix), key=lambda stored: stored.modified, default=None)

@@ -24,12 +24,16 @@ class Evidence:
 
     `metrics` are the challenger's own, from the pipeline. `polluting` are test images that the challenger was trained
     on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs,
-    `unseen` those of them that the champion never saw, `unread` the photographs that nobody could read.
+    `unseen` those of them that the champion never saw and whose label it knows, `unread` the photographs that nobody
+    could read. `lost_labels` are those that the challenger no longer knows, `new_labels` those that are new with it.
     """
 
     metrics: dict[str, Any]
     polluting: tuple[str, ...]
     champion: str = ""
+    champion_version: int | None = None
+    lost_labels: tuple[str, ...] = ()
+    new_labels: tuple[str, ...] = ()
     records: tuple[Compared, ...] = ()
     unseen: tuple[Compared, ...] = ()
     champion_seconds: float = 0.0
@@ -49,20 +53,28 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
     polluting = tuple(row["source"] for row in test if _is_seen(row, seen))
     alone = Evidence(metrics=challenger.metrics, polluting=polluting)
     try:
-        champion_name = registry.manifest(f"{model}@{alias}").name
+        manifest = registry.manifest(f"{model}@{alias}")
     except NotFoundError:
         return alone
     if polluting:  # nothing that such a test side says means anything
         return alone
-    folder = registry.pull(champion_name)
+    folder = registry.pull(manifest.name)
+    champion = load(folder)
     photographs = {str(_photograph(project, row)): row for row in test}
-    found = compare(load(folder), challenger, [(path, row["label"]) for path, row in photographs.items()])
+    found = compare(champion, challenger, [(path, row["label"]) for path, row in photographs.items()])
     trained_on = _marks(_rows(folder / _SEEN))
-    unseen = (record for record in found.records if not _is_seen(photographs[record.image], trained_on))
+    unseen = (
+        record
+        for record in found.records
+        if record.label in champion.labels and not _is_seen(photographs[record.image], trained_on)
+    )
     return Evidence(
         metrics=challenger.metrics,
         polluting=(),
-        champion=champion_name,
+        champion=manifest.name,
+        champion_version=manifest.version,
+        lost_labels=tuple(sorted(set(champion.labels) - set(challenger.labels))),
+        new_labels=tuple(sorted(set(challenger.labels) - set(champion.labels))),
         records=found.records,
         unseen=tuple(unseen),
         champion_seconds=found.before_seconds,

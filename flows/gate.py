@@ -4,8 +4,8 @@ Reads the evidence; leaves a decision with its numbers. Pure: the same evidence 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -15,6 +15,9 @@ from flows.params import STRICT
 from petmodels.comparison import Compared, difference_interval, mcnemar
 
 Outcome = Literal["promote", "keep", "refuse"]
+
+_FEWEST = 5
+_BASELINES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_majority", "baseline_logistic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,9 @@ class GateParams:
     ]
     min_images: Annotated[
         int, Field(ge=1, description="test images that the champion never saw; with fewer, nothing is promoted")
+    ]
+    max_label_fall: Annotated[
+        float, Field(gt=0, le=1, description="a label's accuracy may fall by so much on five images or more")
     ]
     max_seconds_ratio: Annotated[
         float, Field(gt=0, description="challenger's seconds an image over the champion's; more is refused")
@@ -49,11 +55,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to a challenger, in a sentence for people, and the numbers behind it."""
+    """What happens to a challenger, in a sentence for people, the numbers behind it, and whom it was held against."""
 
     outcome: Outcome
     sentence: str
     figures: tuple[Figure, ...]
+    champion: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,8 @@ def decide(found: Evidence, rules: GateParams) -> Decision:
         first = found.polluting[0]
         sentence = f"refused: {len(found.polluting)} of its test images were used to train it, the first: {first}"
         return Decision("refuse", sentence, ())
-    return _against_champion(found, rules) if found.champion else _against_baselines(found)
+    decision = _against_champion(found, rules) if found.champion else _against_baselines(found)
+    return replace(decision, champion=found.champion_version)
 
 
 def paired(records: Sequence[Compared]) -> Paired:
@@ -102,25 +110,35 @@ def paired(records: Sequence[Compared]) -> Paired:
     )
 
 
-def regressions(records: Sequence[Compared], max_p_value: float) -> list[tuple[str, Paired]]:
-    """Return the labels on which the challenger is worse than chance explains, though many labels are looked at.
+def by_label(records: Sequence[Compared]) -> dict[str, Paired]:
+    """Count who is right where, a label at a time; the label that the challenger loses most at comes first."""
+    found: dict[str, list[Compared]] = defaultdict(list)
+    for record in records:
+        found[record.label].append(record)
+    counts = {label: paired(of_label) for label, of_label in sorted(found.items())}
+    return dict(sorted(counts.items(), key=lambda item: item[1].difference))
+
+
+def regressions(counts: Mapping[str, Paired], rules: GateParams) -> list[str]:
+    """Return the labels at which the challenger is worse than chance explains, or much worse on images enough to see.
 
     Bonferroni: each label's p-value is held against `max_p_value` over the number of labels.
     """
-    by_label: dict[str, list[Compared]] = defaultdict(list)
-    for record in records:
-        by_label[record.label].append(record)
-    counts = {label: paired(of_label) for label, of_label in sorted(by_label.items())}
-    limit = max_p_value / max(len(counts), 1)
-    return [(label, its) for label, its in counts.items() if its.difference < 0 and its.p_value <= limit]
+    limit = rules.max_p_value / max(len(counts), 1)
+    return [
+        label
+        for label, its in counts.items()
+        if its.difference < 0
+        and (its.p_value <= limit or (its.num_images >= _FEWEST and -its.difference > rules.max_label_fall))
+    ]
 
 
 def _against_baselines(found: Evidence) -> Decision:
     """Ask of a first version that its accuracy's 95 % interval lies above the one baseline and not below the other."""
-    accuracy = float(found.metrics.get("accuracy", 0.0))
-    low, high = (float(found.metrics.get(f"accuracy_{end}", accuracy)) for end in ("low", "high"))
-    majority = float(found.metrics.get("baseline_majority", 0.0))
-    logistic = float(found.metrics.get("baseline_logistic", 0.0))
+    missing = [name for name in _BASELINES if not isinstance(found.metrics.get(name), int | float)]
+    if missing:
+        return Decision("refuse", f"refused: its metrics.json says nothing of {', '.join(missing)}", ())
+    accuracy, low, high, majority, logistic = (float(found.metrics[name]) for name in _BASELINES)
     figures = (
         Figure("accuracy against the commonest label", _share(majority), _share(accuracy), _than(accuracy, majority)),
         Figure("accuracy against a logistic regression", _share(logistic), _share(accuracy), _than(accuracy, logistic)),
@@ -141,9 +159,8 @@ def _against_baselines(found: Evidence) -> Decision:
 def _against_champion(found: Evidence, rules: GateParams) -> Decision:
     fresh = paired(found.unseen)
     figures = (*_accuracy_figures(found, fresh), *_cost_figures(found, rules))
-    costs = _too_costly(found, rules)
-    if costs:
-        return Decision("refuse", f"refused: {costs}", figures)
+    if flaw := _lost(found) or _too_costly(found, rules):
+        return Decision("refuse", f"refused: {flaw}", figures)
     if fresh.num_images < rules.min_images:
         few = f"{fresh.num_images} test images that {found.champion} never saw"
         return Decision("keep", f"kept, not promoted: {few} are too few to decide by ({rules.min_images})", figures)
@@ -152,10 +169,8 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
         return Decision("keep", f"kept, not promoted: {said}, which may be chance", figures)
     if fresh.difference < 0:
         return Decision("refuse", f"refused: {said}, which is worse and no chance", figures)
-    worse = regressions(found.unseen, rules.max_p_value)
-    if worse:
-        names = ", ".join(label for label, _ in worse[:3])
-        return Decision("keep", f"kept, not promoted: {said}, but it is worse at {names}", figures)
+    if worse := regressions(by_label(found.unseen), rules):
+        return Decision("keep", f"kept, not promoted: {said}, but it is worse at {', '.join(worse[:3])}", figures)
     return Decision("promote", said, figures)
 
 
@@ -178,7 +193,26 @@ def _accuracy_figures(found: Evidence, fresh: Paired) -> tuple[Figure, ...]:
                                _share(its.challenger_right / total), meaning))  # fmt: skip
     alone = f"{fresh.only_champion} only champion, {fresh.only_challenger} only challenger"
     rows.append(Figure("right where the other is wrong", str(fresh.only_champion), str(fresh.only_challenger), alone))
-    return tuple(rows)
+    return (*rows, *_label_figures(found))
+
+
+def _label_figures(found: Evidence) -> list[Figure]:
+    """Return what is new, unread, and the three labels at which the challenger loses most."""
+    rows = [
+        Figure(f"{label} ({its.num_images})", _share(its.champion_right / its.num_images),
+               _share(its.challenger_right / its.num_images), f"{its.difference:+.1%}")
+        for label, its in list(by_label(found.unseen).items())[:3]
+        if its.difference < 0
+    ]  # fmt: skip
+    if found.new_labels:
+        rows.append(Figure("labels that are new", "", str(len(found.new_labels)), ", ".join(found.new_labels[:9])))
+    if found.unread:
+        rows.append(Figure("photographs that can't be read", "", str(len(found.unread)), found.unread[0]))
+    return rows
+
+
+def _lost(found: Evidence) -> str:
+    return f"it no longer knows {', '.join(found.lost_labels[:9])}" if found.lost_labels else ""
 
 
 def _cost_figures(found: Evidence, rules: GateParams) -> tuple[Figure, ...]:

@@ -20,15 +20,15 @@ P = ParamSpec("P")
 def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
     """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
 
-    A FlowError or PetmodelsError becomes Failed with its text; any other exception is a bug and stays one.
+    A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
     """
 
     @wraps(function)
     def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
         try:
             sentence = redacted(function(*args, **kwargs))
-        except (FlowError, PetmodelsError) as error:
-            told = redacted(str(error))
+        except (FlowError, PetmodelsError, OSError) as error:
+            told = redacted(_told(error))
             get_run_logger().error("%s", told)
             getLogger("prefect.flow_runs").addFilter(_is_no_failed_run)
             return Failed(message=told)
@@ -36,6 +36,13 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
         return Completed(message=sentence)
 
     return body
+
+
+def _told(error: Exception) -> str:
+    """Return the sentence; of a disk that is full or forbidden, what the system says and where."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or 'a file of this worker'}"
+    return str(error)
 
 
 def _is_no_failed_run(record: LogRecord) -> bool:

@@ -7,7 +7,7 @@ the DVC remote gives to every other.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,12 @@ class Step:
 
 
 def changed_stages(w: Workspace, *stages: str) -> list[str]:
-    """Return the stages that a reproduction would have to compute, wherever their data is; one `dvc status`."""
+    """Return the stages that a reproduction would have to compute; one `dvc status`.
+
+    An output that is elsewhere, or another one's that lies in its place, is only to be fetched: the lock knows it.
+    """
     status: Mapping[str, Any] = json.loads(w.dvc_output("status", "--json", *stages) or "{}")
-    return [stage for stage, changes in status.items() if not _leaves(changes) <= _ABSENT]
+    return [stage for stage, changes in status.items() if any(map(_asks_for_work, changes))]
 
 
 def reproduce(w: Workspace, *targets: str, alone: bool = False) -> list[Step]:
@@ -122,11 +125,15 @@ def _round_trip() -> YAML:
     return yaml
 
 
-def _leaves(changes: object) -> set[str]:
-    """Return the words at the ends of `dvc status`'s nested lists and mappings."""
-    leaves: Callable[[object], set[str]] = _leaves
-    if isinstance(changes, str):
-        return {changes}
-    inner = changes.values() if isinstance(changes, dict) else changes
-    assert isinstance(inner, (list, type({}.values())))
-    return set().union(*map(leaves, inner)) if inner else set()
+def _asks_for_work(change: object) -> bool:
+    """Say whether one entry of `dvc status`, of a command, dependencies or outputs, means that a stage must run."""
+    if not isinstance(change, dict):
+        return True
+    return any(kind != "changed outs" and not _words(what) <= _ABSENT for kind, what in change.items())
+
+
+def _words(what: object) -> set[str]:
+    """Return what `dvc status` says of each dependency; of parameters it says it by file and name."""
+    if isinstance(what, dict):
+        return set().union(*map(_words, what.values())) if what else set()
+    return {str(what)}

@@ -11,11 +11,13 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 
 from flows import pipeline, records
 from flows.candidate import Candidate
-from flows.errors import StageError
+from flows.errors import RequestError, StageError
 from flows.evidence import evidence
 from flows.gate import Decision, GateParams, decide
 from flows.outcome import settled, tell
@@ -25,7 +27,7 @@ from flows.train import lock_of
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
 from petmodels.errors import BundleError, NotFoundError, TrustError
-from petmodels.names import spec_of
+from petmodels.names import check_alias, check_model
 
 _POLL_SECONDS = 2.0
 
@@ -48,7 +50,7 @@ def retrain(
     """
     settings = Settings.from_environment()
     registry = Registry(settings.registry, notice=tell)
-    spec_of(f"{model}@{alias}")  # a wrong name costs no training
+    _check_names(model, alias, train_on)
     newest = _newest(registry, model)
     with workspace(settings, "retrain", revision, tell) as w:
         candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
@@ -64,6 +66,17 @@ def retrain(
         if not force and candidate.is_refused():
             return f"nothing to do: this challenger was refused before, and {model}@{alias} is still the same"
         return candidate.settle(_judged(candidate, rules), told)
+
+
+def _check_names(model: str, alias: str, train_on: str) -> None:
+    """Raise before any work what would be raised after it."""
+    check_model(model)
+    check_alias(alias)
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(train_on)
+        except (ObjectNotFound, ValueError) as error:
+            raise RequestError(f"no such deployment to train on: {train_on}") from error
 
 
 def _newest(registry: Registry, model: str) -> Manifest | None:

@@ -5,6 +5,7 @@ boto3) find them where they always do.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Settings:
         """Return the settings of this machine; raise SettingsError naming the first variable that is missing."""
         return cls(
             registry=_variable(REGISTRY, "s3://bucket/models"),
-            git=_variable(GIT, "https://example.org/petmodels.git"),
+            git=_without_password(_variable(GIT, "git@example.org:petmodels.git")),
             dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
             workspaces=Path(os.environ.get(WORKSPACES) or _default_folder()).expanduser().absolute(),
             drop=os.environ.get(DROP, ""),
@@ -57,6 +58,12 @@ def _variable(name: str, example: str) -> str:
     if not value:
         raise SettingsError(f"the worker's environment lacks {name}; set it, for example to {example}")
     return value
+
+
+def _without_password(address: str) -> str:
+    if re.match(r"\w+://[^/@]*:[^/@]*@", address):
+        raise SettingsError(f"{GIT} holds a password, which git would show; use an ssh key or a credential helper")
+    return address
 
 
 def _default_folder() -> Path:

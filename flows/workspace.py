@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from flows.children import Tell, output, redacted, run
 from flows.errors import BusyError, ChildError, RequestError
+from flows.leash import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from flows.settings import Settings
 
+_PATIENCE_SECONDS = GRACE_SECONDS + 5
 _LEFTOVERS = (".git/index.lock", ".git/HEAD.lock", ".git/shallow.lock", ".dvc/tmp/rwlock")
 
 
@@ -72,7 +75,7 @@ def workspace(
     of its own. Raises BusyError, RequestError for an unknown revision, RemoteError when git's remote can't be reached.
     """
     settings.workspaces.mkdir(parents=True, exist_ok=True)
-    folder, handle = _locked(settings.workspaces, name, slots)
+    folder, handle = _locked_soon(settings.workspaces, name, slots)
     try:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -82,6 +85,18 @@ def workspace(
         yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle)
     finally:
         os.close(handle)
+
+
+def _locked_soon(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:
+    """Return a folder and its lock; what a run that died has started gets the time to end."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _locked(workspaces, name, slots)
+        except BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _locked(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:

@@ -16,6 +16,7 @@ TOY = Path(__file__).with_name("toy.py")
 GATE = {
     "max_p_value": 0.05,
     "min_images": 20,
+    "max_label_fall": 0.9,
     "max_seconds_ratio": 50.0,
     "max_size_ratio": 2.0,
 }

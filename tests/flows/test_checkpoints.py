@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from flows.checkpoints import FOLDER, carried, training_id
@@ -61,3 +62,15 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
 def test_a_training_has_one_name_on_every_machine_and_another_for_other_texts() -> None:
     assert training_id("a", "b") == training_id("a", "b")
     assert training_id("a", "b") != training_id("ab", "")
+
+
+def test_a_place_that_fails_costs_no_training(tmp_path: Path) -> None:
+    place, told = tmp_path / "a file", list[str]()
+    place.touch()
+    w = replace(machine(tmp_path / "first"), tell=told.append)
+
+    with carried(str(place), "t", w):
+        write(w, b"epoch 1")
+        time.sleep(1.3)
+
+    assert any("could not be sent" in line for line in told)

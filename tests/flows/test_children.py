@@ -59,8 +59,11 @@ def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypa
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_owner_takes_all_its_descendants_along(tmp_path: Path, number: signal.Signals) -> None:
-    grandchild = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+def test_a_killed_owner_takes_all_its_descendants_along_even_those_that_resist(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    grandchild = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    grandchild += "open('pid', 'w').write(str(os.getpid())); time.sleep(120)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
     owner = f"from pathlib import Path; from flows.children import run; run({python(child)!r}, Path.cwd(), print)"
     process = subprocess.Popen(python(owner), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})

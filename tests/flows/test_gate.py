@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from flows.evidence import Evidence
-from flows.gate import GateParams, decide, regressions
+from flows.gate import GateParams, by_label, decide, regressions
 from flows.records import artifact_key
 from petmodels.comparison import Compared
 
-RULES = GateParams(max_p_value=0.05, min_images=30, max_seconds_ratio=2.0, max_size_ratio=2.0)
+RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)
 METRICS = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.93, "baseline_majority": 0.1,
            "baseline_logistic": 0.88}  # fmt: skip
 FIRST = Evidence(metrics=METRICS, polluting=())
@@ -70,7 +70,28 @@ def test_a_breed_that_gets_worse_keeps_a_better_challenger_from_promotion() -> N
 def test_among_many_breeds_a_small_loss_at_one_is_chance() -> None:
     answers = [one for number in range(37) for one in records(0, 1, label=f"breed{number}")]
 
-    assert regressions([*answers, *records(5, 0, label="beagle")], 0.05) == []
+    assert regressions(by_label([*answers, *records(5, 0, label="beagle")]), RULES) == []
+
+
+def test_a_breed_that_is_lost_altogether_keeps_a_better_challenger_back_however_many_breeds_there_are() -> None:
+    answers = [one for number in range(37) for one in records(0, 2, label=f"breed{number}")]
+
+    decision = decide(against_champion((*answers, *records(10, 0, both=0, label="beagle"))), RULES)
+
+    assert decision.sentence.endswith("but it is worse at beagle")
+    assert any(figure.what == "beagle (10)" for figure in decision.figures)
+
+
+def test_a_challenger_that_has_forgotten_a_label_is_refused_however_good_it_is() -> None:
+    found = replace(against_champion(records(0, 30)), lost_labels=("Bombay",))
+
+    assert decide(found, RULES).sentence == "refused: it no longer knows Bombay"
+
+
+def test_metrics_that_say_nothing_of_a_baseline_promote_nothing() -> None:
+    found = replace(FIRST, metrics={name: value for name, value in METRICS.items() if name != "baseline_logistic"})
+
+    assert decide(found, RULES).sentence == "refused: its metrics.json says nothing of baseline_logistic"
 
 
 @pytest.mark.parametrize(

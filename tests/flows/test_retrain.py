@@ -85,6 +85,26 @@ def test_a_worse_challenger_is_refused_and_not_asked_again(operator: Operator) -
 
 
 @pytest.mark.usefixtures("base")
+def test_going_back_to_what_was_published_before_is_nothing_to_do(operator: Operator) -> None:
+    operator.seeded("back")
+    operator.retrain("back", operator.branch("padded", export={"padding_bytes": 10}))
+
+    sentence = operator.retrain("back")
+
+    assert sentence.startswith("nothing to do: back@1 is what ")
+
+
+@pytest.mark.usefixtures("base")
+def test_a_verdict_for_one_alias_moves_no_other(operator: Operator) -> None:
+    operator.retrain("aliases", alias="staging")
+
+    sentence = operator.retrain("aliases", alias="production")
+
+    assert sentence.startswith("nothing to do: aliases@1")
+    assert [alias.name for alias in operator.registry.aliases("aliases")] == ["staging"]
+
+
+@pytest.mark.usefixtures("base")
 def test_a_broken_preprocessing_is_refused(operator: Operator) -> None:
     operator.seeded("broken")
 
@@ -279,6 +299,7 @@ def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:
     found = [path for path in kept if secret.encode() in path.read_bytes()]
 
     assert len(kept) > 100
+    assert any(b"a careless stage says ***" in path.read_bytes() for path in kept)
     assert found == []
     assert secret not in json.dumps(operator.registry.manifest("power-cut").to_json())
 

@@ -7,6 +7,7 @@ network is the nearest mean colour. Nothing here knows pytest, Prefect or the fl
 import csv
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -75,6 +76,7 @@ def train(params: Any) -> None:
         partial.write_text(json.dumps(progress))
         partial.replace(checkpoint)
         print(f"train: epoch {progress['epoch']}", flush=True)
+    print(f"train: a careless stage says {os.environ.get('AWS_SECRET_ACCESS_KEY')}", flush=True)
     if params["fail"]:
         sys.exit("train: the toy was told to fail; set train.fail to false")
     rows = _read_csv("data/split/train.csv")
@@ -96,7 +98,8 @@ def evaluate(_params: Any) -> None:
     said = [names[int(_logits(_colour(Path("data/prepared") / row["path"]), means).argmax())] for row in rows]
     accuracy = float(np.mean([name == row["label"] for name, row in zip(said, rows, strict=True)]))
     commonest = max(sum(row["label"] == label for row in rows) for label in LABELS) / len(rows)
-    numbers = {"accuracy": accuracy, "baseline_majority": commonest, "baseline_logistic": commonest + 0.1}
+    numbers = {"accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": min(accuracy + 0.1, 1.0)}
+    numbers |= {"baseline_majority": commonest, "baseline_logistic": commonest}
     out = _new("data/eval")
     (out / "metrics.json").write_text(json.dumps({name: round(value, 6) for name, value in numbers.items()}))
 
