@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, StoreError
-from petmodels.hashing import Progress
+from petmodels.hashing import PIECE_BYTES, Progress
 from petmodels.s3_errors import BrokenOffError, ChangedError, reading, translated
 from petmodels.storage import NotStoredError, Unfinished
 
@@ -25,8 +25,7 @@ _MOST_PARTS = 9_000
 _THREADS = 4
 _AHEAD = BoundedSemaphore(8)
 RANGE_BYTES = 8 * 2**20
-ALONE_SECONDS = 0.5
-_PIECE_BYTES = 256 * 2**10
+PATIENCE_SECONDS = 1.0
 _TRIES = 5
 # A connection that brings less than this before it breaks is not getting anywhere.
 _HEADWAY_BYTES = 64 * 2**10
@@ -54,21 +53,26 @@ def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Pr
 def download(storage: "S3Storage", key: str, start: int, length: int) -> Iterator[bytes]:
     """Yield bytes `start` to `start + length` of an object, in order; goes on where a connection broke.
 
-    Gives up after five breaks without headway between them. One connection is enough for a store nearby, and costs both
-    ends the least; what takes it longer than half a second is shared among several.
+    Gives up after five breaks without headway between them. One connection costs both ends the least, and is enough for
+    a store nearby; what it would still need a second or more for is shared among several.
     """
     if length == 0 and storage.find(key) is None:
         raise NotStoredError(key)
-    end, patient_until = start + length, monotonic() + ALONE_SECONDS
+    begin, end, began = start, start + length, monotonic()
     with closing(_stream(storage, key, start, end)) as pieces:
         for piece in pieces:
             start += len(piece)
             yield piece
-            if end - start > RANGE_BYTES and monotonic() >= patient_until:
+            if _takes_long(end - start, start - begin, monotonic() - began):
                 break
         else:
             return
     yield from _ranges(storage, key, start, end)
+
+
+def _takes_long(left_bytes: int, num_bytes: int, seconds: float) -> bool:
+    is_known = seconds >= PATIENCE_SECONDS / 2
+    return left_bytes > RANGE_BYTES and is_known and left_bytes * seconds > num_bytes * PATIENCE_SECONDS
 
 
 def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[bytes]:
@@ -122,7 +126,7 @@ def _range(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[byt
                 return
             raise
     with reading(storage.address), closing(answer["Body"]) as body:
-        while start < end and (piece := body.read(min(_PIECE_BYTES, end - start))):
+        while start < end and (piece := body.read(min(PIECE_BYTES, end - start))):
             start += len(piece)
             yield piece
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import boto3
 import pytest
 
 from petmodels.errors import (
@@ -78,7 +77,7 @@ def test_a_cut_download_goes_on_where_it_broke(published: Registry, proxy: Proxy
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every large file shared among connections at once, in small ranges."""
-    monkeypatch.setattr("petmodels.s3_transfer.ALONE_SECONDS", 0)
+    monkeypatch.setattr("petmodels.s3_transfer.PATIENCE_SECONDS", 0)
     monkeypatch.setattr("petmodels.s3_transfer.RANGE_BYTES", MIB // 2)
 
 
@@ -92,7 +91,7 @@ def test_a_slow_file_comes_over_several_connections(
     target = Registry(published.storage.address, cache=tmp_path / "fresh").pull("pets@1", tmp_path / "out")
 
     assert (target / "weights").read_bytes() == bytes(range(256)) * (3 * MIB // 256)
-    assert len([path for _, path, _ in proxy.requests if "/blobs/" in path]) >= 7
+    assert len([path for _, path, _ in proxy.requests if "/blobs/" in path]) >= 6
 
 
 def test_a_download_over_several_connections_keeps_what_came_in_order(
@@ -230,7 +229,6 @@ def test_credentials_that_the_real_store_refuses(
     s3_address: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str, match: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it found first
 
     with pytest.raises(AccessError, match=match) as refused:
         Registry(s3_address).versions("pets")
@@ -240,7 +238,6 @@ def test_credentials_that_the_real_store_refuses(
 def test_without_credentials_the_line_says_what_to_set(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
     with pytest.raises(AccessError, match="no credentials found; set AWS_PROFILE"):
         Registry(s3_address).versions("pets")
