@@ -1,19 +1,21 @@
 """The cache: every file once by its hash, shared by all models, versions and registries on this machine.
 
-`blobs/<2 digits>/<sha256>` is there whole and verified or not at all; `<sha256>.partial` beside it is what a broken
-download has so far, and the next one goes on from there. Any number of processes may use one cache.
+`blobs/<sha256>` is there whole and verified or not at all; `<sha256>.partial` beside it is what a broken download has
+so far, and the next one goes on from there. Any number of processes may use one cache. Nothing waits for the disk (no
+fsync): each use reads and hashes the file first, so what a power cut tears is noticed and fetched again.
 """
 
 import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
 from petmodels.errors import ChecksumError, MachineError
-from petmodels.hashing import PIECE_BYTES, Progress, sha256_of
+from petmodels.hashing import Progress, sha256_of
 from petmodels.locks import lock
 
 CACHE = "PETMODELS_CACHE"
@@ -31,20 +33,18 @@ class Cache:
 
     def path(self, sha256: str) -> Path:
         """Return where the file with this hash is kept, whether it is there or not."""
-        return self.folder / "blobs" / sha256[:2] / sha256
+        return self.folder / "blobs" / sha256
 
     def holds(self, sha256: str, size_bytes: int) -> bool:
-        """Say whether the file is there with the right bytes: it is read and hashed, and thrown away when it is not."""
+        """Say whether the file is there with the right bytes: it is read and hashed."""
         path = self.path(sha256)
         try:
-            if path.is_symlink() or path.stat().st_size != size_bytes or sha256_of(path) != sha256:
-                path.unlink()
-                return False
+            found = path.lstat()
+            return S_ISREG(found.st_mode) and found.st_size == size_bytes and sha256_of(path) == sha256
         except FileNotFoundError:
             return False
         except OSError as error:
             raise machine_error(error, path) from error
-        return True
 
     def fetch(self, sha256: str, size_bytes: int, name: str, download: Download, progress: Progress) -> Path:
         """Return the path of the file with this hash; download what is missing of it, one process at a time.
@@ -53,33 +53,43 @@ class Cache:
         and keeps nothing, when the bytes are others, too few or too many.
         """
         path = self.path(sha256)
+        if self.holds(sha256, size_bytes):
+            progress(size_bytes)
+            return path
+        partial = path.with_name(f"{sha256}.partial")
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with lock(path.with_name(f".{sha256}.lock")):
-            if self.holds(sha256, size_bytes):
+        # The partial file is its own lock: making a second file for it would cost as much as what it protects.
+        with lock(partial):
+            if self.holds(sha256, size_bytes):  # another process has brought it while we waited
+                partial.unlink()
                 progress(size_bytes)
                 return path
-            partial = path.with_name(f"{sha256}.partial")
             with writing(partial):
                 found = _fill(partial, size_bytes, download, progress)
             if found != sha256:
                 partial.unlink(missing_ok=True)
                 raise ChecksumError(f"the bytes are not the published ones; they were thrown away: {name}")
             with writing(partial):
-                partial.chmod(0o444)
                 partial.replace(path)
+                path.chmod(0o444)
         return path
 
 
-def place(source: Path, target: Path) -> None:
-    """Give `target` the bytes of a cached file: shared blocks where the disk can, else a hard link, else a copy."""
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not _cloned(source, target):
-            try:
-                os.link(source, target)
-            except OSError:
-                shutil.copyfile(source, target)
+def place(sources: Mapping[Path, Path]) -> None:
+    """Give each target the bytes of a cached file: shared blocks where the disk can, else a hard link, else a copy."""
+    shares = True
+    for folder in sorted({target.parent for target in sources}):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    for target, source in sources.items():
+        with writing(target):
+            shares = shares and _cloned(source, target)  # a disk that can't do it once can't do it for the next file
+            if not shares:
+                try:
+                    os.link(source, target)
+                except OSError:
+                    shutil.copyfile(source, target)
 
 
 def default_folder() -> Path:
@@ -110,24 +120,23 @@ def machine_error(error: OSError, path: Path) -> MachineError:
 
 def _fill(partial: Path, size_bytes: int, download: Download, progress: Progress) -> str:
     """Complete a partial file and return its hash; bytes past the promised size are never asked for nor written."""
-    whole = hashlib.sha256()
     try:
-        with partial.open("r+b" if partial.exists() else "w+b") as file:
-            while piece := file.read(PIECE_BYTES):
-                whole.update(piece)
-            start = file.tell()
+        with partial.open("ab") as file:
+            start, whole = file.tell(), hashlib.sha256()
+            if start:
+                with partial.open("rb") as present:
+                    whole = hashlib.file_digest(present, lambda: whole)
             progress(start)
             for piece in download(start, max(size_bytes - start, 0)) if start <= size_bytes else ():
                 file.write(piece)
                 whole.update(piece)
                 progress(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
+            num_bytes = file.tell()
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             partial.unlink(missing_ok=True)
         raise
-    return whole.hexdigest() if partial.stat().st_size == size_bytes else ""
+    return whole.hexdigest() if num_bytes == size_bytes else ""
 
 
 def _cloned(source: Path, target: Path) -> bool:

@@ -15,14 +15,36 @@ except ImportError:  # Windows: processes don't take turns there; renames still 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Wait until no other process or thread holds the lock `path`, and hold it while the block runs."""
+    """Wait until no other process or thread holds the lock `path`, and hold it while the block runs.
+
+    Who holds it may rename or remove the file; who waited for it then takes the lock on a new one.
+    """
+    descriptor = _taken(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise MachineError(f"the lock can't be made ({error.strerror}): {path}") from error
-    try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(path: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise MachineError(f"the lock can't be made ({error.strerror}): {path}") from error
+        try:
+            if fcntl:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not fcntl or _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

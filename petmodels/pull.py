@@ -77,8 +77,7 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
         temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
         try:
             temporary.mkdir()
-            for path, source in paths.items():
-                place(source, temporary / path)
+            place({temporary / path: source for path, source in paths.items()})
             (temporary / MANIFEST).write_bytes(found.statement.to_bytes())
             _swap(temporary, target)
         finally:

@@ -9,7 +9,9 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from petmodels.s3_errors import BrokenOffError, ChangedError, reading, translate
 from petmodels.storage import NotStoredError, Stored, Unfinished, number_in
 
 if TYPE_CHECKING:
+    from botocore.loaders import Loader
     from mypy_boto3_s3 import S3Client
 
 CONNECTIONS = 32
@@ -26,6 +29,24 @@ _TRIES = 5
 _PAGE = 1000
 _NO_ETAG = '"00000000000000000000000000000000"'
 TIMEOUT = "PETMODELS_TIMEOUT"
+
+
+@cache
+def _loader() -> "Loader":
+    """Return what reads the service's description, megabytes of JSON, once a process."""
+    from botocore.loaders import Loader
+
+    return Loader()
+
+
+def _time(text: Any) -> datetime:
+    """Return a time as S3 writes it in headers and listings; botocore's own way tries many formats for each."""
+    try:
+        return datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        from botocore.utils import parse_timestamp
+
+        return parse_timestamp(text)
 
 
 class S3Storage:
@@ -39,8 +60,8 @@ class S3Storage:
     @cached_property
     def client(self) -> "S3Client":
         """The client; made at the first request, because importing and building it takes a good part of a second."""
-        import boto3
         from botocore.config import Config
+        from botocore.session import Session
 
         retries: Any = {
             "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
@@ -51,14 +72,18 @@ class S3Storage:
             connect_timeout=5,
             read_timeout=number_in(TIMEOUT, 60),
             max_pool_connections=CONNECTIONS,
-            user_agent_extra="petmodels",
+            user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
             # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False},
         )
+        session = Session()
+        session.register_component("data_loader", _loader())
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
         with translated(self.address, "connect"):
-            return boto3.client("s3", config=config)
+            client: Any = session.create_client("s3", config=config)
+        return client  # type: ignore[no-any-return]
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""

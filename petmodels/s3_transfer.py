@@ -2,9 +2,13 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import BoundedSemaphore
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, StoreError
@@ -19,6 +23,9 @@ SINGLE_BYTES = 16 * 2**20
 _PART_BYTES = 8 * 2**20
 _MOST_PARTS = 9_000
 _THREADS = 4
+_AHEAD = BoundedSemaphore(8)
+RANGE_BYTES = 8 * 2**20
+PATIENCE_SECONDS = 1.0
 _TRIES = 5
 # A connection that brings less than this before it breaks is not getting anywhere.
 _HEADWAY_BYTES = 64 * 2**10
@@ -44,13 +51,58 @@ def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Pr
 
 
 def download(storage: "S3Storage", key: str, start: int, length: int) -> Iterator[bytes]:
-    """Yield bytes `start` to `start + length` of an object; goes on where a connection broke.
+    """Yield bytes `start` to `start + length` of an object, in order; goes on where a connection broke.
 
-    Gives up after five breaks without headway between them.
+    Gives up after five breaks without headway between them. One connection costs both ends the least, and is enough for
+    a store nearby; what it would still need a second or more for is shared among several.
     """
-    failures, end, broke_at = 0, start + length, start
     if length == 0 and storage.find(key) is None:
         raise NotStoredError(key)
+    begin, end, began = start, start + length, monotonic()
+    with closing(_stream(storage, key, start, end)) as pieces:
+        for piece in pieces:
+            start += len(piece)
+            yield piece
+            if _takes_long(end - start, start - begin, monotonic() - began):
+                break
+        else:
+            return
+    yield from _ranges(storage, key, start, end)
+
+
+def _takes_long(left_bytes: int, num_bytes: int, seconds: float) -> bool:
+    is_known = seconds >= PATIENCE_SECONDS / 2
+    return left_bytes > RANGE_BYTES and is_known and left_bytes * seconds > num_bytes * PATIENCE_SECONDS
+
+
+def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[bytes]:
+    """Yield what several connections bring, in order; all downloads together hold a few ranges in memory."""
+    coming: deque[Future[list[bytes]]] = deque()
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="download")
+    try:
+        while start < end or coming:
+            while start < end and len(coming) < _THREADS and _AHEAD.acquire(blocking=False):
+                coming.append(pool.submit(_listed, storage, key, start, min(start + RANGE_BYTES, end)))
+                start += RANGE_BYTES
+            if coming:
+                yield from coming[0].result()
+                coming.popleft()
+                _AHEAD.release()
+            else:
+                yield from _stream(storage, key, start, min(start + RANGE_BYTES, end))
+                start += RANGE_BYTES
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for _ in coming:
+            _AHEAD.release()
+
+
+def _listed(storage: "S3Storage", key: str, start: int, end: int) -> list[bytes]:
+    return list(_stream(storage, key, start, end))
+
+
+def _stream(storage: "S3Storage", key: str, start: int, end: int) -> Generator[bytes]:
+    failures, broke_at = 0, start
     while start < end:
         try:
             for piece in _range(storage, key, start, end):
@@ -73,8 +125,10 @@ def _range(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[byt
             if error.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
                 return
             raise
-    with reading(storage.address):
-        yield from answer["Body"].iter_chunks(PIECE_BYTES)
+    with reading(storage.address), closing(answer["Body"]) as body:
+        while start < end and (piece := body.read(min(PIECE_BYTES, end - start))):
+            start += len(piece)
+            yield piece
 
 
 def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:

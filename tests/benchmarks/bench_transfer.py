@@ -1,5 +1,5 @@
 """Cold pulls and publishes of 100 MB against the usual tools on PATH: whole processes on one loopback S3 server, each
-into an empty folder, or to a prefix that is new. Only petmodels checks hashes, and flushes what it wrote to the disk.
+into an empty folder, or to a prefix that is new. Only petmodels checks hashes; nobody flushes to the disk.
 "Moving" is the whole process less the same command with one byte, which is what each program takes to begin and to end.
 """
 
@@ -53,7 +53,7 @@ class _Case:
         registry.publish(self.bundle, "pets")
         for path in sorted(self.bundle.iterdir()):
             key = f"{self.plain.removeprefix(BUCKET)[1:]}/{path.name}"
-            registry.storage.client.upload_file(str(path), BUCKET, key)  # type: ignore[attr-defined]
+            registry.storage.client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())  # type: ignore[attr-defined]
 
     def clear(self) -> None:
         """Leave nothing of an earlier pull."""

@@ -127,7 +127,7 @@ def machine() -> str:
     """Return in one line what the figures were measured on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("boto3", "numpy", "pillow", "onnxruntime"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("botocore", "numpy", "pillow", "onnxruntime"))
     system = f"{platform.system()} {platform.release()}"
     return f"{_processor()}, {cores} cores, {memory:.0f} GiB; {system}; Python {platform.python_version()}; {packages}"
 

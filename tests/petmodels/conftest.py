@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from petmodels.main import main
@@ -15,7 +14,7 @@ from petmodels.registry import Registry
 from tests.petmodels.bundles import make_bundle
 from tests.petmodels.commands import Command, Done
 from tests.petmodels.proxy import Proxy, proxying
-from tests.petmodels.stores import ADMIN, BUCKET, Server, serving, weed
+from tests.petmodels.stores import BUCKET, Server, serving, weed
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +23,6 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "PETMODELS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PETMODELS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it found first
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def session(server: Server) -> boto3.session.Session:
-    """Return boto3's default session of all tests on the S3 server: a new one reads megabytes of JSON."""
-    key, secret = ADMIN
-    return boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
-
-
 @pytest.fixture
-def s3_address(server: Server, session: boto3.session.Session, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the address of an empty registry on the S3 server, with the environment that it needs."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid4().hex}"

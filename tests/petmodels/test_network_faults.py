@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import boto3
 import pytest
 
 from petmodels.errors import (
@@ -73,6 +72,45 @@ def test_a_cut_download_goes_on_where_it_broke(published: Registry, proxy: Proxy
     assert len(starts) == 2
     assert starts[0] == 0
     assert MIB <= starts[1] <= 2 * MIB
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every large file shared among connections at once, in small ranges."""
+    monkeypatch.setattr("petmodels.s3_transfer.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("petmodels.s3_transfer.RANGE_BYTES", MIB // 2)
+
+
+@pytest.mark.parametrize("fault", [Fault(), Fault(cut_after=1000, times=3), Fault(status=503, times=2)])
+def test_a_slow_file_comes_over_several_connections(
+    published: Registry, proxy: Proxy, impatient: None, fault: Fault, tmp_path: Path
+) -> None:
+    fault.method, fault.part, fault.skip = "GET", "/blobs/", 2
+    proxy.faults.append(fault)
+
+    target = Registry(published.storage.address, cache=tmp_path / "fresh").pull("pets@1", tmp_path / "out")
+
+    assert (target / "weights").read_bytes() == bytes(range(256)) * (3 * MIB // 256)
+    assert len([path for _, path, _ in proxy.requests if "/blobs/" in path]) >= 6
+
+
+def test_a_download_over_several_connections_keeps_what_came_in_order(
+    published: Registry, proxy: Proxy, impatient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fresh = Registry(published.storage.address, cache=tmp_path / "fresh")
+    proxy.faults.append(Fault(method="GET", part="/blobs/", skip=4, status=503, code="SlowDown", times=FOREVER))
+    with pytest.raises(UnreachableError, match="overloaded"):
+        fresh.pull("pets@1", tmp_path / "out")
+    kept = [path.stat().st_size for path in (tmp_path / "fresh").rglob("*.partial") if path.stat().st_size > 0]
+    proxy.faults.clear()
+    proxy.requests.clear()
+
+    target = fresh.pull("pets@1", tmp_path / "out")
+
+    assert (target / "weights").read_bytes() == bytes(range(256)) * (3 * MIB // 256)
+    assert len(kept) == 1
+    assert any(span.startswith(f"bytes={kept[0]}-") for _, _, span in proxy.requests)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +229,6 @@ def test_credentials_that_the_real_store_refuses(
     s3_address: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str, match: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it found first
 
     with pytest.raises(AccessError, match=match) as refused:
         Registry(s3_address).versions("pets")
@@ -201,7 +238,6 @@ def test_credentials_that_the_real_store_refuses(
 def test_without_credentials_the_line_says_what_to_set(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
     with pytest.raises(AccessError, match="no credentials found; set AWS_PROFILE"):
         Registry(s3_address).versions("pets")

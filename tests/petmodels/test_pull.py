@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import petmodels
 from petmodels.errors import MachineError, UnreachableError
+from petmodels.locks import lock
 from petmodels.registry import Registry
 from petmodels.storage import Storage
 from tests.petmodels.bundles import make_bundle, write_files
@@ -76,6 +79,21 @@ def test_a_broken_pull_goes_on_with_what_it_has(published: Registry, tmp_path: P
 
     assert (2 * MIB, 3 * MIB) in storage.asked
     assert leftovers(tmp_path) == []
+
+
+def test_who_waited_for_a_file_that_was_renamed_locks_a_new_one(tmp_path: Path) -> None:
+    path, renamed = tmp_path / "blob.partial", tmp_path / "blob"
+
+    def locked() -> int:
+        with lock(path):
+            return path.stat().st_ino
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock(path):
+            waiting = pool.submit(locked)
+            time.sleep(0.1)
+            path.rename(renamed)
+        assert waiting.result() != renamed.stat().st_ino
 
 
 def test_a_partial_file_with_other_bytes_is_thrown_away(published: Registry, tmp_path: Path) -> None:

@@ -64,7 +64,6 @@ def as_role(guarded: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def opened(role: str) -> Registry:
         for name, value in guarded.environment(identity(role)).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         registry = Registry(ADDRESS, cache=tmp_path / role)
         assert registry.storage.client  # type: ignore[attr-defined]  # made now, with these credentials
         return registry
