@@ -17,7 +17,7 @@ import torch
 
 from stages.outputs import new_file
 
-_VERSIONED = ("fastai", "numpy", "pillow", "timm", "torch", "torchvision")
+_VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
 
 
 @dataclass(kw_only=True)

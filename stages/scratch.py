@@ -25,11 +25,13 @@ def frozen_features(
     train: Path, model: "Model", images: Mapping[str, Sequence[Path]]
 ) -> dict[str, NDArray[np.float32]]:
     """Return, side by side, the pooled features of the body as it was before training: images x channels."""
-    from stages.features import outputs, pooled
+    from stages.features import frozen, outputs
     from stages.learner import untrained_body
 
-    body = untrained_body(_params(train)).to(model.device)
-    return {side: outputs(pooled(body), paths, model.preprocessing, model.device) for side, paths in images.items()}
+    how, device = model.preprocessing, model.device
+    num_images = sum(len(paths) for paths in images.values())
+    seen = frozen(untrained_body(_params(train)).to(device), how.image_size, device, num_images=num_images)
+    return {side: outputs(seen, paths, how, device) for side, paths in images.items()}
 
 
 def from_scratch(

@@ -20,14 +20,16 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.progress import ProgressCallback
+from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
+from numpy.typing import NDArray
 
 from stages import checkpoints as kept
 from stages import distributed, probe
 from stages.architectures import imagenet_classifier, statistics
 from stages.errors import ParamsError
-from stages.features import Preprocessing, mirrored, outputs, pooled
+from stages.features import Preprocessing, frozen, mirrored, outputs
 from stages.images import FILTER_NAME
 from stages.learner import device_named, learner, short_side
 from stages.outputs import new_file, write_csv, write_json
@@ -37,6 +39,8 @@ from stages.train import TrainParams
 Rows = Sequence[Mapping[str, str]]
 
 Row = dict[str, int | float | str]
+
+Features = NDArray[np.float32]
 
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
 _CODE = ("architectures", "distributed", "features", "images", "learner", "probe", "together", "train", "training")
@@ -134,7 +138,7 @@ class Training:
 
     def _fit_head(self) -> None:
         layer = self.learn.model.eval()[1][-1]
-        features = self._train_features()
+        features, valid = self._features()
         targets = np.array([self.labels.index(row["label"]) for row in self.rows["train"]])
         num_views = features.shape[1]
         inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
@@ -146,21 +150,35 @@ class Training:
         with torch.inference_mode():
             logits = layer(torch.from_numpy(features[:, 0]).to(self.device)).cpu()
             train_loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)))
-        values = map(float, self.learn.validate())
-        row: Row = {"epoch": 0, "phase": "probe", "train_loss": train_loss}
-        row |= dict(zip(["valid_loss", *self.params.metrics], values, strict=True))
+        row: Row = {"epoch": 0, "phase": "probe", "train_loss": train_loss, **self._validated(layer, valid)}
         self._epoch_done({**row, "learning_rate": 0.0}, phase="unfrozen", epoch=0)
 
-    def _train_features(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return the body's features of the train side: images x views x features.
+    def _features(self) -> tuple[Features, Features]:
+        """Return the body's features of the train side, images x views x features, and of the valid side.
 
         The views are the image and, unless augmentation is off, what one sees of it in a mirror.
         """
         how = Preprocessing(self.params.image_size, *statistics(self.params.architecture))
-        seen = pooled(self.learn.model[0])
-        views = [seen] if self.params.augmentation == "none" else [seen, mirrored(seen)]
-        paths = self.images[: len(self.rows["train"])]
-        return outputs(lambda batch: torch.stack([view(batch) for view in views], dim=1), paths, how, self.device)
+        num_views = 1 if self.params.augmentation == "none" else 2
+        num_train, num_valid = (len(self.rows[side]) for side in ("train", "valid"))
+        num_images = num_views * num_train + num_valid
+        seen = frozen(self.learn.model[0], how.image_size, self.device, num_images=num_images)
+        views = [seen, mirrored(seen)][:num_views]
+        return (
+            outputs(
+                lambda batch: torch.stack([view(batch) for view in views], 1), self.images[:num_train], how, self.device
+            ),
+            outputs(seen, self.images[num_train:], how, self.device),
+        )
+
+    def _validated(self, layer: torch.nn.Linear, features: Features) -> dict[str, float]:
+        """Return the valid side's loss and metrics, by the features that the body gave once."""
+        targets = [self.labels.index(row["label"]) for row in self.rows["valid"]]
+        pairs = list(zip(torch.from_numpy(features), torch.tensor(targets), strict=True))
+        whole, self.learn.model = self.learn.model, layer
+        values = self.learn.validate(dl=DataLoader(pairs, bs=self.params.batch_size, device=self.device))
+        self.learn.model = whole
+        return dict(zip(["valid_loss", *self.params.metrics], map(float, values), strict=True))
 
     def _fit_phase(self, phase: str, num_epochs: int) -> None:
         learn, params, first = self.learn, self.params, self.progress.epoch

@@ -4,10 +4,13 @@ body's features, images already decoded, against onnxruntime's.
 """
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tests.benchmarks.loops import bare_epoch, batches, fastai_epoch, training
 from tests.benchmarks.measure import Contender, Row, in_turns, ratio_rows
@@ -49,37 +52,33 @@ def rows(folder: Path, repeats: int) -> list[Row]:
 def _features(folder: Path, repeats: int) -> list[Row]:
     import onnxruntime
 
-    from stages.features import pooled
+    from stages.features import frozen, pooled
     from stages.learner import untrained_body
 
     body = untrained_body(train_params())
     images = torch.randn(_NUM_FEATURE_IMAGES, 3, 224, 224)
     path = folder / "body.onnx"
     dynamic = {"batch": {0: torch.export.Dim("images", min=1)}}
-    wrapped = _Pooled(body)
-    torch.onnx.export(wrapped, (images[:2],), path, dynamo=True, dynamic_shapes=dynamic, verbose=False)
+    torch.onnx.export(pooled(body), (images[:2],), path, dynamo=True, dynamic_shapes=dynamic, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name, body = session.get_inputs()[0].name, body.to(memory_format=torch.channels_last)
-    seen, starts = pooled(body), range(0, _NUM_FEATURE_IMAGES, 32)
+    name, starts = session.get_inputs()[0].name, range(0, _NUM_FEATURE_IMAGES, 32)
+    seen = frozen(body, 224, torch.device("cpu"), num_images=_NUM_FEATURE_IMAGES)
+    eager = pooled(body.to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
-    def ours() -> np.ndarray:
-        found = [seen(images[at : at + 32].to(memory_format=torch.channels_last)) for at in starts]
-        return torch.cat(found).numpy()
+    def ours(function: Callable[[torch.Tensor], torch.Tensor]) -> NDArray[np.float32]:
+        return torch.cat(
+            [function(images[at : at + 32].to(memory_format=torch.channels_last)) for at in starts]
+        ).numpy()
 
-    def theirs() -> np.ndarray:
+    def theirs() -> NDArray[np.float32]:
         return np.concatenate([session.run(None, {name: images[at : at + 32].numpy()})[0] for at in starts])
 
-    assert np.allclose(ours(), theirs(), atol=1e-3)
-    samples = in_turns({"the stage": Contender(ours), "onnxruntime": Contender(theirs)}, repeats)
+    assert np.allclose(ours(seen), theirs(), atol=1e-3)
+    contenders = {
+        "the stage": Contender(partial(ours, seen)),
+        "onnxruntime": Contender(theirs),
+        "eager torch": Contender(partial(ours, eager)),
+    }
+    samples = in_turns(contenders, repeats)
     return ratio_rows(f"features of {_NUM_FEATURE_IMAGES} images", samples, "the stage", 0.95)
-
-
-class _Pooled(torch.nn.Module):
-    def __init__(self, body: torch.nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.body(batch).mean(dim=(2, 3))
-        return found

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stages import checkpoints, probe
 from stages.checkpoints import Progress, fingerprint
-from stages.features import BATCH_SIZE, Preprocessing, mirrored, network_inputs, outputs, pooled
+from stages.features import BATCH_SIZE, MIN_COMPILED, Preprocessing, frozen, mirrored, network_inputs, outputs, pooled
 from tests.pictures import pet
 
 HOW = Preprocessing(32, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
@@ -48,6 +48,46 @@ def test_maps_are_pooled_and_vectors_left_alone(images: list[Path]) -> None:
 
     assert torch.allclose(pooled(nn.Identity())(batch), means(batch))
     assert pooled(nn.Flatten())(batch).shape == (2, 3 * 32 * 32)
+
+
+def body() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)]
+    return nn.Sequential(*layers).eval()
+
+
+def test_a_compiled_body_gives_what_eager_torch_does_and_twice_the_same(images: list[Path]) -> None:
+    network = body()
+
+    eager = outputs(pooled(network), images, HOW, CPU)
+    compiled = [outputs(frozen(network, 32, CPU, num_images=MIN_COMPILED), images, HOW, CPU) for _ in range(2)]
+
+    assert 0 < np.abs(compiled[0] - eager).max() < 1e-5
+    assert np.array_equal(*compiled)
+
+
+class Counting(nn.Module):
+    def forward(self, batch: Tensor) -> Tensor:
+        return batch * int(batch.shape[0])
+
+
+class Strange(nn.Module):
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.special.bessel_j0(batch)
+
+
+@pytest.mark.parametrize("network", [Counting(), Strange()])
+def test_a_body_that_the_exporter_can_not_follow_is_run_by_torch(images: list[Path], network: nn.Module) -> None:
+    batch = network_inputs(images, HOW)
+
+    assert torch.equal(frozen(network, 32, CPU, num_images=MIN_COMPILED)(batch), pooled(network)(batch))
+
+
+def test_a_body_is_not_compiled_for_a_few_images(images: list[Path]) -> None:
+    batch = network_inputs(images[:1], HOW)
+    few = frozen(body(), 32, CPU, num_images=MIN_COMPILED - 1)
+
+    assert torch.equal(few(batch), pooled(body())(batch))
 
 
 def test_a_mirror_image_is_seen_from_the_other_side(images: list[Path]) -> None:
