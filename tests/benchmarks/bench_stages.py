@@ -1,15 +1,16 @@
 """The stages as processes: how long each needs to say --help and to import what it works with, and what it imports
 that it doesn't use; `dvc repro` with nothing changed beside `dvc status`; prepare beside a bare loop of Pillow in a
-thread for each core; growth over 1, 10 and 100 times as many drawn images; split over a million rows; DVC over
-100,000 small files. BENCH_SCALE = 0.01 makes the last three small.
+thread for each core; growth of prepare and split over 1, 4 and 16 times as much; DVC over 20,000 small files, which
+BENCH_SCALE = 5 makes 100,000. A slope is that of time over size on logarithmic axes between the last two sizes.
 """
 
+import math
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.measure import MIB, Contender, Row, in_turns, limit_row, ratio_rows, run, samples_text
+from tests.benchmarks.measure import MIB, Contender, Finished, Row, in_turns, limit_row, ratio_rows, run, samples_text
 from tests.benchmarks.pets import ROOT, prepared_pool
 
 TITLE = "Stages"
@@ -48,7 +49,7 @@ def rows(folder: Path, repeats: int) -> list[Row]:
         *_nothing_to_do(folder / "project", repeats),
         *_prepare(folder / "pool", repeats),
         *_growth(folder / "growth"),
-        _split(folder / "split"),
+        *_split(folder / "split"),
         *_many_files(folder / "files"),
     ]
 
@@ -123,9 +124,9 @@ def _bare(path: Path, target: Path) -> None:
 
 
 def _growth(folder: Path) -> list[Row]:
-    """Time and memory of prepare and split over 37 pictures, 10 and 100 times as many, in processes of their own."""
-    found = []
-    for times in (1, 10, 100):
+    """Time and memory of prepare over 370 pictures, 4 and 16 times as many, in processes of their own."""
+    found = {}
+    for times in (1, 4, 16):
         number = max(3, round(10 * times * SCALE))
         source = folder / str(times)
         _write_noise(source / "raw/source/images", number)
@@ -133,10 +134,19 @@ def _growth(folder: Path) -> list[Row]:
         text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("short_side: 256", "short_side: 64")
         params.write_text(text.replace("max_rejected_share: 0.02", "max_rejected_share: 0"), encoding="utf-8")
         stage = [sys.executable, "-m", "stages.prepare", "--params", params]
-        done = run([*stage, "--raw", source / "raw", "--out", source / "prepared"], cwd=ROOT, with_peak=True)
-        figure = f"{done.seconds:.2f} s, {done.peak_bytes / MIB:.0f} MiB"
-        found.append(Row(what=f"prepare, {37 * number} images of 80 px", figure=figure))
-    return found
+        command = [*stage, "--raw", source / "raw", "--out", source / "prepared"]
+        found[37 * number] = run(command, cwd=ROOT, with_peak=True)
+    return _growth_rows("prepare, images of 80 px", found)
+
+
+def _growth_rows(what: str, found: Mapping[int, Finished]) -> list[Row]:
+    rows = [
+        Row(what=f"{what}: {number:,}", figure=f"{done.seconds:.2f} s, {done.peak_bytes / MIB:.0f} MiB")
+        for number, done in found.items()
+    ]
+    (fewer, before), (more, after) = list(found.items())[-2:]
+    slope = math.log(after.seconds / before.seconds) / math.log(more / fewer)
+    return [*rows, Row(what=f"{what}: slope", figure=f"{slope:.2f}", target="≤ 1.05", held=slope <= 1.05)]
 
 
 def _write_noise(folder: Path, number: int) -> None:
@@ -149,8 +159,17 @@ def _write_noise(folder: Path, number: int) -> None:
             image.save(folder / f"breed{breed}_{place}.jpg")
 
 
-def _split(folder: Path) -> Row:
-    number = round(1_000_000 * SCALE)
+def _split(folder: Path) -> list[Row]:
+    numbers = [round(1_000_000 * min(SCALE, 1) / times) for times in (16, 4, 1)]
+    found = {number: _split_of(folder / str(number), number) for number in numbers}
+    largest = found[numbers[-1]]
+    held = largest.seconds < 60 and largest.peak_bytes < 2e9
+    figure = f"{largest.seconds:.1f} s, {largest.peak_bytes / MIB:.0f} MiB"
+    limit = Row(what=f"split, {numbers[-1]:,} rows", figure=figure, target="< 60 s, < 2 GB", held=held)
+    return [*_growth_rows("split, rows", found), limit]
+
+
+def _split_of(folder: Path, number: int) -> Finished:
     (folder / "prepared").mkdir(parents=True)
     head = "path,label,species,width,height,sha256,phash,group,official,arrival,arrived,source\n"
     with (folder / "prepared/index.csv").open("w", encoding="utf-8") as file:
@@ -159,15 +178,12 @@ def _split(folder: Path) -> Row:
             sha = f"{place:064x}"
             file.write(f"images/{place}.jpg,breed{place % 37},,500,400,{sha},{sha[:16]},{sha},,0,,{place}.jpg\n")
     stage = [sys.executable, "-m", "stages.split", "--prepared", folder / "prepared", "--out", folder / "split"]
-    done = run(stage, cwd=ROOT, with_peak=True)
-    held = done.seconds < 60 and done.peak_bytes < 2e9
-    figure = f"{done.seconds:.1f} s, {done.peak_bytes / MIB:.0f} MiB"
-    return Row(what=f"split, {number:,} rows", figure=figure, target="< 60 s, < 2 GB", held=held)
+    return run(stage, cwd=ROOT, with_peak=True)
 
 
 def _many_files(folder: Path) -> list[Row]:
     """What DVC itself takes for a folder of small files, and for the same bytes in shards of 1,000."""
-    number = round(100_000 * SCALE)
+    number = round(20_000 * SCALE)
     dvc = [sys.executable, "-m", "dvc"]
     found = []
     layouts: dict[str, Callable[[Path], None]] = {"files": partial(_files, number), "shards": partial(_shards, number)}
