@@ -259,7 +259,7 @@ def _credentials(stack: Stack) -> dict[str, Any]:
 
 def test_fifty_short_runs_are_completed(stack: Stack, api: Api) -> None:
     subprocess.run([sys.executable, "-c", SHORT_RUNS], env=stack.variables | WORKER, check=True)
-    short = [run for run in api.runs() if "number" in run["parameters"]]
+    short = [run for run in begun(api) if "number" in run["parameters"]]
     assert [run["state"]["name"] for run in short] == ["Completed"] * 50
     for run in short[:5]:
         api.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}")
@@ -317,7 +317,12 @@ def test_a_run_whose_machine_died_is_crashed_in_time_and_frees_its_slots(api: Ap
 def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night) -> None:
     """The fifty short runs have had more than the time by now in which they could be taken for dead."""
     wait(lambda: len(events(api, "prefect.automation.action.failed")) >= 5, ZOMBIE_SECONDS + 30, "five refusals")
-    assert [run["id"] for run in api.runs(state={"type": {"any_": ["CRASHED"]}})] == [night.dead]
+    assert [run["id"] for run in begun(api, state={"type": {"any_": ["CRASHED"]}})] == [night.dead]
+
+
+def begun(api: Api, **conditions: object) -> list[Any]:
+    """Return the runs that have ever begun: Prefect's client, when a busy server keeps it waiting, makes some twice."""
+    return [run for run in api.runs(**conditions) if run["start_time"]]
 
 
 def events(api: Api, name: str) -> list[Any]:
