@@ -129,11 +129,11 @@ def _triggered(stack: Stack, deployment: str, since: float) -> str:
         "deployments": {"name": {"any_": [deployment]}},
         "flow_runs": {"expected_start_time": {"after_": after}},
     }
-    for _ in range(120):
+    for _ in range(600):
         if found := _api(stack, "/flow_runs/filter", question):
             return str(found[0]["id"])
         time.sleep(0.5)
-    raise StackError(f"no run of {deployment} began within a minute of the event")
+    raise StackError(f"no run of {deployment} began within five minutes of the event")
 
 
 def _ended(stack: Stack, run: str) -> str:

