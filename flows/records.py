@@ -1,6 +1,7 @@
 """What a retrain leaves for people in Prefect's UI: the decision, its numbers, a picture, the stages, where to look.
 
-Reads what the flow knows; leaves artifacts of the run. Everything passes through `redacted` on its way.
+Reads what the flow knows; leaves artifacts of the run. The sentences, which may hold what a
+program said, pass through `redacted` on their way.
 """
 
 import base64
