@@ -10,15 +10,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 
-from petmodels.errors import ChecksumError, MachineError
+from petmodels.disk import CACHE, machine_error, writing
+from petmodels.errors import ChecksumError
 from petmodels.hashing import Progress, sha256_of
 from petmodels.locks import lock
 
-CACHE = "PETMODELS_CACHE"
 # Linux's ioctl number for sharing a file's blocks until one side changes (FICLONE in linux/fs.h).
 _FICLONE = 0x40049409
 
@@ -98,24 +97,6 @@ def default_folder() -> Path:
     if named:
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels"
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses in the block into MachineError."""
-    try:
-        yield
-    except OSError as error:
-        raise machine_error(error, path) from error
-
-
-def machine_error(error: OSError, path: Path) -> MachineError:
-    """Return what a full or forbidden disk means to a person."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return MachineError(f"no space left; free some, or choose another disk with {CACHE}: {path}")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return MachineError(f"not allowed to write here; check its rights, or set {CACHE}: {path}")
-    return MachineError(f"this can't be used ({error.strerror}): {path}")
 
 
 def _fill(partial: Path, size_bytes: int, download: Download, progress: Progress) -> str:

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 
 import typer
 
-from petmodels.cache import default_folder, writing
+from petmodels.cache import default_folder
+from petmodels.disk import writing
 from petmodels.documents import check_format, load_object
 from petmodels.errors import AccessError, MachineError, PetmodelsError
 from petmodels.names import ROOT_KEY

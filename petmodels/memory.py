@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from petmodels.aliases import Alias, alias_in
-from petmodels.cache import machine_error, writing
+from petmodels.disk import machine_error, writing
 from petmodels.documents import Statement, load_statement
 from petmodels.errors import FormatError, ReplayError
 from petmodels.locks import lock

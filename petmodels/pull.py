@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from petmodels.cache import Cache, place, writing
+from petmodels.cache import Cache, place
+from petmodels.disk import writing
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
 from petmodels.errors import ChecksumError, FormatError, MachineError, RequestError
 from petmodels.hashing import Progress, no_progress, sha256_of_all

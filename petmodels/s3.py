@@ -1,52 +1,26 @@
 """A registry in an S3 bucket, or in anything that speaks S3 and keeps to its conditions.
 
-Credentials, region, endpoint, profile and role come from the environment as for every AWS tool. Repeats what fails for
-the network's or the server's reasons (time-outs, resets, 500, 503), with growing pauses, five times unless
-AWS_MAX_ATTEMPTS says otherwise. The requests themselves; large files are in `petmodels.s3_transfer`.
+The requests themselves; who makes them is in `petmodels.s3_client`, large files in `petmodels.s3_upload` and
+`petmodels.s3_download`.
 """
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterator
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from petmodels.errors import ConflictError
 from petmodels.hashing import Progress
 from petmodels.s3_errors import BrokenOffError, ChangedError, reading, translated
-from petmodels.storage import NotStoredError, Stored, Unfinished, number_in
+from petmodels.storage import NotStoredError, Stored, Unfinished
 
 if TYPE_CHECKING:
-    from botocore.loaders import Loader
     from mypy_boto3_s3 import S3Client
 
-CONNECTIONS = 32
 _TRIES = 5
 _PAGE = 1000
 _NO_ETAG = '"00000000000000000000000000000000"'
-TIMEOUT = "PETMODELS_TIMEOUT"
-
-
-@cache
-def _loader() -> "Loader":
-    """Return what reads the service's description, megabytes of JSON, once a process."""
-    from botocore.loaders import Loader
-
-    return Loader()
-
-
-def _time(text: Any) -> datetime:
-    """Return a time as S3 writes it in headers and listings; botocore's own way tries many formats for each."""
-    try:
-        return datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        from botocore.utils import parse_timestamp
-
-        return parse_timestamp(text)
 
 
 class S3Storage:
@@ -60,30 +34,9 @@ class S3Storage:
     @cached_property
     def client(self) -> "S3Client":
         """The client; made at the first request, because importing and building it takes a good part of a second."""
-        from botocore.config import Config
-        from botocore.session import Session
+        from petmodels.s3_client import s3_client
 
-        retries: Any = {
-            "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
-            "max_attempts": int(number_in("AWS_MAX_ATTEMPTS", _TRIES)),
-        }
-        config = Config(
-            retries=retries,
-            connect_timeout=5,
-            read_timeout=number_in(TIMEOUT, 60),
-            max_pool_connections=CONNECTIONS,
-            user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
-            # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False},
-        )
-        session = Session()
-        session.register_component("data_loader", _loader())
-        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-        with translated(self.address, "connect"):
-            client: Any = session.create_client("s3", config=config)
-        return client  # type: ignore[no-any-return]
+        return s3_client(self.address)
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""
@@ -124,13 +77,13 @@ class S3Storage:
 
     def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
         """Put a file, in parts when it is large; the store checks the SHA-256 of what arrives."""
-        from petmodels.s3_transfer import upload
+        from petmodels.s3_upload import upload
 
         return upload(self, key, path, sha256, progress)
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield a range of an object's bytes; a broken connection is taken up again where it broke."""
-        from petmodels.s3_transfer import download
+        from petmodels.s3_download import download
 
         return download(self, key, start, length)
 
@@ -154,20 +107,15 @@ class S3Storage:
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the multipart uploads that were neither completed nor aborted."""
-        with translated(self.address, "list unfinished uploads"):
-            pages = self.client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
-                for one in page.get("Uploads", []):
-                    yield Unfinished(one["Key"].removeprefix(self.prefix), one["UploadId"], one["Initiated"])
+        from petmodels.s3_upload import unfinished
+
+        return unfinished(self, prefix)
 
     def discard(self, upload: Unfinished) -> None:
         """Abort a multipart upload."""
-        try:
-            with translated(self.address, f"abort the upload of {upload.key}"):
-                key = self.prefix + upload.key
-                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload.id)
-        except (NotStoredError, ConflictError):
-            return
+        from petmodels.s3_upload import discard
+
+        discard(self, upload)
 
     def _read_once(self, key: str, limit: int) -> tuple[bytes, str]:
         with translated(self.address, f"read {key}"):

@@ -77,8 +77,8 @@ def test_a_cut_download_goes_on_where_it_broke(published: Registry, proxy: Proxy
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every large file shared among connections at once, in small ranges."""
-    monkeypatch.setattr("petmodels.s3_transfer.PATIENCE_SECONDS", 0)
-    monkeypatch.setattr("petmodels.s3_transfer.RANGE_BYTES", MIB // 2)
+    monkeypatch.setattr("petmodels.s3_download.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("petmodels.s3_download.RANGE_BYTES", MIB // 2)
 
 
 @pytest.mark.parametrize("fault", [Fault(), Fault(cut_after=1000, times=3), Fault(status=503, times=2)])
@@ -134,8 +134,8 @@ def test_a_download_over_several_connections_keeps_what_came_in_order(
 def test_a_publish_survives_what_passes(
     proxy: Proxy, s3_address: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petmodels.s3_transfer.SINGLE_BYTES", MIB)
-    monkeypatch.setattr("petmodels.s3_transfer._PART_BYTES", 5 * MIB)
+    monkeypatch.setattr("petmodels.s3_upload.SINGLE_BYTES", MIB)
+    monkeypatch.setattr("petmodels.s3_upload.PART_BYTES", 5 * MIB)
     registry = Registry(s3_address)
     proxy.faults.append(fault)
 

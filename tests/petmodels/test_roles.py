@@ -75,8 +75,8 @@ def as_role(guarded: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def small_parts() -> Iterator[None]:
     """Send files in parts from 5 MiB on, so that the publisher needs the rights for that too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("petmodels.s3_transfer.SINGLE_BYTES", 2**20)
-        patch.setattr("petmodels.s3_transfer._PART_BYTES", 5 * 2**20)
+        patch.setattr("petmodels.s3_upload.SINGLE_BYTES", 2**20)
+        patch.setattr("petmodels.s3_upload.PART_BYTES", 5 * 2**20)
         yield
 
 
