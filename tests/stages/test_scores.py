@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.scores import (
-    COLDEST,
     Bin,
     Pair,
     breed_scores,
@@ -97,19 +96,24 @@ def test_temperature_undoes_a_known_overconfidence() -> None:
 
 def test_temperature_is_a_minimum_of_the_log_loss() -> None:
     draw = np.random.default_rng(1)
-    logits, labels = draw.normal(size=(200, 4)), draw.integers(0, 4, 200)
-    logits[np.arange(200), labels] += 1
+    logits, labels = draw.normal(size=(200_000, 4)), draw.integers(0, 4, 200_000)
+    logits[np.arange(len(labels)), labels] += 1
 
     def loss(value: float) -> float:
-        return float(-log_probabilities(logits, temperature=value)[np.arange(200), labels].mean())
+        return float(-log_probabilities(logits, temperature=value)[np.arange(len(labels)), labels].mean())
 
     best = temperature(logits, labels)
 
     assert loss(best) < min(loss(best * 0.99), loss(best * 1.01))
 
 
-def test_temperature_stops_at_its_bound_where_every_image_is_right() -> None:
-    assert temperature([[9.0, 0.0], [0.0, 9.0]], np.array([0, 1])) == pytest.approx(COLDEST)
+def test_a_few_images_without_a_mistake_do_not_make_the_model_certain() -> None:
+    logits, labels = np.eye(3)[[0, 1, 2]] * 3, np.array([0, 1, 2])
+
+    few, many = temperature(logits, labels), temperature(np.tile(logits, (2000, 1)), np.tile(labels, 2000))
+
+    assert 0.8 < few < 1
+    assert many < 0.4
 
 
 def test_unsure_threshold_is_the_lowest_that_reaches_the_precision() -> None:
