@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,16 +96,3 @@ def start_stage(name: str, folder: Path, *, out: str = "", **paths: Path | str) 
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@contextmanager
-def small_disk(folder: Path, num_kib: int) -> Iterator[Path]:
-    """Mount a disk of that size, where that is allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_kib}k", "tmpfs", folder]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)

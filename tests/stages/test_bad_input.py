@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
+from tests.disks import small_disk
 from tests.pictures import content, pet, write_source
 from tests.servers import Answer, HttpServer, http_server
-from tests.stages.conftest import ROOT, small_disk, start_stage
+from tests.stages.conftest import ROOT, start_stage
 from tests.stages.settings import params_yaml
 
 Ended = tuple[int, list[str]]
@@ -263,6 +264,19 @@ def test_a_disk_that_fills_up_in_training_is_named(tmp_path: Path, sides: Path) 
     assert status == 1, said
     assert re.fullmatch(r"train: no space left; free some and run again: disk/checkpoints/\w+\.pt", said[-1]), said
     assert all(line.startswith("train: ") for line in said), said
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_evaluate_keeps_the_last_report(tmp_path: Path, sides: Path, trained: Path) -> None:
+    paths = {**places(sides), "train": trained, "settings": "params.yaml"}
+    with small_disk(tmp_path / "disk", num_kib=64) as disk:
+        (disk / "out").mkdir()
+        (disk / "out/report.html").touch()
+
+        status, said = ended("evaluate", tmp_path, **paths, out="disk/out")
+
+        assert (status, said[-1]) == (1, "evaluate: no space left; free some and run again: disk/out")
+        assert [path.relative_to(disk).as_posix() for path in disk.rglob("*")] == ["out", "out/report.html"]
 
 
 # Ctrl-C. A named pipe in the place of a file that the stage reads holds it there until the signal comes.

@@ -21,8 +21,8 @@ from PIL import Image
 from stages.download import DownloadParams, download
 from stages.errors import ArchiveError, ChecksumError, ParamsError, SourceError, UnreachableError
 from stages.params import section
+from tests.disks import small_disk
 from tests.servers import Answer, HttpServer, http_server
-from tests.stages.conftest import small_disk
 from tests.stages.settings import params_yaml
 
 REPOSITORY = Path(__file__).parents[2]

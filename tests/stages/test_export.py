@@ -21,8 +21,9 @@ from stages.errors import DataError, ResourceError
 from stages.export import ExportParams, export
 from stages.learner import Model, load
 from stages.onnx_file import probabilities
+from tests.disks import small_disk
 from tests.pictures import write_source
-from tests.stages.conftest import small_disk, start_stage
+from tests.stages.conftest import start_stage
 from tests.stages.settings import EXPORT, params_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]

@@ -10,7 +10,7 @@ import torch
 
 from stages.errors import ResourceError
 from stages.outputs import new_file, new_folder, write_csv, write_json
-from tests.stages.conftest import small_disk
+from tests.disks import small_disk
 
 
 def names(folder: Path) -> list[str]:
