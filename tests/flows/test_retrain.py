@@ -15,6 +15,7 @@ import pytest
 from flows.object_store import weed
 from flows.services import marked
 from petmodels.errors import NotFoundError
+from tests.disks import small_disk
 from tests.flows.operator import Operator
 from tests.flows.projects import git
 
@@ -179,6 +180,18 @@ def test_an_unknown_revision_costs_one_sentence(operator: Operator) -> None:
 
     assert run["state"]["type"] == "FAILED"
     assert "has no such revision; branches: " in run["state"]["message"]
+
+
+def test_a_full_disk_fails_the_run_once_and_room_on_it_mends_that(operator: Operator) -> None:
+    revision = operator.branch("full", split={"seed": 5})
+
+    with small_disk(operator.stack.folder / "workspaces/cpu-1", num_kib=200):
+        run = operator.run("retrain/weekly", model="full", revision=revision)
+
+    assert run["state"]["type"] == "FAILED"
+    assert "No space left on device" in run["state"]["message"]
+    assert run["run_count"] == 1
+    assert operator.retrain("full", revision).startswith("production names full@1 ")
 
 
 @pytest.mark.usefixtures("base")
