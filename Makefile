@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCE ?= sample:
 
 demo: .venv/installed
-	$(BIN)/python -m flows.demo --source '$(SOURCE)'
+	$(BIN)/python -m flows.demo --source '$(SOURCE)' $(if $(ARRIVALS),--arrivals '$(ARRIVALS)')
 
 stack: .venv/installed
 	$(BIN)/python -m flows.stack $(STACK)

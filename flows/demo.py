@@ -24,9 +24,7 @@ from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
 from flows.loop import MODEL, run_loop
 from flows.object_store import weed
-
-PETS = r"^(.+)_\d+\.jpg$"
-IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+from flows.photographs import PETS, SUFFIXES
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
 OFFLINE_TRAINING = {
@@ -48,10 +46,13 @@ def main() -> None:
     )
     parser.add_argument("--source", default="sample:", help="an archive or folder of images, or sample: to draw some")
     parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the copy goes")
+    parser.add_argument("--arrivals", type=Path, help="an archive or folder of photographs that come later")
     parser.add_argument("--without-loop", action="store_true", help="leave out what follows the pipeline")
     arguments = parser.parse_args()
-    project, folder = Path.cwd(), arguments.folder
+    project, folder, arrivals = Path.cwd(), arguments.folder, arguments.arrivals
     try:
+        if arrivals and not arrivals.exists():
+            raise FileNotFoundError(f"no such archive or folder: {arrivals}")
         settings = _settings(arguments.source)
         _copy_project(project, folder)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -71,7 +72,7 @@ def main() -> None:
     try:
         consumer = environment_with_the_wheel(project, folder.parent / "consumer")
         commands = [["list", MODEL], ["predict", str(test_image), "--model", f"{MODEL}@production"]]
-        run_loop(folder, folder.parent / "loop", commands, consumer)
+        run_loop(folder, folder.parent / "loop", commands, consumer, arrivals=arrivals)
     except subprocess.CalledProcessError as error:
         sys.exit(f"demo: failed: {' '.join(map(str, error.cmd))}")
     except FlowError as error:
@@ -95,7 +96,7 @@ def _settings(source: str) -> dict[str, dict[str, Any]]:
 
 def _labelling(path: Path) -> dict[str, Any]:
     """Choose the pets' pattern where most names of images fit it, else the folders' names."""
-    names = [name for name in _names(path) if name.lower().endswith(IMAGES)]
+    names = [name for name in _names(path) if name.lower().endswith(SUFFIXES)]
     fitting = sum(bool(re.search(PETS, Path(name).name)) for name in names)
     folder = "**/images/*" if any("images/" in name for name in names) else "**/*.*"
     if 2 * fitting >= len(names):

@@ -1,19 +1,16 @@
 """Show the whole loop in miniature: photographs are dropped, and a better model is in production with nobody looking.
 
-Reads a project that has been reproduced. Leaves a stack's folder. Part of the project's images make the first model;
-the others are dropped where people drop theirs. Ingest takes them in, its event starts a retrain, the gate compares,
-the alias moves; every step is printed.
+Reads a project that has been reproduced. Leaves a stack's folder. Some photographs make the first model; others are
+dropped where people drop theirs. Ingest takes them in, its event starts a retrain, the gate compares, the alias moves;
+every step is printed.
 """
 
-import csv
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,34 +19,29 @@ from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
 from flows.errors import FlowError, StackError
+from flows.photographs import Photograph, dealt, of_project, unpacked
 from flows.stack import Options, Stack, running_stack
 from petmodels.hashing import no_progress, sha256_of
 from petmodels.s3 import S3Storage
 from petmodels.storage import open_storage
 
 MODEL = "pets"
-_FIRST_SHARE = 0.4
 _MOST_SECONDS = 1200.0
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """An image of the project: where it is, and its label."""
-
-    path: Path
-    label: str
-
-
-def run_loop(project: Path, folder: Path, after: Sequence[Sequence[str]], program: Path) -> None:
+def run_loop(
+    project: Path, folder: Path, after: Sequence[Sequence[str]], program: Path, *, arrivals: Path | None = None
+) -> None:
     """Run the loop in a stack in `folder`, which is made anew; then let the consumer's `program` do its commands.
 
-    Raises FlowError where a step doesn't end as it should.
+    The images that come later are those of the archive or folder `arrivals`, else a share of the project's own. Raises
+    FlowError where a step doesn't end as it should.
     """
     project, folder = project.resolve(), folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    first, later = _dealt(project)
-    remote = _first_project(project, folder, first)
+    first, later = dealt(project) if arrivals is None else (of_project(project), unpacked(arrivals, folder / "later"))
+    remote = _first_project(project, folder, first, len(later))
     with running_stack(folder / "stack", Options(git=str(remote))) as stack:
         os.environ.update(stack.store.environment())  # for the photographs that this process drops
         _say(f"a stack runs: Prefect at {stack.address}, S3 at {stack.store.endpoint}, two workers")
@@ -66,23 +58,7 @@ def run_loop(project: Path, folder: Path, after: Sequence[Sequence[str]], progra
             subprocess.run([str(program), *arguments], env=_consumers(stack, folder), check=True)
 
 
-def _dealt(project: Path) -> tuple[list[Photograph], list[Photograph]]:
-    """Return the images of the first model and those that come later: of each label the same share."""
-    by_label: dict[str, list[Photograph]] = defaultdict(list)
-    with (project / "data/prepared/index.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            by_label[row["label"]].append(Photograph(project / "data/raw" / row["source"], row["label"]))
-    first, later = [], []
-    for photographs in by_label.values():
-        cut = max(5, round(_FIRST_SHARE * len(photographs)))
-        first += photographs[:cut]
-        later += photographs[cut:]
-    if not later:
-        raise FlowError("every label has so few images that none is left to arrive later")
-    return first, later
-
-
-def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph]) -> Path:
+def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph], num_later: int) -> Path:
     """Return a bare repository with the project as it is, but its source a folder of these images."""
     source, clone, remote = folder / "source", folder / "clone", folder / "project.git"
     for photograph in photographs:
@@ -90,20 +66,20 @@ def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(photograph.path, target)
     _git(folder, "clone", "--quiet", "--no-hardlinks", str(project), str(clone))
-    _set_params(clone / "params.yaml", source, len(photographs))
+    _set_params(clone / "params.yaml", source, num_later)
     _git(clone, "commit", "--quiet", "--all", "--message", "The first images")
     _git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
     _git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
     return remote
 
 
-def _set_params(path: Path, source: Path, num_images: int) -> None:
+def _set_params(path: Path, source: Path, num_later: int) -> None:
     yaml = YAML()
     yaml.width = 4096
     params = yaml.load(path)
     params["download"].update(source=str(source), checksum=None, size_bytes=None)
     params["prepare"].update(files="**/*.*", labels_from="folder")
-    params["ingest"].update(min_images_to_retrain=num_images // 4, max_files_per_run=100_000, min_age_seconds=0)
+    params["ingest"].update(min_images_to_retrain=num_later // 2, max_files_per_run=100_000, min_age_seconds=0)
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
 

@@ -1,0 +1,74 @@
+"""The demo's photographs: which make the first model, and which come later.
+
+Reads a project that has been reproduced, or an archive or folder of photographs; leaves what it unpacks.
+"""
+
+import csv
+import re
+import shutil
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import RequestError
+
+PETS = r"^(.+)_\d+\.jpg$"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+_FIRST_SHARE = 0.4
+_FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image and its label."""
+
+    path: Path
+    label: str
+
+
+def of_project(project: Path) -> list[Photograph]:
+    """Return the images that the project has prepared."""
+    with (project / "data/prepared/index.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [Photograph(project / "data/raw" / row["source"], row["label"]) for row in rows]
+
+
+def dealt(project: Path) -> tuple[list[Photograph], list[Photograph]]:
+    """Return the project's images, those of the first model and those that come later: of each label the same share."""
+    by_label: dict[str, list[Photograph]] = defaultdict(list)
+    for photograph in of_project(project):
+        by_label[photograph.label].append(photograph)
+    first, later = [], []
+    for photographs in by_label.values():
+        cut = max(_FEWEST, round(_FIRST_SHARE * len(photographs)))
+        first += photographs[:cut]
+        later += photographs[cut:]
+    if not later:
+        raise RequestError("every label has so few images that none is left to arrive later")
+    return first, later
+
+
+def unpacked(source: Path, folder: Path) -> list[Photograph]:
+    """Return the photographs in a folder, or in an archive, which is unpacked into `folder`.
+
+    A name as the pets' have it says the label, else the folder that it lies in.
+    """
+    if source.is_file():
+        try:
+            if zipfile.is_zipfile(source):
+                shutil.unpack_archive(source, folder, "zip")
+            else:
+                shutil.unpack_archive(source, folder, filter="data")
+        except (shutil.ReadError, ValueError) as error:
+            raise RequestError(f"no archive of photographs (tar, tar.gz or zip): {source}") from error
+        source = folder
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise RequestError(f"no photographs in {source}")
+    return [Photograph(path, _label(path)) for path in paths]
+
+
+def _label(path: Path) -> str:
+    named = re.match(PETS, path.name)
+    return named[1] if named else path.parent.name

@@ -1,0 +1,75 @@
+"""Which photographs make the demo's first model, and which come later."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.errors import RequestError
+from flows.photographs import Photograph, dealt, unpacked
+
+
+def project(folder: Path, *, num_images: int) -> Path:
+    """Make what is read of a reproduced project: the index of two labels' images."""
+    (folder / "data/prepared").mkdir(parents=True)
+    with (folder / "data/prepared/index.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["source", "label"])
+        writer.writerows([f"{label}/{number}.png", label] for label in ("cat", "dog") for number in range(num_images))
+    return folder
+
+
+def photographs(folder: Path) -> Path:
+    """Write one photograph whose name says its label, one whose folder does, and a text."""
+    for name in ("new/Maine_Coon_7.jpg", "new/beagle/tom.PNG"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(folder / name)
+    (folder / "new/notes.txt").write_text("nothing to see")
+    return folder
+
+
+def test_of_each_label_the_same_share_comes_later(tmp_path: Path) -> None:
+    first, later = dealt(project(tmp_path, num_images=20))
+
+    labels = ["cat", "dog"]
+    assert [[one.label for one in side].count(label) for side in (first, later) for label in labels] == [8, 8, 12, 12]
+    assert not set(first) & set(later)
+
+
+def test_labels_of_five_images_leave_nothing_to_arrive(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="so few images that none is left to arrive later"):
+        dealt(project(tmp_path, num_images=5))
+
+
+def test_a_photographs_label_is_in_its_name_or_its_folder(tmp_path: Path) -> None:
+    folder = photographs(tmp_path)
+
+    found = unpacked(folder, tmp_path / "unused")
+
+    assert found == [
+        Photograph(folder / "new/Maine_Coon_7.jpg", "Maine_Coon"),
+        Photograph(folder / "new/beagle/tom.PNG", "beagle"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["gztar", "zip"])
+def test_an_archive_of_photographs_is_unpacked(tmp_path: Path, kind: str) -> None:
+    archive = shutil.make_archive(str(tmp_path / "later"), kind, photographs(tmp_path / "source"))
+
+    found = unpacked(Path(archive), tmp_path / "later")
+
+    assert [(one.path.name, one.label) for one in found] == [("Maine_Coon_7.jpg", "Maine_Coon"), ("tom.PNG", "beagle")]
+
+
+def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "later.tgz").write_text("<html>")
+
+    with pytest.raises(RequestError, match=r"no archive of photographs .*later\.tgz"):
+        unpacked(tmp_path / "later.tgz", tmp_path / "later")
+
+
+def test_a_folder_without_photographs_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=f"no photographs in {tmp_path}"):
+        unpacked(tmp_path, tmp_path / "unused")
