@@ -15,8 +15,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 # A few images without a mistake would ask for a temperature of 0. The prior keeps it near 1 until many ask: it has a
-# standard deviation of about a half in the temperature's logarithm. Over five splits with 37 valid images each, the test
-# side's log loss is 0.319 with it and 0.371 without.
+# standard deviation of about a half in the temperature's logarithm. Over five splits with 37 valid images each, the
+# test side's log loss is 0.319 with it and 0.371 without.
 _PRIOR_WEIGHT = 4.0
 _COLDEST, _HOTTEST = 0.01, 100.0
 NORMAL_97_5 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
