@@ -1,6 +1,7 @@
 """Cold pulls and publishes of 100 MB against the usual tools on PATH: whole processes on one loopback S3 server, each
 into an empty folder, or to a prefix that is new. Only petmodels checks hashes; nobody flushes to the disk.
 "Moving" is the whole process less the same command with one byte, which is what each program takes to begin and to end.
+"Moving and checking" adds to a peer's pull what `sha256sum` takes for the same files, so that all do the same work.
 """
 
 import os
@@ -28,6 +29,7 @@ AT_LEAST = 0.95
 SIZE_BYTES = 100_000_000
 _RCLONE = ":s3,provider=Other,env_auth=true,force_path_style=true:"
 _BEGIN = "1 byte"
+_CHECK = "sha256sum"
 
 
 @dataclass
@@ -111,21 +113,37 @@ def _compared(what: str, case: _Case, begin: _Case, names: list[str], repeats: i
         for one, suffix in ((case, ""), (begin, _BEGIN)):
             action = (one.pulls() if pulls else one.publishes())[name]
             contenders[f"{name}{suffix}"] = Contender(action, one.clear)
+            if pulls:
+                files = sorted(one.bundle.iterdir())
+                contenders[f"{_CHECK}{suffix}"] = Contender(_checking(files))
     samples = in_turns(contenders, repeats)
     whole = {name: samples[name] for name in names}
-    return [_moving_row(what, samples, names), *ratio_rows(what, whole, OURS, AT_LEAST)]
+    moving = {name: _difference(samples, name) for name in names}
+    rows = [_moving_row(f"{what}, moving", moving), *ratio_rows(what, whole, OURS, AT_LEAST)]
+    if not pulls:
+        return rows
+    checking = _difference(samples, _CHECK)
+    checked = {name: seconds + (0 if name == OURS else checking) for name, seconds in moving.items()}
+    return [_moving_row(f"{what}, moving and checking", checked), *rows]
 
 
-def _moving_row(what: str, samples: dict[str, list[float]], names: list[str]) -> Row:
-    moving = {name: max(median(samples[name]) - median(samples[f"{name}{_BEGIN}"]), 1e-3) for name in names}
+def _checking(files: list[Path]) -> Callable[[], object]:
+    return lambda: run([_CHECK, *files])
+
+
+def _difference(samples: dict[str, list[float]], name: str) -> float:
+    return max(median(samples[name]) - median(samples[f"{name}{_BEGIN}"]), 1e-3)
+
+
+def _moving_row(what: str, moving: dict[str, float]) -> Row:
     figure = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in moving.items())
     peers = {name: seconds for name, seconds in moving.items() if name != OURS}
     if not peers:
-        return Row(what=f"{what}, moving", figure=figure, target="no peer was found")
+        return Row(what=what, figure=figure, target="no peer was found")
     fastest = min(peers, key=lambda name: peers[name])
     ratio = peers[fastest] / moving[OURS]
     text = f"{ratio:.2f} × {fastest} ({figure})"
-    return Row(what=f"{what}, moving", figure=text, target=f"≥ {AT_LEAST} ×", held=ratio >= AT_LEAST)
+    return Row(what=what, figure=text, target=f"≥ {AT_LEAST} ×", held=ratio >= AT_LEAST)
 
 
 def _versions(found: list[str]) -> list[Row]:
