@@ -7,6 +7,8 @@ not yet promoted carries the gate's decision in its message.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from prefect import flow, task
@@ -51,8 +53,10 @@ def retrain(
     settings = Settings.from_environment()
     registry = Registry(settings.registry, notice=tell)
     _check_names(model, alias, train_on)
-    newest = _newest(registry, model)
-    with workspace(settings, "retrain", revision, tell) as w:
+    pool, context = ThreadPoolExecutor(1), copy_context()
+    coming = pool.submit(lambda: context.run(_newest, registry, model))  # the store answers while git does
+    with pool, workspace(settings, "retrain", revision, tell) as w:
+        newest = coming.result()
         candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
         w.set_text(pipeline.LOCK, newest.dvc_lock if newest else "")
         told = pipeline.set_params(w, overrides or {})

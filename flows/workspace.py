@@ -132,11 +132,10 @@ def _refresh(settings: "Settings", folder: Path, handle: int) -> None:
 
 def _is_clone(folder: Path, handle: int) -> bool:
     try:
-        found = output(["git", "rev-parse", "--show-toplevel"], folder, keep=(handle,)).strip()
-        output(["git", "rev-parse", "--verify", "--quiet", "HEAD"], folder, keep=(handle,))
+        found = output(["git", "rev-parse", "--show-toplevel", "HEAD"], folder, keep=(handle,))
     except ChildError:
         return False
-    return Path(found).resolve() == folder.resolve()
+    return Path(found.splitlines()[0]).resolve() == folder.resolve()
 
 
 def _checkout(settings: "Settings", folder: Path, revision: str, handle: int) -> str:
