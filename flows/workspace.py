@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.children import Tell, output, redacted, run
-from flows.errors import BusyError, ChildError, RequestError
+from flows.children import Tell, output, run
+from flows.clone import checked_out, refresh
+from flows.errors import BusyError
 from flows.leash import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from flows.settings import Settings
 
 _PATIENCE_SECONDS = GRACE_SECONDS + 5
-_LEFTOVERS = (".git/index.lock", ".git/HEAD.lock", ".git/shallow.lock", ".dvc/tmp/rwlock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ def workspace(
     try:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        _refresh(settings, folder, handle)
-        commit = _checkout(settings, folder, revision, handle)
+        refresh(settings.git, folder, handle)
+        commit = checked_out(settings.git, folder, revision, handle)
         _write_config(settings, folder, own_cache=fresh)
         yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle)
     finally:
@@ -110,56 +110,6 @@ def _locked(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:
             continue
         return folder, handle
     raise BusyError(f"another run works here, or what it started is still ending; wait for it: {workspaces / name}")
-
-
-def _refresh(settings: "Settings", folder: Path, handle: int) -> None:
-    """Make the clone know what the remote knows."""
-    if folder.exists() and not _is_clone(folder, handle):
-        shutil.rmtree(folder)
-    if not folder.exists():
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        clone = ["git", "clone", "--quiet", "--no-checkout", settings.git, str(partial)]
-        output(clone, settings.workspaces, keep=(handle,))
-        partial.replace(folder)
-        return
-    for leftover in _LEFTOVERS:
-        (folder / leftover).unlink(missing_ok=True)
-    output(["git", "remote", "set-url", "origin", settings.git], folder, keep=(handle,))
-    fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
-    output(fetch, folder, keep=(handle,))
-
-
-def _is_clone(folder: Path, handle: int) -> bool:
-    try:
-        found = output(["git", "rev-parse", "--show-toplevel", "HEAD"], folder, keep=(handle,))
-    except ChildError:
-        return False
-    return Path(found.splitlines()[0]).resolve() == folder.resolve()
-
-
-def _checkout(settings: "Settings", folder: Path, revision: str, handle: int) -> str:
-    commit = _commit(folder, revision, handle)
-    if commit is None:
-        listing = ["git", "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"]
-        names = [name for name in output(listing, folder, keep=(handle,)).split() if name != "HEAD"]
-        branches = ", ".join(names[:9]) or "none"
-        raise RequestError(f"{redacted(settings.git)} has no such revision; branches: {branches}: {revision}")
-    output(["git", "checkout", "--quiet", "--force", "--detach", commit], folder, keep=(handle,))
-    output(["git", "clean", "-ffdq"], folder, keep=(handle,))  # what git ignores stays: the data and its cache
-    return commit
-
-
-def _commit(folder: Path, revision: str, handle: int) -> str | None:
-    if revision.startswith("-"):
-        return None
-    for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
-        try:
-            found = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
-            return output(found, folder, keep=(handle,)).strip().splitlines()[-1]
-        except ChildError:
-            continue
-    return None
 
 
 def _write_config(settings: "Settings", folder: Path, *, own_cache: bool) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from flows.evidence import Evidence
-from flows.gate import GateParams, by_label, decide, regressions
+from flows.gate import GateParams, decide, regressions
+from flows.paired import by_label
 from flows.records import artifact_key
 from petmodels.comparison import Compared
 

@@ -1,0 +1,63 @@
+"""A clone of the project in a folder: made, brought up to date, and put right after a run that was killed in it."""
+
+import shutil
+from pathlib import Path
+
+from flows.children import output, redacted
+from flows.errors import ChildError, RequestError
+
+_LEFTOVERS = (".git/index.lock", ".git/HEAD.lock", ".git/shallow.lock", ".dvc/tmp/rwlock")
+
+
+def refresh(remote: str, folder: Path, handle: int) -> None:
+    """Make the clone in `folder` know what git's remote knows; the lock `handle` is held while git works."""
+    if folder.exists() and not _is_clone(folder, handle):
+        shutil.rmtree(folder)
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        clone = ["git", "clone", "--quiet", "--no-checkout", remote, str(partial)]
+        output(clone, folder.parent, keep=(handle,))
+        partial.replace(folder)
+        return
+    for leftover in _LEFTOVERS:
+        (folder / leftover).unlink(missing_ok=True)
+    output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
+    fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+    output(fetch, folder, keep=(handle,))
+
+
+def checked_out(remote: str, folder: Path, revision: str, handle: int) -> str:
+    """Check a branch, tag or commit out, with nothing of an earlier run but what git ignores; return the commit's hash.
+
+    Raises RequestError for an unknown revision.
+    """
+    commit = _commit(folder, revision, handle)
+    if commit is None:
+        listing = ["git", "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"]
+        names = [name for name in output(listing, folder, keep=(handle,)).split() if name != "HEAD"]
+        branches = ", ".join(names[:9]) or "none"
+        raise RequestError(f"{redacted(remote)} has no such revision; branches: {branches}: {revision}")
+    output(["git", "checkout", "--quiet", "--force", "--detach", commit], folder, keep=(handle,))
+    output(["git", "clean", "-ffdq"], folder, keep=(handle,))  # what git ignores stays: the data and its cache
+    return commit
+
+
+def _is_clone(folder: Path, handle: int) -> bool:
+    try:
+        found = output(["git", "rev-parse", "--show-toplevel", "HEAD"], folder, keep=(handle,))
+    except ChildError:
+        return False
+    return Path(found.splitlines()[0]).resolve() == folder.resolve()
+
+
+def _commit(folder: Path, revision: str, handle: int) -> str | None:
+    if revision.startswith("-"):
+        return None
+    for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
+        try:
+            found = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+            return output(found, folder, keep=(handle,)).strip().splitlines()[-1]
+        except ChildError:
+            continue
+    return None

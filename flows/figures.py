@@ -1,0 +1,82 @@
+"""The lines of the gate's table: what was looked at, for champion and challenger, and what it meant."""
+
+from dataclasses import dataclass
+
+from flows.evidence import Evidence
+from flows.paired import Paired, by_label, paired
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the decision's table: what was looked at, for both models, and what it meant."""
+
+    what: str
+    champion: str
+    challenger: str
+    meaning: str
+
+
+def baseline_figures(accuracy: float, majority: float, logistic: float) -> tuple[Figure, ...]:
+    """Return what a first version is held against."""
+    return (
+        Figure("accuracy against the commonest label", share(majority), share(accuracy), _than(accuracy, majority)),
+        Figure("accuracy against a logistic regression", share(logistic), share(accuracy), _than(accuracy, logistic)),
+    )
+
+
+def accuracy_figures(found: Evidence, fresh: Paired) -> tuple[Figure, ...]:
+    """Return accuracies on the images that count and on all, who alone is right, and the labels that changed most."""
+    everything = paired(found.records)
+    rows = []
+    for name, its in (("accuracy, images the champion never saw", fresh), ("accuracy, all test images", everything)):
+        if its.num_images:
+            low, high = its.interval
+            meaning = f"{its.difference:+.1%} (95 %: {low:+.1%} to {high:+.1%}), p = {its.p_value:.2g}"
+            total = its.num_images
+            rows.append(Figure(f"{name} ({total})", share(its.champion_right / total),
+                               share(its.challenger_right / total), meaning))  # fmt: skip
+    alone = f"{fresh.only_champion} only champion, {fresh.only_challenger} only challenger"
+    rows.append(Figure("right where the other is wrong", str(fresh.only_champion), str(fresh.only_challenger), alone))
+    return (*rows, *_label_figures(found))
+
+
+def cost_figures(found: Evidence, most_seconds_ratio: float, most_size_ratio: float) -> tuple[Figure, ...]:
+    """Return time and size, with how many times the champion's they may be."""
+    return (
+        Figure("time for an image, median", _milliseconds(found.champion_seconds),
+               _milliseconds(found.challenger_seconds), f"at most {most_seconds_ratio:g} times"),
+        Figure("size of model.onnx", _megabytes(found.champion_bytes), _megabytes(found.challenger_bytes),
+               f"at most {most_size_ratio:g} times"),
+    )  # fmt: skip
+
+
+def _label_figures(found: Evidence) -> list[Figure]:
+    """Return what is new, unread, and the three labels at which the challenger loses most."""
+    rows = [
+        Figure(f"{label} ({its.num_images})", share(its.champion_right / its.num_images),
+               share(its.challenger_right / its.num_images), f"{its.difference:+.1%}")
+        for label, its in list(by_label(found.unseen).items())[:3]
+        if its.difference < 0
+    ]  # fmt: skip
+    if found.new_labels:
+        rows.append(Figure("labels that are new", "", str(len(found.new_labels)), ", ".join(found.new_labels[:9])))
+    if found.unread:
+        rows.append(Figure("photographs that can't be read", "", str(len(found.unread)), found.unread[0]))
+    return rows
+
+
+def share(value: float) -> str:
+    """Return a share as people read it."""
+    return f"{value:.1%}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms"
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+def _than(value: float, other: float) -> str:
+    return "more" if value > other else "not more"
