@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import signal
 import subprocess
 import sys
 import warnings
@@ -21,12 +20,6 @@ ROOT = Path(__file__).parents[2]
 # A machine busy with other work is no reason to fail.
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> None:
-    """Let Ctrl-C reach the stages although pytest may run in the background, where a shell has it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
