@@ -58,6 +58,7 @@ def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypa
     assert told == "denied for *** at https://***@example.org/x.git"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_owner_takes_all_its_descendants_along_even_those_that_resist(
     tmp_path: Path, number: signal.Signals

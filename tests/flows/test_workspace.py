@@ -51,6 +51,7 @@ def test_a_git_remote_that_is_away_is_named(settings: Settings, tmp_path: Path) 
         workspace(away, "a", "main", quiet).__enter__()
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_while_the_first_works(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet), pytest.raises(BusyError, match="another run works here"):
         workspace(settings, "a", "main", quiet).__enter__()

@@ -43,6 +43,7 @@ def test_a_good_image_is_kept_by_its_content_and_listed_and_leaves_the_drop(publ
     assert taken.sentence == "1 accepted"
 
 
+@pytest.mark.slow
 def test_in_a_bucket_it_is_the_same(bucket: Place) -> None:
     good, bad = bucket.put("Bengal/tom.jpg"), bucket.put("pug/page.jpg", b"<html>404</html>")
 
