@@ -13,7 +13,7 @@ def ctrl_c() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, as they share what they set up; those with a stack too, one after the other."""
+    """Keep a file's tests in one process, as they share what they set up; those with a stack too, in turns."""
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
