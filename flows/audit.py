@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.artifacts import leave_page, leave_table
+from flows.children import redacted
 from flows.growth import Grown, aliases_of, leftovers, versions_of
 from flows.outcome import settled, tell
 from flows.settings import Settings
@@ -41,10 +42,10 @@ def audit(model: str | None = None) -> str:
         tell(f"reading every byte of {name}")
         audits.append(audited(registry, name))
     sentence = summary(audits, registry.storage.address)
-    create_markdown_artifact(page(audits, sentence), "audit", sentence)
-    create_table_artifact(rows(audits), "versions", f"The newest {MOST_ROWS} versions of each model")
+    leave_page(page(audits, sentence), "audit", sentence)
+    leave_table(rows(audits), "versions", f"The newest {MOST_ROWS} versions of each model")
     for finding in findings(audits):
-        get_run_logger().error(finding)
+        get_run_logger().error("%s", redacted(finding))
     if findings(audits):
         raise ChecksumError(sentence)
     return sentence

@@ -12,16 +12,15 @@ from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 from pydantic import ConfigDict, Field
 
 from flows.arrivals import check_branch, listed, num_since, push_rows
+from flows.artifacts import artifact_key, leave_table
 from flows.drop import Drop
 from flows.intake import ACCEPTED, ALREADY, LEFT, QUARANTINED, Outcome, fetched, judged, kept, new_rows, taken_away
 from flows.outcome import settled, tell
 from flows.params import STRICT, section
-from flows.records import artifact_key
 from flows.settings import Settings
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
@@ -61,7 +60,7 @@ def ingest(model: str = "pets", branch: str = "main") -> str:
         taken = take_in(space, drop, params, branch=branch, newest=newest, announce=announce, tell=tell)
     sentence = f"{taken.sentence}; {_due(taken.num_since, newest, params.min_images_to_retrain)}"
     if taken.outcomes:
-        create_table_artifact([one.to_row() for one in taken.outcomes], artifact_key(model, "arrivals"), sentence)
+        leave_table([one.to_row() for one in taken.outcomes], artifact_key(model, "arrivals"), sentence)
     return sentence
 
 

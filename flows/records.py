@@ -1,23 +1,17 @@
 """What a retrain leaves for people in Prefect's UI: the decision, its numbers, a picture, the stages, where to look.
 
-Reads what the flow knows; leaves artifacts of the run. The sentences, which may hold what a
-program said, pass through `redacted` on their way.
+Reads what the flow knows; leaves artifacts of the run.
 """
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_image_artifact, create_link_artifact
 
+from flows.artifacts import artifact_key, leave_page, leave_table
 from flows.children import redacted
 from flows.gate import Decision
 from flows.pipeline import Step
@@ -25,35 +19,27 @@ from flows.pipeline import Step
 _BAR, _ROW = 420, 34
 
 
-def artifact_key(*parts: str) -> str:
-    """Return parts as a key that Prefect takes: small letters, digits and dashes."""
-    return re.sub("[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
-
-
 def record_stages(model: str, steps: Sequence[Step]) -> None:
     """Leave a table of the stages: which ran, which another run or machine had computed."""
     rows = [{"stage": step.stage, "what happened": step.what} for step in steps]
-    create_table_artifact(rows, key=artifact_key(model, "stages"), description="what became of each stage")
+    leave_table(rows, artifact_key(model, "stages"), "what became of each stage")
 
 
 def record_decision(model: str, decision: Decision) -> None:
     """Leave the gate's sentence and table."""
-    create_markdown_artifact(
-        redacted(f"# {decision.outcome}\n\n{decision.sentence}.\n\n{_table(decision)}"),
-        key=artifact_key(model, "decision"),
-        description=redacted(decision.sentence),
-    )
-    create_table_artifact(
+    page = f"# {decision.outcome}\n\n{decision.sentence}.\n\n{_table(decision)}"
+    leave_page(page, artifact_key(model, "decision"), decision.sentence)
+    leave_table(
         [asdict(figure) for figure in decision.figures] or [{"what": "nothing was compared"}],
-        key=artifact_key(model, "gate"),
-        description="what the gate looked at",
+        artifact_key(model, "gate"),
+        "what the gate looked at",
     )
 
 
 def record_metrics(model: str, metrics: dict[str, Any], title: str) -> None:
     """Leave the test side's numbers as a table, and accuracy against the baselines as a picture."""
     rows = [{"metric": name, "value": value} for name, value in metrics.items()]
-    create_table_artifact(rows, key=artifact_key(model, "metrics"), description=f"{title}, on the test side")
+    leave_table(rows, artifact_key(model, "metrics"), f"{title}, on the test side")
     bars = {name: float(metrics[key]) for name, key in _BARS.items() if key in metrics}
     drawn = base64.b64encode(bar_chart(bars, title).encode()).decode()
     create_image_artifact(

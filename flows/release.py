@@ -6,12 +6,11 @@ Reads and changes the registry; the reason stays in the alias's history.
 from typing import Literal
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
+from flows.artifacts import artifact_key, leave_table
 from flows.errors import RequestError
 from flows.outcome import settled, tell
-from flows.records import artifact_key
 from flows.settings import Settings
 from petmodels import Registry
 
@@ -37,9 +36,7 @@ def release(
         moved = registry.rollback(model, alias, message=reason)
     rows = [{"at": step.at, "action": step.action, "version": step.version, "reason": step.note}
             for step in reversed(moved.steps)]  # fmt: skip
-    create_table_artifact(
-        rows, key=artifact_key(model, alias, "history"), description=f"{model}@{alias}, newest step first"
-    )
+    leave_table(rows, artifact_key(model, alias, "history"), f"{model}@{alias}, newest step first")
     resource = {"prefect.resource.id": f"petmodels.model.{model}"}
     emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
     return f"{alias} names {model}@{moved.version}: {reason}"

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 from flows import pipeline
+from flows.artifacts import artifact_key, leave_table
 from flows.errors import RequestError
 from flows.evidence import BUNDLE
 from flows.outcome import settled, tell
-from flows.records import artifact_key
 from flows.settings import Settings
 from flows.workspace import workspace
 from petmodels import Manifest, Registry
@@ -73,4 +72,4 @@ def _record(manifest: Manifest, outputs: list[str], files: list[str]) -> None:
         for kind, differing in (("output", outputs), ("file", files))
         for name in sorted({*known[kind], *differing})
     ]
-    create_table_artifact(rows, key=artifact_key(manifest.model, "reproduced"), description=f"{manifest.name}, rebuilt")
+    leave_table(rows, artifact_key(manifest.model, "reproduced"), f"{manifest.name}, rebuilt")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from flows.artifacts import artifact_key
 from flows.evidence import Evidence
 from flows.gate import GateParams, decide, regressions
 from flows.paired import by_label
-from flows.records import artifact_key
 from petmodels.comparison import Compared
 
 RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)

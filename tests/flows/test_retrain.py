@@ -11,7 +11,9 @@ import time
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.artifacts import leave_table
 from flows.object_store import weed
 from flows.services import marked
 from petmodels.errors import NotFoundError
@@ -51,6 +53,16 @@ def test_a_run_shows_its_stages_its_decision_and_a_picture(operator: Operator) -
     assert stages["train"] == "ran, by train/gpu"
     assert list(stages) == ["download", "prepare", "split", "train", "evaluate", "export"]
     assert kinds == {"decision": "markdown", "accuracy": "image"}
+
+
+def test_a_table_on_a_run_holds_no_secret(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+
+    with temporary_settings({PREFECT_API_URL: operator.stack.api}):
+        leave_table([{"said": "denied for hunter2hunter2", "images": 1}], "told", "by hunter2hunter2")
+
+    assert operator.table("told") == [{"said": "denied for ***", "images": 1}]
+    assert operator.api.get("/artifacts/told/latest")["description"] == "by ***"
 
 
 @pytest.mark.usefixtures("base")
