@@ -10,6 +10,7 @@ ZOMBIE_SECONDS = 300
 # People are told of a run that no worker has taken so long after its time.
 LATE_SECONDS = 600
 
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 SERVER = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

