@@ -18,7 +18,6 @@ PHOTOS = Path(os.environ.get("PETS_PHOTOS", ROOT.parent / "shared/pets"))
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(1500),
     pytest.mark.skipif(weed() is None, reason="no S3 server on this platform"),
 ]

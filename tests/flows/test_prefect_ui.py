@@ -23,7 +23,6 @@ NUM_RUNS = 1000
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
     pytest.mark.skipif(object_store.weed() is None, reason="no S3 server on this platform"),

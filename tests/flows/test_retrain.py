@@ -23,7 +23,6 @@ from tests.flows.projects import git
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(weed() is None, reason="no S3 server on this platform"),
 ]

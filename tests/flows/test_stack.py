@@ -32,7 +32,6 @@ from tests.flows.stand_ins import checkout
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(object_store.weed() is None, reason="no S3 server on this platform"),
 ]
