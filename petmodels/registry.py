@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from petmodels import aliases, notes, versions
+from petmodels import aliases, notes, promotion, versions
 from petmodels.aliases import Alias
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST, read_bundle
 from petmodels.cache import Cache
@@ -125,11 +125,11 @@ class Registry:
     def promote(self, spec: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name a version; return the alias with its history."""
         found = self.resolve(spec).manifest
-        return aliases.promote(self._writable(), found.model, found.version, alias, message)
+        return promotion.promote(self._writable(), found.model, found.version, alias, message)
 
     def rollback(self, model: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name what it named before; return the alias with its history."""
-        return aliases.rollback(self._writable(), model, alias, message)
+        return promotion.rollback(self._writable(), model, alias, message)
 
     def pull(self, spec: str, folder: Path | str | None = None, *, progress: Progress = no_progress) -> Path:
         """Make `folder` exactly what `spec` names, verified, in one step; by default a folder in the cache.
