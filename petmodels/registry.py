@@ -1,10 +1,10 @@
 """The registry: everything that publishers, promoters and consumers do with versions, in one object.
 
 Each method is one step of the modules beside this one; nothing is kept here but where the registry and the cache are.
+The module is long because all that can be done with a registry is one method each here, with what to know about it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import FormatError, NotFoundError, TrustError
+from petmodels.errors import FormatError
 from petmodels.hashing import Progress, no_progress
+from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
 from petmodels.memory import Memory
 from petmodels.names import check_model, spec_of
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
     from petmodels.model import Model
     from petmodels.prune import Pruned
     from petmodels.verify import Verified
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A version in a listing: its manifest, and the aliases that name it; a broken one has its error instead."""
-
-    version: int
-    manifest: Manifest | None
-    aliases: tuple[str, ...]
-    error: str = ""
 
 
 def tell_nobody(_text: str) -> None:
@@ -98,16 +89,7 @@ class Registry:
 
     def listing(self, model: str, *, limit: int = 10) -> list[Listed]:
         """Return the newest `limit` versions with their manifests and aliases; as many requests for any registry."""
-        numbers, named = self.versions(model, limit=limit), self.aliases(model)
-
-        def listed(version: int) -> Listed:
-            names = tuple(alias.name for alias in named if alias.version == version)
-            try:
-                return Listed(version, versions.read_manifest(self.storage, model, version), names)
-            except (TrustError, NotFoundError) as error:
-                return Listed(version, None, names, str(error))
-
-        return at_once(listed, numbers)
+        return listing(self.storage, model, self.versions(model, limit=limit), self.aliases(model))
 
     def aliases(self, model: str) -> list[Alias]:
         """Return a model's aliases with their histories, in the order of their names."""
