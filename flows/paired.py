@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from petmodels.comparison import Compared, difference_interval, mcnemar
+from petmodels.comparison import Compared
+from petmodels.significance import difference_interval, mcnemar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from petmodels.aliases import Alias, Step
-    from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare, difference_interval, mcnemar
+    from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare
     from petmodels.diff import Diff
     from petmodels.errors import PetmodelsError
     from petmodels.loading import load
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from petmodels.prune import Pruned
     from petmodels.publish import Origin, Published
     from petmodels.registry import Registry
+    from petmodels.significance import difference_interval, mcnemar
     from petmodels.verify import Verified
 
 __all__ = [
@@ -66,9 +67,9 @@ _MODULES = {
     "Step": "aliases",
     "Verified": "verify",
     "compare": "comparison",
-    "difference_interval": "comparison",
+    "difference_interval": "significance",
     "load": "loading",
-    "mcnemar": "comparison",
+    "mcnemar": "significance",
 }
 
 

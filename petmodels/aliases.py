@@ -1,28 +1,22 @@
 """Aliases: names such as `production` that move from version to version and remember every step.
 
 An alias is one document of lines, oldest first; each line is a statement that carries the hash of the line before it.
-A step is added by replacing the document only if it is still the one that was read, so that no step is ever lost.
+Here is what these lines say, and how a document is read and checked; `petmodels.promotion` adds steps.
 """
 
-import random
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from petmodels.documents import FORMAT, Statement, dump, load_payload, load_statement
-from petmodels.errors import ConflictError, FormatError, NotFoundError
+from petmodels.errors import FormatError, NotFoundError
 from petmodels.names import alias_key, check_alias, check_model, is_sha256
-from petmodels.notes import INTENTS, PRUNES, note, notes
 from petmodels.storage import NotStoredError, Storage
-from petmodels.versions import read_statement
 
 LONGEST_ALIAS_BYTES = 32 * 2**20
 PROMOTE, ROLLBACK = "promote", "rollback"
 _KEYS = {"format", "model", "alias", "serial", "action", "version", "manifest", "previous", "at", "note", "id"}
-_TRIES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +92,19 @@ def alias_in(data: bytes, model: str, name: str) -> Alias:
     return Alias(model, name, tuple(steps))
 
 
+def next_step(model: str, name: str, alias: Alias | None, move: tuple[str, int, str], message: str) -> Statement:
+    """Return the statement that adds a step, taken now, to an alias as it is (None when it has no step yet).
+
+    `move` is what the step does (PROMOTE or ROLLBACK), the version, and the hash of its manifest's payload.
+    """
+    action, version, manifest = move
+    last = alias.steps[-1] if alias else None
+    place = {"serial": last.serial + 1 if last else 1, "action": action, "version": version, "manifest": manifest}
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    rest = {"previous": last.sha256 if last else "", "at": at, "note": message, "id": secrets.token_hex(16)}
+    return Statement(dump({"format": FORMAT, "model": model, "alias": name, **place, **rest}))
+
+
 def alias_names(storage: Storage, model: str) -> list[str]:
     """Return the names of a model's aliases, in order."""
     prefix = f"{check_model(model)}/aliases/"
@@ -106,75 +113,6 @@ def alias_names(storage: Storage, model: str) -> list[str]:
         for stored in storage.list(prefix)
         if stored.key.endswith(".jsonl")
     ]
-
-
-def promote(storage: Storage, model: str, version: int, name: str, message: str = "") -> Alias:
-    """Make an alias name a version; when it already does, nothing is written.
-
-    Raises NotFoundError when there is no such version, ConflictError when a prune is about to delete it.
-    """
-    check_alias(name)
-    with note(storage, model, INTENTS, versions=[version]):
-        _check_not_condemned(storage, model, version)
-        manifest = read_statement(storage, model, version).sha256
-        return _moved(storage, model, name, lambda _alias: (PROMOTE, version, manifest), message)
-
-
-def rollback(storage: Storage, model: str, name: str, message: str = "") -> Alias:
-    """Make an alias name what it named before the last promotion that still counts.
-
-    Raises NotFoundError when there is nothing to go back to or it was pruned, ConflictError when the alias is moved by
-    somebody else at the same time: what would be undone is then no longer what was looked at.
-    """
-    seen, _, _ = read_alias(storage, model, name)
-    target = seen.before()
-    if target is None:
-        raise NotFoundError(f"{model}@{name} never named another version to go back to; it names: {seen.version}")
-
-    def back(alias: Alias | None) -> tuple[str, int, str]:
-        if alias is None or alias.steps[-1] != seen.steps[-1]:
-            raise ConflictError(f"somebody moved it meanwhile; look at petmodels history {model}, run again: {name}")
-        return ROLLBACK, target.version, target.manifest
-
-    with note(storage, model, INTENTS, versions=[target.version]):
-        _check_not_condemned(storage, model, target.version)
-        read_statement(storage, model, target.version)
-        return _moved(storage, model, name, back, message)
-
-
-def _moved(
-    storage: Storage, model: str, name: str, decide: Callable[[Alias | None], tuple[str, int, str]], message: str
-) -> Alias:
-    for attempt in range(_TRIES):
-        alias, data, etag = _read_or_none(storage, model, name)
-        action, version, manifest = decide(alias)
-        if alias and action == PROMOTE and alias.version == version:
-            return alias
-        statement = _statement(model, name, alias, action, version, manifest, message)
-        new = data + statement.to_bytes()
-        key = alias_key(model, name)
-        if storage.replace(key, new, etag) if etag else storage.create(key, new):
-            return alias_in(new, model, name)
-        time.sleep(random.uniform(0, min(0.01 * 2**attempt, 1)))
-    raise ConflictError(f"others moved it {_TRIES} times while we tried; run again: {model}@{name}")
-
-
-def _read_or_none(storage: Storage, model: str, name: str) -> tuple[Alias | None, bytes, str]:
-    try:
-        data, etag = storage.read(alias_key(model, name), LONGEST_ALIAS_BYTES)
-    except NotStoredError:
-        return None, b"", ""
-    return alias_in(data, model, name), data, etag
-
-
-def _statement(
-    model: str, name: str, alias: Alias | None, action: str, version: int, manifest: str, message: str
-) -> Statement:
-    last = alias.steps[-1] if alias else None
-    place = {"serial": last.serial + 1 if last else 1, "action": action, "version": version, "manifest": manifest}
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    rest = {"previous": last.sha256 if last else "", "at": at, "note": message, "id": secrets.token_hex(16)}
-    return Statement(dump({"format": FORMAT, "model": model, "alias": name, **place, **rest}))
 
 
 def _step(statement: Statement, model: str, name: str, where: str) -> Step:
@@ -191,11 +129,6 @@ def _step(statement: Statement, model: str, name: str, where: str) -> Step:
         raise FormatError(f"{where} holds a step that does something unknown")
     kept = {key: content[key] for key in _KEYS - {"format", "model", "alias"}}
     return Step(**kept, sha256=statement.sha256)
-
-
-def _check_not_condemned(storage: Storage, model: str, version: int) -> None:
-    if any(version in found.versions for found in notes(storage, model, PRUNES)):
-        raise ConflictError(f"a prune is deleting this version; promote a newer one: {model}@{version}")
 
 
 def _absent(storage: Storage, model: str, name: str) -> str:

@@ -70,6 +70,13 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"a file can't be read ({error.strerror}): {error.filename}") from error
 
 
+def local_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a bundle folder by their path in it."""
+    if not folder.is_dir():
+        raise BundleError(f"no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def text_of(path: Path) -> str:
     """Return a small text file's content, "" when it is absent; raise BundleError when it is no text or too long."""
     if not path.exists():

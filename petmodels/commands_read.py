@@ -1,13 +1,14 @@
-"""The commands that read a registry: list, show, history, pull, verify, diff, and copy to another one."""
+"""The commands that say what a registry holds: list, show, history and diff.
 
-from pathlib import Path
+They read documents, and no files but labels.json; what they found is on stdout, as tables or as JSON.
+"""
+
 from typing import Annotated, Any
 
 import typer
 
-from petmodels.errors import ChecksumError, RequestError
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
-from petmodels.terminal import progress, say, show, show_json, show_table, size_text
+from petmodels.terminal import show, show_json, show_table, size_text
 
 
 def list_versions(
@@ -61,55 +62,6 @@ def history(
     show_table(keys, [[row[key] for key in keys] for row in rows])
 
 
-def pull(
-    spec: SpecArgument,
-    folder: Annotated[Path | None, typer.Argument(help="Where to put it; by default a folder in the cache.")] = None,
-    registry: RegistryOption = "",
-    json: JsonOption = False,
-) -> None:
-    """Bring a version to this machine, verified; prints the folder."""
-    found = registry_at(registry)
-    manifest = found.manifest(spec)
-    with progress(f"pulling {spec}", is_quiet=json) as told:
-        target = found.pull(manifest.name, folder, progress=told)  # by its number: an alias is asked for once
-    if json:
-        show_json({"folder": str(target), "model": manifest.model, "version": manifest.version})
-        return
-    show(str(target))
-    place = target if target.is_absolute() else f"./{target}"  # without a slash it would name a model
-    say(f"pulled {manifest.name}; next: petmodels predict IMAGE --model {place}")
-
-
-def verify(
-    spec: Annotated[str, typer.Argument(help="NAME@VERSION, NAME@ALIAS or NAME.")] = "",
-    registry: RegistryOption = "",
-    all_versions: Annotated[bool, typer.Option("--all", help="All versions and aliases of all models.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Read every byte again, from the store, run the self-test, and name what is broken."""
-    if bool(spec) == all_versions:
-        raise RequestError("give one version, or --all; for example: petmodels verify pets@7")
-    found = registry_at(registry)
-    with progress("verifying", is_quiet=json) as told:
-        if spec:
-            done = [found.verify(spec, progress=told)]
-        else:
-            done = [found.verify_all(model, progress=told) for model in found.models()]
-    findings = [finding for one in done for finding in one.findings]
-    if spec and not findings:
-        findings += _self_tested(found, spec)
-    counts = {"versions": sum(one.num_versions for one in done), "files": sum(one.num_files for one in done),
-              "size_bytes": sum(one.size_bytes for one in done)}  # fmt: skip
-    if json:
-        show_json({**counts, "findings": findings})
-    else:
-        for finding in findings:
-            show(finding)
-        show(f"{counts['versions']} versions, {counts['files']} files, {size_text(counts['size_bytes'])} read again")
-    if findings:
-        raise ChecksumError(f"broken, do not use: {len(findings)} findings")
-
-
 def diff(before: SpecArgument, after: SpecArgument, registry: RegistryOption = "", json: JsonOption = False) -> None:
     """Show what changed from one version to another."""
     found = registry_at(registry).diff(before, after)
@@ -125,24 +77,6 @@ def diff(before: SpecArgument, after: SpecArgument, registry: RegistryOption = "
     show_table(("what", "name", found.before, found.after), rows)
     for line in found.params:
         show(line)
-
-
-def copy(
-    spec: SpecArgument,
-    target: Annotated[str, typer.Argument(help="The other registry.")],
-    registry: RegistryOption = "",
-    json: JsonOption = False,
-) -> None:
-    """Copy a version to another registry, verified, under the same number."""
-    found = registry_at(registry)
-    name = found.manifest(spec).name
-    with progress(f"copying {spec}", is_quiet=json) as told:
-        is_new = found.copy(name, target, progress=told)
-    if json:
-        show_json({"version": name, "target": target, "new": is_new})
-        return
-    show(f"{name}: {'copied to' if is_new else 'already in'} {target}")
-    say(f"done; next: petmodels promote {name} production --registry {target}")
 
 
 def _listed(one: Any) -> dict[str, Any]:
@@ -163,21 +97,3 @@ def _cell(key: str, value: Any) -> str:
 def _brief(value: object) -> str:
     text = "" if value is None else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _self_tested(found: Any, spec: str) -> list[str]:
-    from petmodels.bundle import MODEL
-    from petmodels.errors import MachineError, SelfTestError
-    from petmodels.selftest import self_test
-
-    if MODEL not in {file.path for file in found.manifest(spec).files}:
-        return []
-    try:
-        done = self_test(found.load(spec))
-    except SelfTestError as error:
-        return [str(error)]
-    except MachineError as error:
-        say(f"petmodels: the self-test was left out: {error}")
-        return []
-    say(f"self-test: {done.num_images} images answered, off by at most {done.worst:.6f}" if done else "no self-test")
-    return []

@@ -4,12 +4,8 @@
         before, after: Model            two loaded models
         images: (image, label) pairs    a path (or what else predict takes) and the name of its right label
 
-    mcnemar(only_before, only_after) -> float                            exact two-sided p-value
-    difference_interval(only_before, only_after, num_images, *, seed=0)  (low, high), 95 % paired bootstrap
-
-`Comparison` holds both accuracies, their difference with its interval and p-value, accuracy by label, the median time
-that each model takes for an image, and a record of each image. The statistics need nothing but counts: of a pair of
-models only the images on which exactly one is right say which is better (McNemar, Psychometrika 12, 1947).
+`Comparison` holds both accuracies, their difference with its interval and p-value (see `petmodels.significance`),
+accuracy by label, the median time that each model takes for an image, and a record of each image.
 """
 
 import time
@@ -21,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ImageError, RequestError
 from petmodels.images import name_of
+from petmodels.significance import difference_interval, mcnemar
 
 if TYPE_CHECKING:
     from petmodels.images import ImageLike
     from petmodels.model import Model
     from petmodels.predictions import Prediction
-
-_RESAMPLES = 10_000
-_OUTSIDE = (2.5, 97.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,32 +99,6 @@ def compare(before: "Model", after: "Model", images: "Iterable[tuple[ImageLike, 
     if not records:
         raise RequestError(f"no labelled image could be read to compare {before.name} and {after.name}")
     return _comparison((before.name, after.name), records, unread, seed)
-
-
-def mcnemar(only_before: int, only_after: int) -> float:
-    """Return the probability that so uneven a split of the images, on which one model alone is right, is mere chance.
-
-    Exact and two-sided, from the binomial distribution with one half; 1 when there are no such images.
-    """
-    total, fewer = only_before + only_after, min(only_before, only_after)
-    term = tail = 1
-    for k in range(fewer):
-        term = term * (total - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << total))
-
-
-def difference_interval(only_before: int, only_after: int, num_images: int, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the accuracy's difference (after - before) over 10,000 resamples of the images.
-
-    An image adds -1, 0 or 1 to the difference, so that resampling the images is drawing how many of each come up.
-    """
-    import numpy as np
-
-    shares = np.array([only_before, only_after, num_images - only_before - only_after]) / num_images
-    drawn = np.random.default_rng(seed).multinomial(num_images, shares, size=_RESAMPLES)
-    low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / num_images, _OUTSIDE)
-    return float(low), float(high)
 
 
 def _compared(before: "Model", after: "Model", image: "ImageLike", label: str, *, is_before_first: bool) -> Compared:

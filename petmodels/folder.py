@@ -1,20 +1,19 @@
 """A registry in a plain folder: for tests, USB sticks and sites without a network.
 
-Writers take turns through a lock on `.lock` in the folder; an object is written beside its final name as
-`.<name>.<random>.partial`, flushed, and renamed. What a killed writer leaves is such a partial file and no more.
+Writers take turns through a lock on `.lock` in the folder; what a killed one leaves is a partial file and no more.
 """
 
-import errno
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from petmodels.errors import AccessError, AddressError, ChecksumError, MachineError, PetmodelsError
+from petmodels.errors import ChecksumError
+from petmodels.folder_errors import MissingError, translated
+from petmodels.folder_files import partial_files, write_whole
 from petmodels.hashing import PIECE_BYTES, Progress, sha256_of
 from petmodels.locks import lock
 from petmodels.storage import NotStoredError, Stored, Unfinished
@@ -49,7 +48,7 @@ class FolderStorage:
         with self._turn():
             if self.find(key):
                 return False
-            self._write(key, lambda path: _write_bytes(path, data))
+            self._write(key, lambda path: path.write_bytes(data))
         return True
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
@@ -61,7 +60,7 @@ class FolderStorage:
                 return False
             if current != etag:
                 return False
-            self._write(key, lambda path: _write_bytes(path, data))
+            self._write(key, lambda path: path.write_bytes(data))
         return True
 
     def keeps_conditions(self, _key: str, _data: bytes) -> bool:
@@ -104,17 +103,15 @@ class FolderStorage:
 
     def delete(self, key: str) -> None:
         """Remove a file."""
-        with _translated(self.root):
+        with translated(self.root):
             self._path(key).unlink(missing_ok=True)
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the partial files that killed writers left below `prefix`."""
-        folder = self._path(prefix.rstrip("/"))
-        for path in sorted(folder.rglob(".*.partial")):
-            key = path.relative_to(self.root).as_posix()
-            final = path.with_name(path.name[1:].rsplit(".", 2)[0]).relative_to(self.root).as_posix()
+        for path, final in partial_files(self._path(prefix.rstrip("/"))):
+            key, final_key = (one.relative_to(self.root).as_posix() for one in (path, final))
             with suppress(FileNotFoundError):  # its writer was done meanwhile
-                yield Unfinished(final, key, datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+                yield Unfinished(final_key, key, datetime.fromtimestamp(path.lstat().st_mtime, UTC))
 
     def discard(self, upload: Unfinished) -> None:
         """Remove a partial file."""
@@ -124,7 +121,7 @@ class FolderStorage:
         return self.root / key
 
     def _names(self, prefix: str, *, folders: bool) -> Iterator[str]:
-        with _translated(self.root):
+        with translated(self.root):
             try:
                 entries = list(os.scandir(self._path(prefix.rstrip("/")) if prefix else self.root))
             except (FileNotFoundError, NotADirectoryError):
@@ -137,9 +134,9 @@ class FolderStorage:
     def _open(self, key: str) -> Iterator[int]:
         path = self._path(key)
         try:
-            with _translated(self.root):
+            with translated(self.root):
                 descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        except _MissingError as error:
+        except MissingError as error:
             raise NotStoredError(key) from error
         try:
             yield descriptor
@@ -148,47 +145,11 @@ class FolderStorage:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        with _translated(self.root):
+        with translated(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         with lock(self.root / ".lock"):
             yield
 
-    def _write(self, key: str, fill: Callable[[Path], None]) -> None:
-        path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-        with _translated(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                fill(temporary)
-                with temporary.open("rb") as written:
-                    os.fsync(written.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-
-
-class _MissingError(PetmodelsError):
-    pass
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-
-
-@contextmanager
-def _translated(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if error.errno == errno.ENOTDIR and root.is_file():
-            raise AddressError(f"a registry's folder is wanted, this is a file: {root}") from error
-        raise _MissingError(f"the registry's folder changed under our hands: {error.filename}") from error
-    except FileExistsError as error:
-        raise AddressError(f"a registry's folder is wanted, this is a file: {root}") from error
-    except PermissionError as error:
-        raise AccessError(f"not allowed to do this in the registry's folder: {error.filename}") from error
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ChecksumError(f"the registry holds a symbolic link instead of a file: {error.filename}") from error
-        raise MachineError(f"the registry's folder can't be used ({error.strerror}): {root}") from error
+    def _write(self, key: str, fill: Callable[[Path], object]) -> None:
+        with translated(self.root):
+            write_whole(self._path(key), fill)

@@ -38,7 +38,8 @@ def is_folder(spec: str) -> bool:
 
 
 def _from_folder(folder: Path) -> "Model":
-    from petmodels.model import Model, local_files
+    from petmodels.bundle import local_files
+    from petmodels.model import Model
     from petmodels.selftest import self_test
 
     model = Model(local_files(folder), str(folder))

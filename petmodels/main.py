@@ -12,7 +12,8 @@ from typing import NoReturn
 import typer
 
 from petmodels.commands_predict import predict
-from petmodels.commands_read import copy, diff, history, list_versions, pull, show_version, verify
+from petmodels.commands_read import diff, history, list_versions, show_version
+from petmodels.commands_transfer import copy, pull, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback
 from petmodels.doctor import doctor
 from petmodels.errors import PetmodelsError

@@ -4,7 +4,6 @@ Reads verified files; leaves nothing. Decoding and the network overlap: while on
 are decoded in other threads, and never more than a few batches are in memory.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
 from petmodels.documents import load_object
-from petmodels.errors import BundleError, FormatError, ImageError, MachineError
+from petmodels.errors import BundleError, ImageError
 from petmodels.images import name_of, rgb_of
 from petmodels.labels import labels_in
+from petmodels.network import session_of
+from petmodels.parallel import num_cores
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
 
@@ -49,8 +50,7 @@ class Model:
         self.preprocess = preprocess_in(_json(files, PREPROCESS), f"{PREPROCESS} of {name}")
         self.card: dict[str, Any] = _json(files, CARD) if CARD in files else {}
         self.metrics: dict[str, Any] = _json(files, METRICS) if METRICS in files else {}
-        self._session = _session(files[MODEL], name)
-        self._check_outputs()
+        self._session = session_of(files[MODEL], name, num_labels=len(self.labels))
 
     def __repr__(self) -> str:
         return f"<petmodels.Model {self.name}: {len(self.labels)} labels>"
@@ -104,7 +104,7 @@ class Model:
             for image in source:
                 yield [name_of(image)], [self._array_or_error(image)]
             return
-        with ThreadPoolExecutor(_cores(), thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(num_cores(), thread_name_prefix="decode") as pool:
             waiting: list[tuple[list[str], list[Future[Any]]]] = []
             size = 1  # the first answer of a stream waits for no second image
             while True:
@@ -132,22 +132,6 @@ class Model:
         )
         return Prediction(name, best, best[0].probability < self.unsure_below)
 
-    def _check_outputs(self) -> None:
-        inputs = {one.name: one.shape for one in self._session.get_inputs()}
-        outputs = {one.name: one.shape for one in self._session.get_outputs()}
-        if set(inputs) != {"image"} or "probabilities" not in outputs:
-            raise FormatError(f"{MODEL} of {self.name} has no input image or no output probabilities")
-        count = outputs["probabilities"][-1]
-        if isinstance(count, int) and count != len(self.labels):
-            raise FormatError(f"{MODEL} of {self.name} answers {count} numbers for {len(self.labels)} labels")
-
-
-def local_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a bundle folder by their path in it."""
-    if not folder.is_dir():
-        raise BundleError(f"no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
 
 def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
     return load_object(files[name].read_bytes(), name)
@@ -157,28 +141,3 @@ def _or_raise(answer: Prediction | ImageError) -> Prediction:
     if isinstance(answer, ImageError):
         raise answer
     return answer
-
-
-def _session(path: Path, name: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        text = "predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
-        raise MachineError(text) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = _cores()
-    try:
-        # From bytes, not from a path: a model can then refer to no other file on this machine.
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {str(error).splitlines()[0][:160]}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("onnxruntime"):  # its errors derive from Exception and nothing closer
-            text = (str(error).splitlines() or [""])[0][:160]
-            raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {text}") from error
-        raise
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

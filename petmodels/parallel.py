@@ -1,5 +1,9 @@
-"""Do one thing for many items in a few threads: transfers wait for the network, not for Python."""
+"""Do one thing for many items in a few threads: transfers wait for the network, not for Python.
 
+What computes instead of waiting gets no more threads than there are cores.
+"""
+
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,3 +22,8 @@ def at_once(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def num_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,21 +1,22 @@
 """The registry: everything that publishers, promoters and consumers do with versions, in one object.
 
 Each method is one step of the modules beside this one; nothing is kept here but where the registry and the cache are.
+The module is long because all that can be done with a registry is one method each here, with what to know about it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from petmodels import aliases, notes, versions
+from petmodels import aliases, notes, promotion, versions
 from petmodels.aliases import Alias
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST, read_bundle
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import FormatError, NotFoundError, TrustError
+from petmodels.errors import FormatError
 from petmodels.hashing import Progress, no_progress
+from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
 from petmodels.memory import Memory
 from petmodels.names import check_model, spec_of
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
     from petmodels.model import Model
     from petmodels.prune import Pruned
     from petmodels.verify import Verified
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A version in a listing: its manifest, and the aliases that name it; a broken one has its error instead."""
-
-    version: int
-    manifest: Manifest | None
-    aliases: tuple[str, ...]
-    error: str = ""
 
 
 def tell_nobody(_text: str) -> None:
@@ -98,16 +89,7 @@ class Registry:
 
     def listing(self, model: str, *, limit: int = 10) -> list[Listed]:
         """Return the newest `limit` versions with their manifests and aliases; as many requests for any registry."""
-        numbers, named = self.versions(model, limit=limit), self.aliases(model)
-
-        def listed(version: int) -> Listed:
-            names = tuple(alias.name for alias in named if alias.version == version)
-            try:
-                return Listed(version, versions.read_manifest(self.storage, model, version), names)
-            except (TrustError, NotFoundError) as error:
-                return Listed(version, None, names, str(error))
-
-        return at_once(listed, numbers)
+        return listing(self.storage, model, self.versions(model, limit=limit), self.aliases(model))
 
     def aliases(self, model: str) -> list[Alias]:
         """Return a model's aliases with their histories, in the order of their names."""
@@ -125,11 +107,11 @@ class Registry:
     def promote(self, spec: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name a version; return the alias with its history."""
         found = self.resolve(spec).manifest
-        return aliases.promote(self._writable(), found.model, found.version, alias, message)
+        return promotion.promote(self._writable(), found.model, found.version, alias, message)
 
     def rollback(self, model: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name what it named before; return the alias with its history."""
-        return aliases.rollback(self._writable(), model, alias, message)
+        return promotion.rollback(self._writable(), model, alias, message)
 
     def pull(self, spec: str, folder: Path | str | None = None, *, progress: Progress = no_progress) -> Path:
         """Make `folder` exactly what `spec` names, verified, in one step; by default a folder in the cache.

@@ -16,7 +16,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-from petmodels.model import BATCH, Model, local_files
+from petmodels.bundle import local_files
+from petmodels.model import BATCH, Model
 from petmodels.registry import Registry
 from tests.benchmarks.measure import MIB, Contender, Row, in_turns, limit_row, ratio_rows, run
 from tests.benchmarks.networks import bundle_for, photographs_for
@@ -30,7 +31,8 @@ _GROWTH_BYTES = 20 * MIB
 _MEMORY = """import json, sys, psutil
 from itertools import cycle, islice
 from pathlib import Path
-from petmodels.model import Model, local_files
+from petmodels.bundle import local_files
+from petmodels.model import Model
 folder, photographs, count = Path(sys.argv[1]), sorted(Path(sys.argv[2]).glob("*.jpg")), int(sys.argv[3])
 answers = Model(local_files(folder), "tiny").predict(islice(cycle(photographs), count))
 process, held = psutil.Process(), {}

@@ -8,7 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from petmodels.model import Model, local_files
+from petmodels.bundle import local_files
+from petmodels.model import Model
 from tests.petmodels.bundles import PREPROCESS, write_json
 
 BUNDLE, PHOTOGRAPHS = "BENCH_BUNDLE", "BENCH_PHOTOGRAPHS"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import petmodels
+from petmodels.bundle import local_files
 from petmodels.errors import RequestError
-from petmodels.model import Model, local_files
+from petmodels.model import Model
 from tests.petmodels.bundles import image_bytes, make_bundle, write_json
 
 

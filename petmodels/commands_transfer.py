@@ -1,0 +1,98 @@
+"""The commands that take every byte of a version: pull to this machine, copy to another registry, and verify.
+
+Each shows on stderr how far it is, unless it prints JSON.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from petmodels.errors import ChecksumError, RequestError
+from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
+from petmodels.terminal import progress, say, show, show_json, size_text
+
+
+def pull(
+    spec: SpecArgument,
+    folder: Annotated[Path | None, typer.Argument(help="Where to put it; by default a folder in the cache.")] = None,
+    registry: RegistryOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Bring a version to this machine, verified; prints the folder."""
+    found = registry_at(registry)
+    manifest = found.manifest(spec)
+    with progress(f"pulling {spec}", is_quiet=json) as told:
+        target = found.pull(manifest.name, folder, progress=told)  # by its number: an alias is asked for once
+    if json:
+        show_json({"folder": str(target), "model": manifest.model, "version": manifest.version})
+        return
+    show(str(target))
+    place = target if target.is_absolute() else f"./{target}"  # without a slash it would name a model
+    say(f"pulled {manifest.name}; next: petmodels predict IMAGE --model {place}")
+
+
+def copy(
+    spec: SpecArgument,
+    target: Annotated[str, typer.Argument(help="The other registry.")],
+    registry: RegistryOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Copy a version to another registry, verified, under the same number."""
+    found = registry_at(registry)
+    name = found.manifest(spec).name
+    with progress(f"copying {spec}", is_quiet=json) as told:
+        is_new = found.copy(name, target, progress=told)
+    if json:
+        show_json({"version": name, "target": target, "new": is_new})
+        return
+    show(f"{name}: {'copied to' if is_new else 'already in'} {target}")
+    say(f"done; next: petmodels promote {name} production --registry {target}")
+
+
+def verify(
+    spec: Annotated[str, typer.Argument(help="NAME@VERSION, NAME@ALIAS or NAME.")] = "",
+    registry: RegistryOption = "",
+    all_versions: Annotated[bool, typer.Option("--all", help="All versions and aliases of all models.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Read every byte again, from the store, run the self-test, and name what is broken."""
+    if bool(spec) == all_versions:
+        raise RequestError("give one version, or --all; for example: petmodels verify pets@7")
+    found = registry_at(registry)
+    with progress("verifying", is_quiet=json) as told:
+        if spec:
+            done = [found.verify(spec, progress=told)]
+        else:
+            done = [found.verify_all(model, progress=told) for model in found.models()]
+    findings = [finding for one in done for finding in one.findings]
+    if spec and not findings:
+        findings += _self_tested(found, spec)
+    counts = {"versions": sum(one.num_versions for one in done), "files": sum(one.num_files for one in done),
+              "size_bytes": sum(one.size_bytes for one in done)}  # fmt: skip
+    if json:
+        show_json({**counts, "findings": findings})
+    else:
+        for finding in findings:
+            show(finding)
+        show(f"{counts['versions']} versions, {counts['files']} files, {size_text(counts['size_bytes'])} read again")
+    if findings:
+        raise ChecksumError(f"broken, do not use: {len(findings)} findings")
+
+
+def _self_tested(found: Any, spec: str) -> list[str]:
+    from petmodels.bundle import MODEL
+    from petmodels.errors import MachineError, SelfTestError
+    from petmodels.selftest import self_test
+
+    if MODEL not in {file.path for file in found.manifest(spec).files}:
+        return []
+    try:
+        done = self_test(found.load(spec))
+    except SelfTestError as error:
+        return [str(error)]
+    except MachineError as error:
+        say(f"petmodels: the self-test was left out: {error}")
+        return []
+    say(f"self-test: {done.num_images} images answered, off by at most {done.worst:.6f}" if done else "no self-test")
+    return []
