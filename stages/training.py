@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from stages import checkpoints as kept
 from stages import distributed, probe
 from stages.architectures import imagenet_classifier, statistics
-from stages.errors import ParamsError
+from stages.devices import checked_device
 from stages.features import Preprocessing, frozen, mirrored, outputs
 from stages.images import FILTER_NAME
-from stages.learner import device_named, learner, short_side
+from stages.learner import learner, short_side
 from stages.outputs import new_file, write_csv, write_json
 from stages.together import Together
 from stages.train import TrainParams
@@ -43,7 +43,19 @@ Row = dict[str, int | float | str]
 Features = NDArray[np.float32]
 
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
-_CODE = ("architectures", "distributed", "features", "images", "learner", "probe", "together", "train", "training")
+_CODE = (
+    "architectures",
+    "devices",
+    "distributed",
+    "features",
+    "images",
+    "learner",
+    "metrics",
+    "probe",
+    "together",
+    "train",
+    "training",
+)
 
 
 class Training:
@@ -57,7 +69,7 @@ class Training:
         self.rows = rows
         self.images = [prepared / row["path"] for side in ("train", "valid") for row in rows[side]]
         self.labels = sorted({row["label"] for row in rows["train"]})
-        self.device = _checked_device(params.device, params.mixed_precision)
+        self.device = checked_device(params.device, params.mixed_precision)
         names = [f"{row['sha256']} {row['label']}" for side in ("train", "valid") for row in rows[side]]
         listing = hashlib.sha256("\n".join(names).encode()).hexdigest()
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
@@ -350,20 +362,6 @@ class _Epochs(Callback):  # type: ignore[misc]
         self.training._epoch_done(row, phase=self.phase, epoch=self.epoch + 1)
         if self.training.is_stopped_early(self.phase):
             raise CancelFitException
-
-
-def _checked_device(name: str, precision: str) -> torch.device:
-    device = device_named(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ParamsError("params.yaml: train: device: no CUDA on this machine; use auto or cpu: cuda")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ParamsError("params.yaml: train: device: no MPS on this machine; use auto or cpu: mps")
-    if device.type != "cuda" and precision in {"bf16", "fp16"}:
-        raise ParamsError(
-            f"params.yaml: train: mixed_precision: needs a CUDA device, this is {device.type}; use auto or none: "
-            f"{precision}"
-        )
-    return device
 
 
 def _on(device: torch.device, values: Mapping[str, Any]) -> dict[str, Any]:
