@@ -17,6 +17,9 @@ import torch
 
 from stages.outputs import new_file
 
+# The numbers of one epoch.
+Row = dict[str, int | float | str]
+
 _VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
 
 
@@ -28,7 +31,7 @@ class Progress:
     epoch: int = 0
     learning_rate: float | None = None
     curve: list[tuple[float, float]] = field(default_factory=list)
-    history: list[dict[str, int | float | str]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     model: dict[str, Any] | None = None
     optimizer: dict[str, Any] | None = None
 

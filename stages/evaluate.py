@@ -21,7 +21,7 @@ from stages.params import STRICT, published
 
 if TYPE_CHECKING:
     from stages.findings import Outcome, Side
-    from stages.learner import Model
+    from stages.model import Model
 
 Sides = Mapping[str, list[dict[str, str]]]
 
@@ -53,7 +53,7 @@ def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path
     Raises DataError where a side is empty or holds a breed that the model doesn't know.
     """
     from stages import findings, report
-    from stages.learner import load
+    from stages.model import load
 
     model = load(train)
     sides = {side: report.rows(split / f"{side}.csv") for side in ("train", "valid", "test")}

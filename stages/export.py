@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.learner import Model
+    from stages.model import Model
 
 # Largest difference of a probability between the ONNX file and the learner that training left.
 TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ def export(
     Raises DataError when the ONNX file's probabilities on any test image differ from the learner's by TOLERANCE or
     more.
     """
-    from stages.learner import load
+    from stages.model import load
     from stages.onnx_file import write_onnx
 
     model = load(train)

@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.charts import Axis, Bar, Line, Marks, bar_chart, line_chart, stacked_bars
+from stages.axes import Axis
+from stages.charts import Bar, Line, Marks, bar_chart, line_chart, stacked_bars
 
 Row = dict[str, str]
 

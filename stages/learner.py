@@ -1,75 +1,24 @@
-"""Make the fastai learner that is trained, and open one that was.
+"""Make the fastai learner that is trained, or its body alone as training finds it.
 
-Reads prepared images and data/train; leaves nothing. What the learner pickles is fastai's and torch's own, so that
-`load_learner` needs no file of this project.
+Reads prepared images; leaves nothing. What the learner pickles is fastai's and torch's own, so that `load_learner`
+needs no file of this project.
 """
 
-import json
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from stages.architectures import architecture, load_weights, statistics
-from stages.features import Preprocessing, outputs
+from stages.metrics import metric
 from stages.probe import linear_head
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
     from stages.train import TrainParams
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A trained network as evaluate and export use it: `network` gives logits, in the order of `labels`."""
-
-    network: nn.Sequential
-    labels: Sequence[str]
-    preprocessing: Preprocessing
-    device: torch.device
-
-    @property
-    def body(self) -> nn.Module:
-        """The network without its head."""
-        return self.network[0]
-
-    def logits(self, paths: Sequence[Path]) -> NDArray[np.float32]:
-        """Return one row of logits a prepared image, in the order of `paths`."""
-        return outputs(self.network, paths, self.preprocessing, self.device)
-
-
-def load(train: Path) -> Model:
-    """Open the learner that the stage train left in the folder `train`, ready to predict on this machine's device."""
-    from fastai.learner import load_learner
-
-    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
-    how = json.loads((train / "preprocess.json").read_text(encoding="utf-8"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
-        learn = load_learner(train / "learner.pkl", cpu=True)
-    device = device_named("auto")
-    return Model(
-        network=learn.model.eval().to(device),
-        labels=about["labels"],
-        preprocessing=Preprocessing(about["image_size"], how["mean"], how["std"]),
-        device=device,
-    )
-
-
-def device_named(name: str) -> torch.device:
-    """Return the device, for `auto` the best of CUDA, MPS and CPU that is there."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def untrained_body(params: "TrainParams") -> nn.Module:
@@ -107,7 +56,7 @@ def learner(
         pretrained=False,
         loss_func=_loss(params.loss),
         opt_func=Adam,
-        metrics=[_METRICS[name]() for name in params.metrics],
+        metrics=[metric(name) for name in params.metrics],
         wd=params.weight_decay,
         **_head(params, len(labels)),
     )
@@ -187,39 +136,3 @@ def _head(params: "TrainParams", num_labels: int) -> dict[str, Any]:
     from fastai.vision.learner import create_body, num_features_model
 
     return {"custom_head": linear_head(num_features_model(create_body(builder(weights=None))), num_labels, pools=True)}
-
-
-def _accuracy() -> Any:
-    from fastai.metrics import accuracy
-
-    return accuracy
-
-
-def _error_rate() -> Any:
-    from fastai.metrics import error_rate
-
-    return error_rate
-
-
-def _top_5_accuracy() -> Any:
-    return top_5_accuracy
-
-
-def _macro_f1() -> Any:
-    from fastai.metrics import F1Score
-
-    return F1Score(average="macro")
-
-
-def top_5_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of targets among the five largest logits (fewer where there are fewer labels)."""
-    best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices
-    return (best == targets.unsqueeze(-1)).any(dim=-1).float().mean()
-
-
-_METRICS: dict[str, Callable[[], Any]] = {
-    "accuracy": _accuracy,
-    "error_rate": _error_rate,
-    "top_5_accuracy": _top_5_accuracy,
-    "macro_f1": _macro_f1,
-}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stages.features import BATCH_SIZE, Preprocessing, network_inputs
 
 if TYPE_CHECKING:
-    from stages.learner import Model
+    from stages.model import Model
 
 
 class _Calibrated(nn.Module):

@@ -18,7 +18,7 @@ from stages.errors import ParamsError
 from stages.train import TrainParams
 
 if TYPE_CHECKING:
-    from stages.learner import Model
+    from stages.model import Model
 
 
 def frozen_features(
@@ -41,7 +41,7 @@ def from_scratch(
 
     Raises ParamsError where the model had none.
     """
-    from stages.learner import load
+    from stages.model import load
     from stages.train import train as train_stage
 
     params = _params(train)

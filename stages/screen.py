@@ -23,7 +23,8 @@ from stages.duplicates import groups
 from stages.errors import DataError
 from stages.labels import label_rule
 from stages.outputs import new_file, write_csv
-from stages.prepare import PrepareParams, label_reason, usable_image
+from stages.pictures import label_reason, usable_image
+from stages.prepare import PrepareParams
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif"}
 

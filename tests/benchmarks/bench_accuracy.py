@@ -45,7 +45,7 @@ def rows(folder: Path, repeats: int) -> list[Row]:
 
 
 def _ours(prepared: Path, seed: int, folder: Path, *, image_size: int) -> _Tried:
-    from stages.learner import load
+    from stages.model import load
 
     split, out = sides(prepared, seed), folder / "train"
     began = time.perf_counter()
@@ -59,7 +59,7 @@ def _ours(prepared: Path, seed: int, folder: Path, *, image_size: int) -> _Tried
 
 
 def _regression(prepared: Path, seed: int, folder: Path) -> _Tried:
-    from stages.learner import load
+    from stages.model import load
     from stages.scratch import frozen_features
 
     began, split = time.perf_counter(), sides(prepared, seed)

@@ -29,8 +29,8 @@ WORK = {
     "prepare": ("stages.prepare", "stages.images"),
     "split": ("stages.split",),
     "train": ("stages.train", "stages.training"),
-    "evaluate": ("stages.evaluate", "stages.report", "stages.learner", "stages.baselines"),
-    "export": ("stages.export", "stages.learner"),
+    "evaluate": ("stages.evaluate", "stages.report", "stages.model", "stages.baselines"),
+    "export": ("stages.export", "stages.model"),
 }
 UNUSED = {
     "download": ("torch", "fastai", "pandas", "sklearn"),

@@ -19,7 +19,7 @@ from stages import export as stage
 from stages.card import markdown
 from stages.errors import DataError, ResourceError
 from stages.export import ExportParams, export
-from stages.learner import Model, load
+from stages.model import Model, load
 from stages.onnx_file import probabilities
 from tests.disks import small_disk
 from tests.pictures import write_source

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import album, charts, figures
+from stages import album, axes, charts, figures
 from stages.outputs import write_csv
 from stages.report import write_report
 from tests.stages.evaluated import read_json, write_data
@@ -204,11 +204,11 @@ def test_top_losses_always_have_their_pictures() -> None:
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.13, 2.1, [0, 0.5, 1, 1.5, 2, 2.5]), (97, 97.3, [97, 97.1, 97.2, 97.3])],
 )
 def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expected: list[float]) -> None:
-    assert charts.ticks(low, high) == pytest.approx(expected)
+    assert axes.ticks(low, high) == pytest.approx(expected)
 
 
 def test_ticks_of_a_single_value_still_enclose_it() -> None:
-    found = charts.ticks(0, 0)
+    found = axes.ticks(0, 0)
 
     assert found[0] < 0 < found[-1]
 
@@ -216,7 +216,7 @@ def test_ticks_of_a_single_value_still_enclose_it() -> None:
 def test_a_chart_names_itself_its_axes_and_its_series() -> None:
     line = charts.Line(name="valid <loss>", points=[(1, 2.0), (2, 1.0)], kind="a")
 
-    drawn = charts.line_chart("Loss", [line], charts.Axis(title="epoch"), charts.Axis(title="loss (nats)"))
+    drawn = charts.line_chart("Loss", [line], axes.Axis(title="epoch"), axes.Axis(title="loss (nats)"))
 
     assert 'role="img" aria-label="Loss"' in drawn
     assert all(text in drawn for text in (">epoch<", ">loss (nats)<", ">valid &lt;loss&gt;<"))

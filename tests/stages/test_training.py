@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages import checkpoints
+from stages.devices import device_named
 from stages.errors import ParamsError, ResourceError
-from stages.learner import device_named, load, top_5_accuracy
+from stages.metrics import top_5_accuracy
+from stages.model import load
 from stages.train import TrainParams, train
 from tests.stages.conftest import start_training
 from tests.stages.settings import TRAIN, params_yaml

@@ -1,0 +1,67 @@
+"""Fit the head of a network whose body stays as it is, at once and to the optimum: the first phase of method `probe`.
+
+Reads prepared images; leaves nothing. The body sees each of them once, and a mirror's view of those of the train side.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from fastai.data.load import DataLoader
+from numpy.typing import NDArray
+
+from stages import probe
+from stages.architectures import imagenet_classifier, statistics
+from stages.features import Preprocessing, frozen, mirrored, outputs
+
+if TYPE_CHECKING:
+    from stages.training import Training
+
+Features = NDArray[np.float32]
+
+
+def fit_head(training: "Training") -> dict[str, float]:
+    """Set the learner's head to the optimum on the train side; return both sides' losses and the metrics, in order."""
+    layer = training.learn.model.eval()[1][-1]
+    features, valid = _features(training)
+    targets = np.array([training.labels.index(row["label"]) for row in training.rows["train"]])
+    num_views = features.shape[1]
+    inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
+    classifier = None
+    if training.params.weights == "imagenet":
+        classifier = imagenet_classifier(training.params.architecture, layer.in_features)
+    near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(training.labels))
+    probe.fit(layer, inputs, wanted, near=near)
+    with torch.inference_mode():
+        logits = layer(torch.from_numpy(features[:, 0]).to(training.device)).cpu()
+        train_loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)))
+    return {"train_loss": train_loss, **_validated(training, layer, valid)}
+
+
+def _features(training: "Training") -> tuple[Features, Features]:
+    """Return the body's features of the train side, images x views x features, and of the valid side.
+
+    The views are the image and, unless augmentation is off, what one sees of it in a mirror.
+    """
+    params, images, device = training.params, training.images, training.device
+    how = Preprocessing(params.image_size, *statistics(params.architecture))
+    num_views = 1 if params.augmentation == "none" else 2
+    num_train, num_valid = (len(training.rows[side]) for side in ("train", "valid"))
+    num_images = num_views * num_train + num_valid
+    seen = frozen(training.learn.model[0], how.image_size, device, num_images=num_images)
+    views = [seen, mirrored(seen)][:num_views]
+    return (
+        outputs(lambda batch: torch.stack([view(batch) for view in views], 1), images[:num_train], how, device),
+        outputs(seen, images[num_train:], how, device),
+    )
+
+
+def _validated(training: "Training", layer: torch.nn.Linear, features: Features) -> dict[str, float]:
+    """Return the valid side's loss and metrics, by the features that the body gave once."""
+    params, learn = training.params, training.learn
+    targets = [training.labels.index(row["label"]) for row in training.rows["valid"]]
+    pairs = list(zip(torch.from_numpy(features), torch.tensor(targets), strict=True))
+    whole, learn.model = learn.model, layer
+    values = learn.validate(dl=DataLoader(pairs, bs=params.batch_size, device=training.device))
+    learn.model = whole
+    return dict(zip(["valid_loss", *params.metrics], map(float, values), strict=True))

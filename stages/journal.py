@@ -1,0 +1,40 @@
+"""Tell how a training goes, epoch by epoch: a line on stderr, a point in DVCLive's plots.
+
+Reads nothing; leaves data/train/live.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.checkpoints import Row
+
+
+class Journal:
+    """What is told of one training."""
+
+    def __init__(self, folder: Path, history: Sequence[Row]) -> None:
+        """Open DVCLive's folder; the epochs of an interrupted training come first."""
+        from dvclive import Live
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None, report=None)
+        for row in history:
+            self._plot(row)
+
+    def add(self, row: Row) -> None:
+        """Tell of one more epoch."""
+        self._plot(row)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float))
+        print(f"train: {row['phase']}: {numbers}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Let DVCLive write what it still holds."""
+        self._live.end()
+
+    def _plot(self, row: Row) -> None:
+        for name, value in row.items():
+            if isinstance(value, float):
+                side = name.removesuffix("_loss") if name.endswith("_loss") else "valid"
+                self._live.log_metric(f"{side}/loss" if name.endswith("_loss") else name, value)
+        self._live.next_step()

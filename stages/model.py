@@ -1,0 +1,55 @@
+"""Open the network that was trained, as evaluate and export use it.
+
+Reads data/train and prepared images; leaves nothing.
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from stages.devices import device_named
+from stages.features import Preprocessing, outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A trained network: `network` gives logits, in the order of `labels`."""
+
+    network: nn.Sequential
+    labels: Sequence[str]
+    preprocessing: Preprocessing
+    device: torch.device
+
+    @property
+    def body(self) -> nn.Module:
+        """The network without its head."""
+        return self.network[0]
+
+    def logits(self, paths: Sequence[Path]) -> NDArray[np.float32]:
+        """Return one row of logits a prepared image, in the order of `paths`."""
+        return outputs(self.network, paths, self.preprocessing, self.device)
+
+
+def load(train: Path) -> Model:
+    """Open the learner that the stage train left in the folder `train`, ready to predict on this machine's device."""
+    from fastai.learner import load_learner
+
+    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
+    how = json.loads((train / "preprocess.json").read_text(encoding="utf-8"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
+        learn = load_learner(train / "learner.pkl", cpu=True)
+    device = device_named("auto")
+    return Model(
+        network=learn.model.eval().to(device),
+        labels=about["labels"],
+        preprocessing=Preprocessing(about["image_size"], how["mean"], how["std"]),
+        device=device,
+    )

@@ -1,0 +1,95 @@
+"""Turn a file's bytes into a stored picture, or say why they can't be used.
+
+Reads the candidates' files; leaves `images/<label>/…jpg`. The screening of new images judges by the same functions.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from PIL.Image import Image as Picture
+
+from stages.candidates import Candidate
+from stages.index import Image
+
+if TYPE_CHECKING:
+    from stages.prepare import PrepareParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usable:
+    """A file that passed: its picture as it is stored, the original's size, and both hashes."""
+
+    picture: Picture
+    width: int
+    height: int
+    sha256: str
+    phash: str
+
+
+def stored_image(params: "PrepareParams", candidate: Candidate, folder: Path) -> Image | str:
+    """Store one image below `folder` and return its row, or the reason why it is rejected."""
+    label = candidate.label
+    reason = label_reason(params, label)
+    if reason or not label:
+        return reason
+    usable = usable_image(params, candidate.file.read_bytes())
+    if isinstance(usable, str):
+        return usable
+    # Cut, because file systems end a name after 255 bytes; the hash tells those apart that begin alike.
+    stem = PurePosixPath(candidate.source).stem[:50]
+    path = f"images/{label}/{stem}-{usable.sha256[:12]}.jpg"
+    _save(usable.picture, folder / path, params.jpeg_quality)
+    return Image(
+        path=path,
+        label=label,
+        species=candidate.species,
+        width=usable.width,
+        height=usable.height,
+        sha256=usable.sha256,
+        phash=usable.phash,
+        group=usable.sha256,
+        official=candidate.official,
+        arrival=candidate.arrival,
+        arrived=candidate.arrived,
+        source=candidate.source,
+    )
+
+
+def label_reason(params: "PrepareParams", label: str | None) -> str:
+    """Return why an image with this label is rejected, "" when it isn't."""
+    if not label:
+        return f"no label by the {params.labels_from}"
+    return "" if _is_folder_name(label) else f"label is no folder's name: {label!r}"
+
+
+def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
+    """Decode and check the bytes of one file; return the reason when they are rejected."""
+    import imagehash
+
+    from stages.images import UnusableImageError, decoded, resized
+
+    try:
+        picture, (width, height) = decoded(content, short_side=params.short_side)
+    except UnusableImageError as error:
+        return str(error)
+    if min(width, height) < params.min_side:
+        return f"too small: {width}x{height}"
+    small = resized(picture, params.short_side)
+    sha256, phash = hashlib.sha256(content).hexdigest(), str(imagehash.phash(small, hash_size=16))
+    return Usable(picture=small, width=width, height=height, sha256=sha256, phash=phash)
+
+
+def _save(picture: Picture, path: Path, quality: int) -> None:
+    buffer = io.BytesIO()
+    # 4:4:4, because a second chroma subsampling costs colour edges and the first saved nothing here.
+    picture.save(buffer, "JPEG", quality=quality, subsampling=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+
+
+def _is_folder_name(label: str) -> bool:
+    plain = label.isprintable() and label == label.strip() and len(label.encode()) <= 200
+    return plain and label not in {".", ".."} and not set(label) & set("/\\")

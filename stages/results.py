@@ -1,0 +1,98 @@
+"""Write what a training leaves in data/train when it is over: the learner, its weights, and what describes them.
+
+Reads a finished Training; leaves learner.pkl, weights.safetensors, history.csv, learning_rate.csv, preprocess.json,
+metrics.json and train.json.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from fastai.learner import Learner
+
+from stages.architectures import statistics
+from stages.checkpoints import versions
+from stages.images import FILTER_NAME
+from stages.learner import short_side
+from stages.outputs import new_file, write_csv, write_json
+
+if TYPE_CHECKING:
+    from stages.training import Training
+
+
+def write_results(training: "Training") -> None:
+    """Leave the learner and all that describes it; the network moves to the CPU for it."""
+    from safetensors.torch import save_file
+
+    out, history = training.out, training.progress.history
+    model = training.learn.model.to("cpu", memory_format=torch.contiguous_format)
+    with new_file(out / "weights.safetensors") as path:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    columns = list(history[-1])
+    write_csv(out / "history.csv", columns, ([row[column] for column in columns] for row in history))
+    write_csv(out / "learning_rate.csv", ["learning_rate", "loss"], training.progress.curve)
+    write_json(out / "preprocess.json", _preprocess(training))
+    write_json(out / "metrics.json", _metrics(training))
+    write_json(out / "train.json", _about(training))
+    _export(training.learn, training.unused_loaders, out / "learner.pkl")
+
+
+def _preprocess(training: "Training") -> dict[str, Any]:
+    mean, std = statistics(training.params.architecture)
+    size = training.params.image_size
+    return {
+        "format": 1,
+        "color": "RGB",
+        "orientation": "exif",
+        "resize": {"short_side": short_side(training.images[0]), "filter": FILTER_NAME},
+        "crop": {"kind": "center", "width": size, "height": size},
+        "divide_by": 255,
+        "mean": mean,
+        "std": std,
+        "layout": "NCHW",
+        "dtype": "float32",
+    }
+
+
+def _metrics(training: "Training") -> dict[str, Any]:
+    progress = training.progress
+    last = {name: value for name, value in progress.history[-1].items() if isinstance(value, float)}
+    last.pop("learning_rate")
+    return {"epochs": len(progress.history), "learning_rate": progress.learning_rate or 0.0} | {
+        name: round(value, 6) for name, value in last.items()
+    }
+
+
+def _about(training: "Training") -> dict[str, Any]:
+    params, rate = training.params, training.params.learning_rate
+    return {
+        "architecture": params.architecture,
+        "weights": params.weights,
+        "method": params.method,
+        "image_size": params.image_size,
+        "labels": training.labels,
+        "seed": params.seed,
+        "num_train": len(training.rows["train"]),
+        "num_valid": len(training.rows["valid"]),
+        "learning_rate": training.progress.learning_rate if rate == "auto" else rate,
+        "params": asdict(params),
+        "versions": versions(),
+    }
+
+
+def _export(learn: Learner, loaders: Any, final: Path) -> None:
+    # A new learner, because the old one keeps its last batch (larger than many a network), the time of day and
+    # this project's own metrics; nothing in this one depends on how often training was interrupted.
+    bare = Learner(
+        loaders,
+        learn.model.eval().requires_grad_(True),
+        loss_func=learn.loss_func,
+        opt_func=learn.opt_func,
+        splitter=learn.splitter,
+        wd=learn.wd,
+        path=Path(),
+    )
+    # By way of an open file: torch writes a path's last part, here a temporary one, into the archive.
+    with new_file(final) as path, path.open("wb") as file:
+        torch.save(bare, file, pickle_protocol=2)
