@@ -12,7 +12,7 @@ stack: .venv/installed
 	$(BIN)/python -m flows.stack $(STACK)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 bench: .venv/installed
 	$(BIN)/python -m tests.benchmarks
