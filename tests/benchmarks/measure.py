@@ -109,7 +109,7 @@ def ratio_rows(what: str, samples: Mapping[str, Sequence[float]], ours: str, at_
     fastest = min(others, key=lambda name: others[name])
     ratio = others[fastest] / medians[ours]
     figure = f"{samples_text(samples[ours])}, {ratio:.2f} × {fastest}"
-    return [Row(what=f"{what}: {ours}", figure=figure, target=f"≥ {at_least} ×", held=ratio >= at_least), *rows]
+    return [Row(what=f"{what}: {ours}", figure=figure, target=f"≥ {at_least:.3g} ×", held=ratio >= at_least), *rows]
 
 
 def samples_text(samples: Sequence[float]) -> str:
