@@ -18,6 +18,8 @@ from tests.petmodels.bundles import write_files
 from tests.petmodels.proxy import FOREVER, Fault, Proxy
 from tests.petmodels.stores import BUCKET
 
+pytestmark = pytest.mark.slow  # each waits for the pauses between repeats
+
 MIB = 2**20
 
 

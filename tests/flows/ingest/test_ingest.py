@@ -280,6 +280,7 @@ def test_an_unreachable_git_remote_takes_nothing_away(place: Place) -> None:
     assert place.kept() == {"Bengal/a.jpg": data}
 
 
+@pytest.mark.slow
 def test_a_drop_that_is_not_there_is_named(bucket: Place, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"no such bucket.*s3://no-such-bucket/drop"):
         Drop("s3://no-such-bucket/drop").waiting(0)
