@@ -6,7 +6,9 @@ Reads a project that has been reproduced, or an archive or folder of photographs
 import csv
 import re
 import shutil
+import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ PETS = r"^(.+)_\d+\.jpg$"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 _FIRST_SHARE = 0.4
 _FEWEST = 5
+_BROKEN = (shutil.ReadError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,12 @@ def unpacked(source: Path, folder: Path) -> list[Photograph]:
     """
     if source.is_file():
         try:
-            if zipfile.is_zipfile(source):
-                shutil.unpack_archive(source, folder, "zip")
-            else:
+            if tarfile.is_tarfile(source):
                 shutil.unpack_archive(source, folder, filter="data")
-        except (shutil.ReadError, ValueError) as error:
-            raise RequestError(f"no archive of photographs (tar, tar.gz or zip): {source}") from error
+            else:
+                shutil.unpack_archive(source, folder, "zip")
+        except _BROKEN as error:
+            raise RequestError(f"no whole archive of photographs (tar, tar.gz or zip): {source}") from error
         source = folder
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:

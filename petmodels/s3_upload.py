@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,6 @@ from petmodels.s3_errors import ChangedError, translated
 from petmodels.storage import NotStoredError, Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from petmodels.s3 import S3Storage
 
 SINGLE_BYTES = 16 * 2**20
@@ -41,7 +40,7 @@ def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Pr
         raise
 
 
-def unfinished(storage: "S3Storage", prefix: str) -> "Iterator[Unfinished]":
+def unfinished(storage: "S3Storage", prefix: str) -> Iterator[Unfinished]:
     """Yield the multipart uploads below `prefix` that were neither completed nor aborted."""
     with translated(storage.address, "list unfinished uploads"):
         pages = storage.client.get_paginator("list_multipart_uploads")

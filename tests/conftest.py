@@ -21,6 +21,7 @@ class _Files(LoadScopeScheduling):
         return "flows" if file.startswith("tests/flows/") else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Give a process that is free the next file, or all of the flows' tests."""
     return _Files(config, log)

@@ -63,11 +63,16 @@ def test_an_archive_of_photographs_is_unpacked(tmp_path: Path, kind: str) -> Non
     assert [(one.path.name, one.label) for one in found] == [("Maine_Coon_7.jpg", "Maine_Coon"), ("tom.PNG", "beagle")]
 
 
-def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "later.tgz").write_text("<html>")
+@pytest.mark.parametrize("kind", ["gztar", "zip", "html"])
+def test_what_is_no_whole_archive_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    archive = tmp_path / "later.tgz"
+    archive.write_text("<html>")
+    if kind != "html":
+        archive = Path(shutil.make_archive(str(tmp_path / "later"), kind, photographs(tmp_path / "source")))
+        archive.write_bytes(archive.read_bytes()[:-60])
 
-    with pytest.raises(RequestError, match=r"no archive of photographs .*later\.tgz"):
-        unpacked(tmp_path / "later.tgz", tmp_path / "later")
+    with pytest.raises(RequestError, match=r"no whole archive of photographs .*later\."):
+        unpacked(archive, tmp_path / "later")
 
 
 def test_a_folder_without_photographs_is_refused_by_name(tmp_path: Path) -> None:
