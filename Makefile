@@ -12,7 +12,7 @@ stack: .venv/installed
 	$(BIN)/python -m flows.stack $(STACK)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 bench: .venv/installed
 	$(BIN)/python -m tests.benchmarks

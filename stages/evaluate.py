@@ -45,10 +45,12 @@ class EvaluateParams:
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the baselines")]
 
 
-def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path, settings: Path, out: Path) -> None:
+def evaluate(
+    params: EvaluateParams, *, prepared: Path, split: Path, train: Path, features: Path, settings: Path, out: Path
+) -> None:
     """Judge the model in `train` on the test side; leave numbers, tables, heat maps and the report in `out`.
 
-    `settings` is all of params.yaml, which report and bundle repeat.
+    `settings` is all of params.yaml, which report and bundle repeat; `features` is where a network's outputs are kept.
 
     Raises DataError where a side is empty or holds a breed that the model doesn't know.
     """
@@ -58,11 +60,11 @@ def evaluate(params: EvaluateParams, *, prepared: Path, split: Path, train: Path
     model = load(train)
     sides = {side: report.rows(split / f"{side}.csv") for side in ("train", "valid", "test")}
     breeds = _breeds(model.labels, sides)
-    valid, test = (_predicted(model, sides[side], prepared) for side in ("valid", "test"))
+    valid, test = _predicted(model, sides, prepared, features)
     choice = findings.chosen(valid, params.unsure_precision)
     said = findings.outcome(test, temperature=choice.temperature)
     numbers = findings.measured(test, choice, breeds, params.calibration_bins)
-    numbers |= _baselines(params, sides, model=model, prepared=prepared, split=split, train=train)
+    numbers |= _baselines(params, sides, model=model, prepared=prepared, split=split, train=train, features=features)
     with new_folder(out) as folder:
         write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
@@ -86,27 +88,32 @@ def _breeds(labels: Sequence[str], sides: Sides) -> dict[str, str]:
     return {label: species.get(label, "") for label in labels}
 
 
-def _predicted(model: "Model", rows: list[dict[str, str]], prepared: Path) -> "Side":
+def _predicted(model: "Model", sides: Sides, prepared: Path, features: Path) -> "tuple[Side, Side]":
+    """Return what the model says of the valid and of the test side."""
     import numpy as np
 
     from stages.findings import Side
+    from stages.predictions import known_logits
 
     place = {label: number for number, label in enumerate(model.labels)}
-    truth = np.array([place[row["label"]] for row in rows], dtype=np.int64)
-    logits = model.logits([prepared / row["path"] for row in rows])
-    return Side(rows=rows, truth=truth, logits=logits.astype(np.float64))
+    names = ("valid", "test")
+    logits = known_logits(model, {name: [prepared / row["path"] for row in sides[name]] for name in names}, features)
+    truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in names}
+    valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in names)
+    return valid, test
 
 
 def _baselines(
-    params: EvaluateParams, sides: Sides, *, model: "Model", prepared: Path, split: Path, train: Path
+    params: EvaluateParams, sides: Sides, *, model: "Model", prepared: Path, split: Path, train: Path, features: Path
 ) -> dict[str, float]:
     from stages import baselines
-    from stages.scratch import from_scratch, frozen_features
+    from stages.predictions import frozen_features
+    from stages.scratch import from_scratch
 
     labels = {side: [row["label"] for row in rows] for side, rows in sides.items()}
     images = {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
-    features = frozen_features(train, model, images)
-    samples = {side: baselines.Sample(features[side], labels[side]) for side in sides}
+    seen = frozen_features(train, model, images, features)
+    samples = {side: baselines.Sample(seen[side], labels[side]) for side in sides}
     found = {
         "baseline_majority": baselines.majority(labels["train"], labels["test"]),
         "baseline_logistic": baselines.logistic(samples["train"], samples["valid"], samples["test"]),

@@ -63,15 +63,41 @@ def pooled(body: nn.Module) -> nn.Module:
     return _Pooled(body).eval()
 
 
-def frozen(body: nn.Module, image_size: int, device: torch.device, *, num_images: int) -> Callable[[Tensor], Tensor]:
-    """Return `pooled(body)` by the engine that is done first with `num_images` images: on a CPU often onnxruntime.
+def is_compiled_for(device: torch.device, num_images: int) -> bool:
+    """Say whether so many images are worth compiling a network on this device."""
+    return device.type == "cpu" and num_images >= MIN_COMPILED
 
-    It takes batches of up to BATCH_SIZE images. The body's weights are copied: what is learned later doesn't show. The
-    engines differ by about 1e-5.
+
+def frozen(network: nn.Module, image_size: int, device: torch.device, *, num_images: int) -> Callable[[Tensor], Tensor]:
+    """Return `pooled(network)` by the engine that is done first with `num_images` images: on a CPU often onnxruntime.
+
+    It takes batches of up to BATCH_SIZE images. Compiled, the network's weights are copied: what is learned later
+    doesn't show. The engines differ by about 1e-5.
     """
-    if device.type != "cpu" or num_images < MIN_COMPILED:
-        return pooled(body)
-    return _compiled(pooled(body), image_size) or pooled(body)
+    if not is_compiled_for(device, num_images):
+        return pooled(network)
+    return _compiled(pooled(network), image_size) or pooled(network)
+
+
+class Compiled:
+    """A network as onnxruntime computes it; what it says of an image doesn't depend on the others in the batch.
+
+    With a known number of images onnxruntime works the padding out once, and not for every batch (5 against 8 ms an
+    image), and takes the same path for each. So the last batch is filled up.
+    """
+
+    def __init__(self, file: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.add_free_dimension_override_by_name("images", BATCH_SIZE)
+        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return the outputs of up to BATCH_SIZE images."""
+        filling = batch.new_zeros(BATCH_SIZE - len(batch), *batch.shape[1:])
+        whole = torch.cat([batch, filling]) if len(filling) else batch
+        return torch.from_numpy(self._session.run(None, {"image": whole.contiguous().numpy()})[0][: len(batch)])
 
 
 def mirrored(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -79,31 +105,19 @@ def mirrored(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
     return lambda batch: function(batch.flip(3))
 
 
-def _compiled(network: nn.Module, image_size: int) -> Callable[[Tensor], Tensor] | None:
+def _compiled(network: nn.Module, image_size: int) -> Compiled | None:
     """Return the network as onnxruntime computes it, None where the exporter can't follow it."""
-    import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
     file, axes = io.BytesIO(), {"image": {0: "images"}, "features": {0: "images"}}
     draw = torch.Generator().manual_seed(0)
     example, other = (torch.randn(number, 3, image_size, image_size, generator=draw) for number in (2, 3))
-
-    # With a known number of images onnxruntime works the padding out once, and not for every batch: 5 against 8 ms an
-    # image. So the last batch is filled up.
-    options = onnxruntime.SessionOptions()
-    options.add_free_dimension_override_by_name("images", BATCH_SIZE)
-
-    def run(batch: Tensor) -> Tensor:
-        filling = batch.new_zeros(BATCH_SIZE - len(batch), *batch.shape[1:])
-        whole = torch.cat([batch, filling]) if len(filling) else batch
-        return torch.from_numpy(session.run(None, {"image": whole.contiguous().numpy()})[0][: len(batch)])
-
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # that this exporter is the old one; the new one takes ten seconds
             names = {"input_names": ["image"], "output_names": ["features"], "dynamic_axes": axes}
             torch.onnx.export(network, (example,), file, dynamo=False, **names)  # type: ignore[arg-type]
-            session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+            run = Compiled(file.getvalue())
             # Where the network reckons with its batch, the trace may hold for the example's number of images alone.
             wanted, found = network(other), run(other)
     except (torch.onnx.errors.OnnxExporterError, Fail, InvalidArgument, RuntimeException):

@@ -1,6 +1,7 @@
 """Fit the head of a network whose body stays as it is, at once and to the optimum: the first phase of method `probe`.
 
-Reads prepared images; leaves nothing. The body sees each of them once, and a mirror's view of those of the train side.
+Reads prepared images; leaves what known_outputs.py does. The body sees each of them once, and a mirror's view of those
+of the train side.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from stages import probe
 from stages.architectures import imagenet_classifier, statistics
-from stages.features import Preprocessing, frozen, mirrored, outputs
+from stages.features import Preprocessing
+from stages.known_outputs import KnownOutputs
 
 if TYPE_CHECKING:
     from stages.training import Training
@@ -43,17 +45,16 @@ def _features(training: "Training") -> tuple[Features, Features]:
 
     The views are the image and, unless augmentation is off, what one sees of it in a mirror.
     """
-    params, images, device = training.params, training.images, training.device
+    params, device = training.params, training.device
     how = Preprocessing(params.image_size, *statistics(params.architecture))
     num_views = 1 if params.augmentation == "none" else 2
     num_train, num_valid = (len(training.rows[side]) for side in ("train", "valid"))
-    num_images = num_views * num_train + num_valid
-    seen = frozen(training.learn.model[0], how.image_size, device, num_images=num_images)
-    views = [seen, mirrored(seen)][:num_views]
-    return (
-        outputs(lambda batch: torch.stack([view(batch) for view in views], 1), images[:num_train], how, device),
-        outputs(seen, images[num_train:], how, device),
+    train, valid = training.images[:num_train], training.images[num_train:]
+    known = KnownOutputs(
+        training.learn.model[0], how, device, num_images=num_views * num_train + num_valid, folder=training.features
     )
+    views = [known.of(train, in_mirror=in_mirror) for in_mirror in (False, True)[:num_views]]
+    return np.stack(views, axis=1), known.of(valid)
 
 
 def _validated(training: "Training", layer: torch.nn.Linear, features: Features) -> dict[str, float]:

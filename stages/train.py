@@ -70,8 +70,8 @@ class TrainParams:
             raise ParamsError(f"params.yaml: train: metrics: one is named twice: {', '.join(self.metrics)}")
 
 
-def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path, out: Path) -> None:
-    """Train on `split`'s train side and leave the learner in `out`.
+def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path, features: Path, out: Path) -> None:
+    """Train on `split`'s train side and leave the learner in `out`; `features` is where a frozen body's are kept.
 
     Killed at any moment, the next run goes on from the last whole epoch and ends with the weights of an undisturbed
     one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had and
@@ -87,10 +87,16 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
         from stages.training import Training
 
         if (number := distributed.num_processes(params.device)) > 1:
-            paths = {"prepared": prepared, "split": split, "checkpoints": checkpoints, "out": out}
+            paths = {
+                "prepared": prepared,
+                "split": split,
+                "checkpoints": checkpoints,
+                "features": features,
+                "out": out,
+            }
             distributed.launch(params, paths, number=number)
             return
-        training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, out=out)
+        training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, features=features, out=out)
         training.run()
         if distributed.rank():
             return

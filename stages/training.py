@@ -38,6 +38,7 @@ _CODE = (
     "features",
     "head",
     "images",
+    "known_outputs",
     "learner",
     "metrics",
     "phases",
@@ -52,9 +53,16 @@ class Training:
     """One training, from its checkpoint if there is one."""
 
     def __init__(
-        self, params: TrainParams, rows: Mapping[str, Rows], *, prepared: Path, checkpoints: Path, out: Path
+        self,
+        params: TrainParams,
+        rows: Mapping[str, Rows],
+        *,
+        prepared: Path,
+        checkpoints: Path,
+        features: Path,
+        out: Path,
     ) -> None:
-        self.params, self.out = params, out
+        self.params, self.features, self.out = params, features, out
         self.journal: Journal | None = None
         self.rows = rows
         self.images = [prepared / row["path"] for side in ("train", "valid") for row in rows[side]]

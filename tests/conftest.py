@@ -13,15 +13,33 @@ def ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The longest, which wait for servers and workers more than they compute: they begin first, each in its own process.
+_LONG = {
+    "tests/flows/test_retrain.py": "retrain",
+    "tests/flows/test_loop.py": "loop",
+    "tests/flows/test_stack.py": "loop",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: _scope(item.nodeid) not in _LONG.values())
+
+
+def _scope(node_id: str) -> str:
+    file = node_id.split("::")[0]
+    return _LONG.get(file, file)
+
+
 class _Files(LoadScopeScheduling):
-    """A file's tests share what they set up, and the flows' stacks would keep each other waiting."""
+    """A file's tests share what they set up."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return "flows" if file.startswith("tests/flows/") else file
+        return _scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Give a process that is free the next file, or all of the flows' tests."""
+    """Give a process that is free the next file."""
+    config.option.loadscopereorder = False
     return _Files(config, log)

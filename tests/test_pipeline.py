@@ -24,7 +24,7 @@ TRAINING: dict[str, object] = {
     "weights": "none",
     "image_size": 64,
     "frozen_epochs": 2,
-    "epochs": 1,
+    "epochs": 8,
 }
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -137,7 +137,7 @@ def test_a_repro_amid_training_keeps_others_out_and_killed_it_goes_on_from_its_l
     _dvc(project, "checkout", "--force")
 
     assert re.search(r"ERROR: failed to reproduce '\w+': '.*' is busy, it is being blocked by:\n", second.stderr)
-    assert "train: going on from a checkpoint, with frozen epoch 2" in third.stderr
+    assert re.search(r"train: going on from a checkpoint, with (frozen epoch 2|unfrozen epoch \d)", third.stderr)
     assert {name: (project / name).read_bytes() for name in kept} == kept
 
 

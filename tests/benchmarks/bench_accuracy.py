@@ -50,7 +50,9 @@ def _ours(prepared: Path, seed: int, folder: Path, *, image_size: int) -> _Tried
     split, out = sides(prepared, seed), folder / "train"
     began = time.perf_counter()
     params = train_params(image_size=image_size, seed=seed)
-    train(params, prepared=prepared, split=split, checkpoints=folder / "checkpoints", out=out)
+    # Each training and each regression computes all of its features: nothing is kept from one to the next.
+    features = folder / f"features{image_size}-{seed}"
+    train(params, prepared=prepared, split=split, checkpoints=folder / "checkpoints", features=features, out=out)
     seconds = time.perf_counter() - began
     model, test = load(out), listed(split / "test.csv")
     said = model.logits([prepared / row["path"] for row in test]).argmax(axis=1)
@@ -60,13 +62,13 @@ def _ours(prepared: Path, seed: int, folder: Path, *, image_size: int) -> _Tried
 
 def _regression(prepared: Path, seed: int, folder: Path) -> _Tried:
     from stages.model import load
-    from stages.scratch import frozen_features
+    from stages.predictions import frozen_features
 
     began, split = time.perf_counter(), sides(prepared, seed)
     lists = {side: listed(split / f"{side}.csv") for side in ("train", "valid", "test")}
     model = load(folder / "train")
     images = {side: [prepared / row["path"] for row in found] for side, found in lists.items()}
-    features = frozen_features(folder / "train", model, images)
+    features = frozen_features(folder / "train", model, images, folder / f"regression{seed}")
     samples = [Sample(features[side], [row["label"] for row in lists[side]]) for side in lists]
     accuracy = logistic(*samples)
     number = len(lists["test"])

@@ -19,7 +19,8 @@ def training(params: TrainParams, prepared: Path, split: Path, folder: Path) -> 
     from stages.training import Training
 
     found = {side: listed(split / f"{side}.csv") for side in ("train", "valid")}
-    return Training(params, found, prepared=prepared, checkpoints=folder / "checkpoints", out=folder / "train")
+    places = {name: folder / name for name in ("checkpoints", "features")}
+    return Training(params, found, prepared=prepared, **places, out=folder / "train")
 
 
 def batches(learn: Any) -> Batches:

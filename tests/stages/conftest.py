@@ -61,7 +61,12 @@ def judged(sides: Path, trained: Path, fastai: None, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("judged")
     settings = folder / "params.yaml"
     settings.write_text(params_yaml(), encoding="utf-8")
-    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained}
+    paths = {
+        "prepared": sides / "prepared",
+        "split": sides / "split",
+        "train": trained,
+        "features": folder / "features",
+    }
     evaluate(section(settings, "evaluate", EvaluateParams), **paths, settings=settings, out=folder / "eval")
     return folder / "eval"
 
@@ -79,7 +84,8 @@ def made(sides: Path, trained: Path, judged: Path, tmp_path_factory: pytest.Temp
 
 def start_training(folder: Path, sides: Path) -> "subprocess.Popen[str]":
     """Start `python -m stages.train` with `<folder>/params.yaml`, its output and checkpoints below `folder`."""
-    return start_stage("train", folder, prepared=sides / "prepared", split=sides / "split", checkpoints="checkpoints")
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "checkpoints": "checkpoints"}
+    return start_stage("train", folder, **paths, features="features")
 
 
 def start_stage(name: str, folder: Path, *, out: str = "", **paths: Path | str) -> "subprocess.Popen[str]":

@@ -190,7 +190,9 @@ def test_a_breed_with_one_image_is_named(tmp_path: Path) -> None:
 def test_an_unknown_architecture_is_told_with_the_nearest_names(tmp_path: Path, sides: Path) -> None:
     changes = {"train": {"architecture": "resnt34"}}
 
-    status, said = ended("train", tmp_path, changes, **places(sides), checkpoints="checkpoints", out="last/train")
+    status, said = ended(
+        "train", tmp_path, changes, **places(sides), checkpoints="checkpoints", features="features", out="last/train"
+    )
 
     assert (status, len(said)) == (1, 1), said
     assert said[0].startswith("train: params.yaml: train: architecture: unknown: resnt34; nearest: resnet34, ")
@@ -203,7 +205,11 @@ def test_a_training_that_finds_no_memory_says_what_to_lower(tmp_path: Path, side
     """The process may take 100 MiB more than it has when all is imported; VGG's gradients alone take as much."""
     settings = {"architecture": "vgg16", "frozen_epochs": 0, "epochs": 1, "batch_size": 18, "augmentation": "none"}
     (tmp_path / "params.yaml").write_text(params_yaml(train=settings), encoding="utf-8")
-    paths = [*places(sides).items(), ("checkpoints", tmp_path / "checkpoints"), ("out", tmp_path / "train")]
+    paths = [
+        *places(sides).items(),
+        *((name, tmp_path / name) for name in ("checkpoints", "features")),
+        ("out", tmp_path / "train"),
+    ]
     options = [str(part) for name, place in paths for part in (f"--{name}", place)]
 
     done = subprocess.run(
@@ -259,7 +265,7 @@ def test_a_full_disk_is_named_and_keeps_the_last_output(tmp_path: Path, sides: P
 def test_a_disk_that_fills_up_in_training_is_named(tmp_path: Path, sides: Path) -> None:
     """fastai puts words of its own before an error that passes through it; they aren't shown."""
     with small_disk(tmp_path / "disk", num_kib=64):
-        status, said = ended("train", tmp_path, **places(sides), checkpoints="disk/checkpoints")
+        status, said = ended("train", tmp_path, **places(sides), checkpoints="disk/checkpoints", features="features")
 
     assert status == 1, said
     assert re.fullmatch(r"train: no space left; free some and run again: disk/checkpoints/\w+\.pt", said[-1]), said
@@ -268,7 +274,7 @@ def test_a_disk_that_fills_up_in_training_is_named(tmp_path: Path, sides: Path) 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_in_evaluate_keeps_the_last_report(tmp_path: Path, sides: Path, trained: Path) -> None:
-    paths = {**places(sides), "train": trained, "settings": "params.yaml"}
+    paths = {**places(sides), "train": trained, "features": "features", "settings": "params.yaml"}
     with small_disk(tmp_path / "disk", num_kib=64) as disk:
         (disk / "out").mkdir()
         (disk / "out/report.html").touch()
@@ -300,7 +306,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_last_output(
     if name != "split":
         paths |= {"split": work / "split", "train": request.getfixturevalue("trained")}
     if name == "evaluate":
-        paths["settings"] = "params.yaml"
+        paths |= {"features": "features", "settings": "params.yaml"}
     if name == "export":
         paths["eval"] = request.getfixturevalue("judged")
     (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
@@ -331,7 +337,7 @@ def test_ctrl_c_amid_the_decoding_is_one_line_and_keeps_the_last_output(tmp_path
 @pytest.mark.slow
 def test_ctrl_c_between_two_epochs_is_one_line_and_keeps_the_last_epoch(tmp_path: Path, sides: Path) -> None:
     (tmp_path / "params.yaml").write_text(params_yaml(train={"epochs": 500}), encoding="utf-8")
-    process = start_stage("train", tmp_path, **places(sides), checkpoints="checkpoints")
+    process = start_stage("train", tmp_path, **places(sides), checkpoints="checkpoints", features="features")
     assert process.stderr is not None
     while not process.stderr.readline().startswith("train: unfrozen:"):
         assert process.poll() is None

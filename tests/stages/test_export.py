@@ -183,12 +183,13 @@ def test_all_stages_from_scratch_in_other_processes_and_folders_leave_the_same_b
     write_source(tmp_path / "raw/source", num_images=12)
     (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
     judging = {"prepared": "prepared", "split": "split", "train": "train"}
+    places = {"checkpoints": "checkpoints", "features": "features"}
 
     for name, out, paths in [
         ("prepare", "prepared", {"raw": "raw"}),
         ("split", "split", {"prepared": "prepared"}),
-        ("train", "train", {"prepared": "prepared", "split": "split", "checkpoints": "checkpoints"}),
-        ("evaluate", "eval", judging | {"settings": "params.yaml"}),
+        ("train", "train", {"prepared": "prepared", "split": "split", **places}),
+        ("evaluate", "eval", judging | {"features": "features", "settings": "params.yaml"}),
         ("export", "bundle", judging | {"eval": "eval"}),
     ]:
         process = start_stage(name, tmp_path, out=out, **paths)

@@ -34,8 +34,8 @@ def table(path: Path) -> list[dict[str, str]]:
 def run(folder: Path, sides: Path, **changes: Any) -> Path:
     """Train in this process with the settings' params but for `changes`; return the stage's output."""
     params = TrainParams(**(TRAIN | changes))
-    paths = {"prepared": sides / "prepared", "split": sides / "split", "checkpoints": folder / "checkpoints"}
-    train(params, **paths, out=folder / "train")
+    paths = {"prepared": sides / "prepared", "split": sides / "split"}
+    train(params, **paths, **{name: folder / name for name in ("checkpoints", "features")}, out=folder / "train")
     return folder / "train"
 
 

@@ -1,0 +1,61 @@
+"""Ask what evaluate needs of the networks: the model's logits, and the features of its body as it was before training.
+
+Reads prepared images and data/train's description of the model; leaves what known_outputs.py does.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stages.known_outputs import KnownOutputs
+from stages.learner import untrained_body
+from stages.model import Model
+from stages.train import TrainParams
+
+Images = Mapping[str, Sequence[Path]]
+Outputs = dict[str, NDArray[np.float32]]
+
+
+def known_logits(model: Model, images: Images, features: Path) -> Outputs:
+    """Return, side by side, the model's logits, computed by what is fastest or kept in the folder `features`.
+
+    They differ from `Model.logits` by about 1e-5.
+    """
+    last = _linear_head(model)
+    said = _known(model, model.body if last else model.network, images, features)
+    return {side: _through(last, rows, model.device) for side, rows in said.items()} if last else said
+
+
+def frozen_features(train: Path, model: Model, images: Images, features: Path) -> Outputs:
+    """Return, side by side, the pooled features of the body as it was before training: images x channels.
+
+    `features` is the folder where they are kept.
+    """
+    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
+    body = untrained_body(TrainParams(**about["params"])).to(model.device)
+    return _known(model, body, images, features)
+
+
+def _known(model: Model, network: nn.Module, images: Images, features: Path) -> Outputs:
+    num_images = sum(map(len, images.values()))
+    known = KnownOutputs(network, model.preprocessing, model.device, num_images=num_images, folder=features)
+    return {side: known.of(paths) for side, paths in images.items()}
+
+
+def _linear_head(model: Model) -> nn.Linear | None:
+    """Return the head's one layer where all before it only averages over the places."""
+    *before, last = cast("nn.Sequential", model.network[1])
+    averages = all(isinstance(one, nn.AdaptiveAvgPool2d | nn.Flatten) for one in before)
+    return last if averages and isinstance(last, nn.Linear) else None
+
+
+def _through(layer: nn.Linear, rows: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        logits: Tensor = layer(torch.from_numpy(rows).to(device))
+    return logits.cpu().numpy()

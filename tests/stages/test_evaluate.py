@@ -1,0 +1,75 @@
+"""What the stage evaluate asks of the network: each image once on a machine, whatever is judged again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stages import features, known_outputs
+from stages.evaluate import EvaluateParams, evaluate
+from stages.params import section
+from stages.report import rows
+from stages.train import TrainParams, train
+from tests.stages.settings import TRAIN, params_yaml
+
+pytestmark = pytest.mark.usefixtures("fastai")
+
+
+@pytest.fixture
+def probed(sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the output of a probe, whose body was compiled although there are few images."""
+    import timm
+
+    monkeypatch.setattr(features, "MIN_COMPILED", 1)
+    torch.manual_seed(0)
+    weights = {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}
+    save_file(weights, tmp_path / "weights.safetensors")
+    probe = {"method": "probe", "frozen_epochs": 0, "epochs": 0, "weights": str(tmp_path / "weights.safetensors")}
+    places = {name: tmp_path / name for name in ("checkpoints", "features")}
+    prepared, split = sides / "prepared", sides / "split"
+    train(TrainParams(**TRAIN | probe), prepared=prepared, split=split, **places, out=tmp_path / "train")
+    return tmp_path
+
+
+def judged(folder: Path, sides: Path) -> bytes:
+    settings = folder / "params.yaml"
+    settings.write_text(params_yaml(), encoding="utf-8")
+    paths = {"prepared": sides / "prepared", "split": sides / "split"} | {
+        name: folder / name for name in ("train", "features")
+    }
+    evaluate(section(settings, "evaluate", EvaluateParams), **paths, settings=settings, out=folder / "eval")
+    return (folder / "eval/metrics.json").read_bytes()
+
+
+def test_after_a_probe_the_network_looks_at_the_test_images_alone_and_at_those_once(
+    probed: Path, sides: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def watched(function: object, paths: list[Path], *rest: object) -> object:
+        asked.extend(paths)
+        return features.outputs(function, paths, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(known_outputs, "outputs", watched)
+
+    first, second = judged(probed, sides), judged(probed, sides)
+
+    assert sorted(asked) == sorted(sides / "prepared" / row["path"] for row in rows(sides / "split/test.csv"))
+    assert first == second
+
+
+@pytest.mark.parametrize("head", ["linear", "fastai's own"])
+def test_logits_are_the_learners_whichever_engine_computes_them(
+    probed: Path, sides: Path, trained: Path, head: str
+) -> None:
+    from stages.model import load
+    from stages.predictions import known_logits
+
+    model = load(probed / "train" if head == "linear" else trained)
+    paths = [sides / "prepared" / row["path"] for row in rows(sides / "split/test.csv")]
+
+    found = known_logits(model, {"test": paths}, probed / "features")["test"]
+
+    assert np.allclose(found, model.logits(paths), atol=1e-4)
