@@ -20,7 +20,8 @@ P = ParamSpec("P")
 def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
     """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
 
-    A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
+    A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one, but
+    for the environment's secrets in its text.
     """
 
     @wraps(function)
@@ -32,6 +33,9 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
             get_run_logger().error("%s", told)
             getLogger("prefect.flow_runs").addFilter(_is_no_failed_run)
             return Failed(message=told)
+        except Exception as error:
+            _redact(error)
+            raise
         get_run_logger().info("%s", sentence)
         return Completed(message=sentence)
 
@@ -43,6 +47,15 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename or 'a file of this worker'}"
     return str(error)
+
+
+def _redact(error: BaseException | None) -> None:
+    """Take secrets out of what an exception, and those that led to it, say; Prefect keeps message and traceback."""
+    seen: set[int] = set()
+    while error and id(error) not in seen:
+        seen.add(id(error))
+        error.args = tuple(redacted(part) if isinstance(part, str) else part for part in error.args)
+        error = error.__cause__ or error.__context__
 
 
 def _is_no_failed_run(record: LogRecord) -> bool:

@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 
 
 def untrained_body(params: "TrainParams") -> nn.Module:
-    """Return the architecture's body in evaluation mode, with the weights that training starts from."""
+    """Return the architecture's body in evaluation mode, with the weights that training starts from.
+
+    Where these are `none`, they are drawn from the seed alone, whatever this process has drawn before.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        body = _body(params.architecture)
+    load_weights(body, params.architecture, params.weights)
+    return body.eval()
+
+
+def _body(name: str) -> nn.Module:
     body: nn.Module
-    builder = architecture(params.architecture)
+    builder = architecture(name)
     if isinstance(builder, str):
         from fastai.vision.learner import TimmBody
         from timm import create_model
@@ -34,8 +45,7 @@ def untrained_body(params: "TrainParams") -> nn.Module:
         from fastai.vision.learner import create_body
 
         body = create_body(builder(weights=None), pretrained=False)
-    load_weights(body, params.architecture, params.weights)
-    return body.eval()
+    return body
 
 
 def learner(

@@ -63,6 +63,21 @@ def test_a_body_takes_the_weights_that_the_stage_left_before(tmp_path: Path) -> 
     assert all(torch.equal(tensor, left[f"0.{key}"]) for key, tensor in loaded.items())
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "squeezenet1_1"])
+def test_a_body_without_weights_is_drawn_from_the_seed_alone(name: str) -> None:
+    torch.manual_seed(3)
+    first = body(name, "none")
+    next_number = torch.rand(1)
+
+    torch.manual_seed(3)
+    assert torch.equal(torch.rand(1), next_number)
+    again = body(name, "none")
+    other = untrained_body(TrainParams(**(TRAIN | {"architecture": name, "weights": "none", "seed": 7}))).state_dict()
+
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
 def test_old_files_without_counts_of_batches_are_taken(tmp_path: Path) -> None:
     given = {key: tensor for key, tensor in drawn("resnet18").items() if "num_batches" not in key}
     torch.save(given, tmp_path / "weights.pth")
