@@ -318,6 +318,22 @@ def test_a_store_that_is_away_costs_a_run_at_most(operator: Operator) -> None:
     assert operator.registry.verify_all("store-dies").findings == ()
 
 
+def test_a_killed_worker_is_followed_by_its_training_and_the_next_retrain_goes_on(operator: Operator) -> None:
+    revision, run, training = in_the_middle(operator, "worker-dies", 5)
+    time.sleep(2)  # the last checkpoint is on its way
+
+    operator.stack.services["gpu-1"].kill()
+    operator.stack.restart("gpu-1")
+    states = [operator.ended(one)["state"]["type"] for one in (training, run)]
+    again = operator.start("retrain/weekly", model="worker-dies", revision=revision)
+    second = operator.training_of(again)
+
+    assert states == ["CRASHED", "FAILED"]
+    assert operator.ended(again)["state"]["type"] == "COMPLETED"
+    assert any("train: going on from a checkpoint, with epoch" in line for line in operator.logs(second))
+    assert operator.files("worker-dies") == operator.plain(revision)
+
+
 def test_a_power_cut_costs_the_run_and_no_version(operator: Operator) -> None:
     revision, run, training = in_the_middle(operator, "power-cut", 4)
 
