@@ -36,7 +36,7 @@ import torch
 from stages.model import load
 model = load(Path("data/train"))
 side = model.preprocessing.image_size
-shapes = {"image": {0: torch.export.Dim("images", min=1)}}
+shapes = ({0: torch.export.Dim("images", min=1)},)
 network = model.network.cpu().eval()
 names = {"input_names": ["image"], "output_names": ["probabilities"], "opset_version": 18}
 images = torch.zeros(2, 3, side, side)
