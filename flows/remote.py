@@ -1,4 +1,4 @@
-"""The git remote of `make stack`: a bare repository beside the other state, made from the checkout's last commit."""
+"""The git remote of `make stack`: a bare repository beside the other state, made from a project's last commit."""
 
 import os
 import subprocess
@@ -13,18 +13,26 @@ def push_head(checkout: Path, remote: Path) -> str:
     """Bring the checkout's HEAD to the branch main of the bare repository `remote`; say in a line what became of it.
 
     Commits that flows have pushed there are never lost: where both sides went on, the remote stays as it is. Raises
-    StackError where there is no commit, or git can't push.
+    StackError where there is no commit, the remote holds another project, or git can't push.
     """
-    if _git("rev-parse", "--verify", "--quiet", "HEAD", folder=checkout).returncode:
+    is_project = (checkout / ".git").exists()  # else git would take the repository around it
+    if not is_project or _git("rev-parse", "--verify", "--quiet", "HEAD", folder=checkout).returncode:
         raise StackError(f"no commit to make a git remote from; commit, or set PETMODELS_GIT: {checkout}")
     if not remote.exists():
         _git("init", "--quiet", "--bare", "--initial-branch", BRANCH, str(remote), folder=checkout)
     pushed = _git("push", "--quiet", str(remote), f"HEAD:refs/heads/{BRANCH}", folder=checkout)
     if "[rejected]" in pushed.stderr:
+        if _beginnings(checkout, "HEAD").isdisjoint(_beginnings(remote, BRANCH)):
+            raise StackError(f"{remote} holds another project than {checkout}; give this one a --folder of its own")
         return f"flows have pushed commits that this checkout lacks; to have them: git pull {remote} {BRANCH}"
     if pushed.returncode:
         raise StackError(f"git push failed: {(pushed.stderr.strip().splitlines() or ['without a word'])[-1]}")
     return f"{remote.name} is at {_git('rev-parse', '--short', BRANCH, folder=remote).stdout.strip()}"
+
+
+def _beginnings(folder: Path, revision: str) -> set[str]:
+    """Return the commits without a parent that a revision goes back to: two that share none are two projects."""
+    return set(_git("rev-list", "--max-parents=0", revision, folder=folder).stdout.split())
 
 
 def _git(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":

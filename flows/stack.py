@@ -48,7 +48,7 @@ def running_stack(folder: Path, options: Options | None = None) -> Iterator[Stac
 def _start(stack: Stack, options: Options) -> None:
     """Start the parts in the order in which they need each other."""
     if options.git is None:
-        _say(push_head(options.checkout, stack.folder / "project.git"))
+        _say(push_head(options.project or options.checkout, stack.folder / "project.git"))
     _say("starting the store and Prefect's server")
     for name in ("s3", "server"):
         stack.services[name].start()
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"of Prefect's server and UI (default {PORT})")
     parser.add_argument("--s3-port", type=int, default=S3_PORT, help=f"of the S3 store (default {S3_PORT})")
     parser.add_argument("--gpus", type=int, default=1, help="how many workers the pool gpu gets (default 1)")
+    parser.add_argument("--project", type=Path, help="what is trained: build/demo needs no internet (default: this)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
@@ -109,7 +110,8 @@ def main() -> None:
         port=arguments.port,
         s3_port=arguments.s3_port,
         pools=("cpu", *["gpu"] * arguments.gpus),
-        git=os.environ.get("PETMODELS_GIT"),
+        git=None if arguments.project else os.environ.get("PETMODELS_GIT"),
+        project=arguments.project,
         notify=os.environ.get("PETMODELS_NOTIFY"),
         database=os.environ.get(DATABASE),
     )
@@ -124,10 +126,10 @@ def main() -> None:
 
 
 def _tell(stack: Stack) -> None:
-    client = ("PREFECT_API_URL", "PETMODELS_REGISTRY", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    (stack.folder / "environment").write_text(
-        "".join(f"export {name}='{stack.variables[name]}'\n" for name in (*client, "AWS_REGION"))
-    )
+    names = ("PREFECT_API_URL", "PETMODELS_REGISTRY", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    client = {name: stack.variables[name] for name in (*names, "AWS_REGION")}
+    client["PETMODELS_CACHE"] = str(stack.folder / "operator")  # what it has seen of this store goes with the store
+    (stack.folder / "environment").write_text("".join(f"export {name}='{client[name]}'\n" for name in client))
     print(
         f"Prefect   {stack.address}\n"
         f"S3        {stack.store.endpoint}, bucket {object_store.BUCKET}\n"

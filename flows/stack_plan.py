@@ -21,7 +21,8 @@ class Options:
     """What may differ between stacks.
 
     A port of None is any free one, kept over restarts. `checkout` is where prefect.yaml and the flows are. `pools` gets
-    a worker for every entry. `git` is the project's remote; without one, a bare repository is made from HEAD.
+    a worker for every entry. `git` is the project's remote; without one, a bare repository is made from the last commit
+    of `project`, which is the checkout unless another is named.
     `deploy` can be switched off, to have the servers and workers alone. `database` is the address of the server's own,
     such as postgresql+asyncpg://…; without one, it is SQLite in the stack's folder.
     """
@@ -31,6 +32,7 @@ class Options:
     s3_port: int | None = None
     pools: tuple[str, ...] = ("cpu", "gpu")
     git: str | None = None
+    project: Path | None = None
     notify: str | None = None
     zombie_seconds: int = ZOMBIE_SECONDS
     deploy: bool = True

@@ -18,6 +18,7 @@ _LONG = {
     "tests/flows/test_retrain.py": "retrain",
     "tests/flows/test_loop.py": "loop",
     "tests/flows/test_stack.py": "loop",
+    "tests/flows/test_operators_screen.py": "screen",
 }
 
 

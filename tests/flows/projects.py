@@ -24,7 +24,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "download": {"seed": 0, "images": 60, "noise": 45.0},
     "prepare": {"min_side": 8},
     "split": {"seed": 0, "pollute": False},
-    "train": {"epochs": 1, "epoch_seconds": 0.0, "images": 1000, "shuffle": False, "fail": False},
+    "train": {"epochs": 1, "epoch_seconds": 0.0, "image_size": 32, "images": 1000, "shuffle": False, "fail": False},
     "evaluate": {"seed": 0},
     "export": {"mean": None, "padding_bytes": 0},
     "gate": GATE,

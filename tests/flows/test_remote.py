@@ -49,6 +49,24 @@ def test_what_flows_have_pushed_stays_and_the_way_to_have_it_is_told(project: Pa
     assert git(remote, "rev-parse", "main") == arrived
 
 
+def test_another_project_is_not_pushed_over_the_first_one(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet", "-b", "work")
+    commit(other, "something else")
+    push_head(project, tmp_path / "project.git")
+    with pytest.raises(StackError, match=f"project.git holds another project than {other}; give this one a --folder"):
+        push_head(other, tmp_path / "project.git")
+    assert git(tmp_path / "project.git", "rev-parse", "main") == git(project, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("name", ["missing", "below"])
+def test_a_folder_that_is_no_repository_is_one_line(project: Path, name: str) -> None:
+    (project / "below").mkdir()
+    with pytest.raises(StackError, match=f"no commit to make a git remote from.*{name}"):
+        push_head(project / name, project / "project.git")
+
+
 def test_a_folder_without_a_commit_is_one_line(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     with pytest.raises(StackError, match=f"no commit to make a git remote from.*{tmp_path}"):

@@ -89,6 +89,7 @@ def train(params: Any) -> None:
         means.append(np.mean([_colour(path) for path in paths], axis=0).tolist())
     out = _new("data/train")
     (out / "means.json").write_text(json.dumps(means))
+    (out / "settings.json").write_text(json.dumps({"image_size": params["image_size"]}))
     checkpoint.unlink(missing_ok=True)
 
 
