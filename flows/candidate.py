@@ -17,6 +17,7 @@ from prefect.events import emit_event
 from flows import pipeline, records
 from flows.evidence import BUNDLE
 from flows.gate import Decision
+from flows.outcome import without_secrets
 from flows.workspace import Workspace
 from petmodels import Manifest, Origin, Registry
 from petmodels.errors import NotFoundError
@@ -95,6 +96,7 @@ class Candidate:
 
 
 @task(name="publish", cache_policy=NO_CACHE)
+@without_secrets()
 def publish(candidate: Candidate, decision: Decision, overrides: str, verdict: str) -> Manifest:
     """Publish the workspace's bundle as the model's next version; its message says what was decided."""
     begin, end = verdict if decision.outcome == "promote" else "", f"; with {overrides}" if overrides else ""
@@ -110,6 +112,7 @@ def publish(candidate: Candidate, decision: Decision, overrides: str, verdict: s
 
 
 @task(name="promote", cache_policy=NO_CACHE)
+@without_secrets()
 def promoted(candidate: Candidate, version: Manifest, why: str) -> str:
     """Make the alias name a version, and say so."""
     before = candidate.champion()

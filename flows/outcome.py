@@ -1,6 +1,8 @@
-"""Let a flow end the way people read it: one sentence on the run, a traceback for bugs alone."""
+"""Let a flow end the way people read it: a sentence on the run, a traceback for bugs alone, and no secret in either."""
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from logging import LogRecord, getLogger
 from typing import Any, ParamSpec
@@ -15,47 +17,54 @@ from flows.errors import FlowError
 from petmodels.errors import PetmodelsError
 
 P = ParamSpec("P")
+_EXPECTED = (FlowError, PetmodelsError, OSError)
 
 
 def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
     """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
 
-    A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one, but
-    for the environment's secrets in its text.
+    A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
     """
 
     @wraps(function)
     def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
         try:
-            sentence = redacted(function(*args, **kwargs))
-        except (FlowError, PetmodelsError, OSError) as error:
+            with without_secrets():
+                sentence = redacted(function(*args, **kwargs))
+        except _EXPECTED as error:
             told = redacted(_told(error))
             get_run_logger().error("%s", told)
             getLogger("prefect.flow_runs").addFilter(_is_no_failed_run)
             return Failed(message=told)
-        except Exception as error:
-            _redact(error)
-            raise
         get_run_logger().info("%s", sentence)
         return Completed(message=sentence)
 
     return body
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Return the sentence; of a disk that is full or forbidden, what the system says and where."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename or 'a file of this worker'}"
     return str(error)
 
 
-def _redact(error: BaseException | None) -> None:
-    """Take secrets out of what an exception, and those that led to it, say; Prefect keeps message and traceback."""
-    seen: set[int] = set()
-    while error and id(error) not in seen:
-        seen.add(id(error))
-        error.args = tuple(redacted(part) if isinstance(part, str) else part for part in error.args)
-        error = error.__cause__ or error.__context__
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Let no exception out whose traceback, as Prefect logs and keeps it, holds one of the environment's secrets.
+
+    It stands around the body of every flow and task. An expected error stays one with its sentence; a bug becomes a
+    RuntimeError with all of its own traceback in its text.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        if (clean := redacted(text)) == text:
+            raise
+        if isinstance(error, _EXPECTED):
+            raise FlowError(redacted(_told(error))) from None
+        raise RuntimeError(f"{type(error).__name__}, told without a secret:\n{clean}") from None
 
 
 def _is_no_failed_run(record: LogRecord) -> bool:

@@ -15,8 +15,9 @@ def push_head(checkout: Path, remote: Path) -> str:
     Commits that flows have pushed there are never lost: where both sides went on, the remote stays as it is. Raises
     StackError where there is no commit, the remote holds another project, or git can't push.
     """
-    is_project = (checkout / ".git").exists()  # else git would take the repository around it
-    if not is_project or _git("rev-parse", "--verify", "--quiet", "HEAD", folder=checkout).returncode:
+    if not (checkout / ".git").exists():  # git would take the repository around it
+        raise StackError(f"not the top of a git repository; clone the project, or set PETMODELS_GIT: {checkout}")
+    if _git("rev-parse", "--verify", "--quiet", "HEAD", folder=checkout).returncode:
         raise StackError(f"no commit to make a git remote from; commit, or set PETMODELS_GIT: {checkout}")
     if not remote.exists():
         _git("init", "--quiet", "--bare", "--initial-branch", BRANCH, str(remote), folder=checkout)

@@ -22,7 +22,7 @@ from flows.candidate import Candidate
 from flows.errors import RequestError, StageError
 from flows.evidence import evidence
 from flows.gate import Decision, GateParams, decide
-from flows.outcome import settled, tell
+from flows.outcome import settled, tell, without_secrets
 from flows.params import section
 from flows.settings import Settings
 from flows.train import lock_of
@@ -91,6 +91,7 @@ def _newest(registry: Registry, model: str) -> Manifest | None:
 
 
 @task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")
+@without_secrets()
 def _before_training(w: Workspace) -> list[pipeline.Step]:
     steps = pipeline.reproduce(w, "split")
     pipeline.push(w, "download", "prepare", "split")
@@ -113,6 +114,7 @@ def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
 
 
 @task(name="after training", cache_policy=NO_CACHE, task_run_name="evaluate, export")
+@without_secrets()
 def _after_training(w: Workspace) -> list[pipeline.Step]:
     steps = pipeline.reproduce(w)
     pipeline.push(w)
@@ -120,6 +122,7 @@ def _after_training(w: Workspace) -> list[pipeline.Step]:
 
 
 @task(name="gate", cache_policy=NO_CACHE)
+@without_secrets()
 def _judged(candidate: Candidate, rules: GateParams) -> Decision:
     w, model = candidate.w, candidate.model
     try:

@@ -106,16 +106,16 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
-    options = Options(
-        port=arguments.port,
-        s3_port=arguments.s3_port,
-        pools=("cpu", *["gpu"] * arguments.gpus),
-        git=None if arguments.project else os.environ.get("PETMODELS_GIT"),
-        project=arguments.project,
-        notify=os.environ.get("PETMODELS_NOTIFY"),
-        database=os.environ.get(DATABASE),
-    )
     try:
+        options = Options(
+            port=arguments.port,
+            s3_port=arguments.s3_port,
+            pools=("cpu", *["gpu"] * arguments.gpus),
+            git=os.environ.get("PETMODELS_GIT"),
+            project=arguments.project,
+            notify=os.environ.get("PETMODELS_NOTIFY"),
+            database=os.environ.get(DATABASE),
+        )
         with running_stack(arguments.folder, options) as stack:
             _tell(stack)
             _watch(stack)

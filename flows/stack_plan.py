@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from flows import object_store
+from flows.errors import StackError
 from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
 
@@ -22,7 +23,7 @@ class Options:
 
     A port of None is any free one, kept over restarts. `checkout` is where prefect.yaml and the flows are. `pools` gets
     a worker for every entry. `git` is the project's remote; without one, a bare repository is made from the last commit
-    of `project`, which is the checkout unless another is named.
+    of `project`, which is the checkout unless another is named; StackError where both are given.
     `deploy` can be switched off, to have the servers and workers alone. `database` is the address of the server's own,
     such as postgresql+asyncpg://…; without one, it is SQLite in the stack's folder.
     """
@@ -37,6 +38,10 @@ class Options:
     zombie_seconds: int = ZOMBIE_SECONDS
     deploy: bool = True
     database: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.git and self.project:
+            raise StackError(f"--project makes a git remote, and PETMODELS_GIT names one; unset either: {self.git}")
 
 
 @dataclass(frozen=True, kw_only=True)

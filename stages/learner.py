@@ -1,4 +1,4 @@
-"""Make the fastai learner that is trained, or its body alone as training finds it.
+"""Make the fastai learner that is trained, or its body alone as it is without training.
 
 Reads prepared images; leaves nothing. What the learner pickles is fastai's and torch's own, so that `load_learner`
 needs no file of this project.
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def untrained_body(params: "TrainParams") -> nn.Module:
-    """Return the architecture's body in evaluation mode, with the weights that training starts from.
+    """Return the architecture's body in evaluation mode, with the weights that params name.
 
-    Where these are `none`, they are drawn from the seed alone, whatever this process has drawn before.
+    Where these are `none`, they are drawn from the seed alone: a body like the one that training draws, not that one.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)

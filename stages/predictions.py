@@ -1,4 +1,4 @@
-"""Ask what evaluate needs of the networks: the model's logits, and the features of its body as it was before training.
+"""Ask what evaluate needs of the networks: the model's logits, and the features of its body without training.
 
 Reads prepared images and data/train's description of the model; leaves what known_outputs.py does.
 """
@@ -33,7 +33,7 @@ def known_logits(model: Model, images: Images, features: Path) -> Outputs:
 
 
 def frozen_features(train: Path, model: Model, images: Images, features: Path) -> Outputs:
-    """Return, side by side, the pooled features of the body as it was before training: images x channels.
+    """Return, side by side, the pooled features of the body without training: images x channels.
 
     `features` is the folder where they are kept.
     """

@@ -75,6 +75,7 @@ def toy_project(folder: Path, **sections: dict[str, Any]) -> Project:
                "outs": [OUTPUTS[name]]}
         for name in INPUTS
     }  # fmt: skip
+    stages["export"]["params"] = list(INPUTS)  # the bundle holds them all
     (clone / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     (clone / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     (clone / ".dvc").mkdir()

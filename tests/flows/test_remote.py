@@ -63,7 +63,7 @@ def test_another_project_is_not_pushed_over_the_first_one(project: Path, tmp_pat
 @pytest.mark.parametrize("name", ["missing", "below"])
 def test_a_folder_that_is_no_repository_is_one_line(project: Path, name: str) -> None:
     (project / "below").mkdir()
-    with pytest.raises(StackError, match=f"no commit to make a git remote from.*{name}"):
+    with pytest.raises(StackError, match=f"not the top of a git repository.*{name}"):
         push_head(project / name, project / "project.git")
 
 

@@ -7,15 +7,17 @@ something dies in the middle: training takes about ten seconds there and leaves 
 import json
 import os
 import signal
+import subprocess
 import time
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts import leave_table
 from flows.object_store import weed
+from flows.outcome import settled, without_secrets
 from flows.services import marked
 from petmodels.errors import NotFoundError
 from tests.disks import small_disk
@@ -67,6 +69,30 @@ def test_a_table_on_a_run_holds_no_secret(operator: Operator, monkeypatch: pytes
 
     assert operator.table("told") == [{"said": "denied for ***", "images": 1}]
     assert operator.api.get("/artifacts/told/latest")["description"] == "by ***"
+
+
+def test_a_bug_in_a_task_tells_no_secret(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+
+    @task(name="buggy task")
+    @without_secrets()
+    def buggy() -> None:
+        raise subprocess.CalledProcessError(1, ["aws", "hunter2hunter2"])
+
+    @flow(name="buggy flow")
+    @settled
+    def bug() -> str:
+        buggy()
+        return "never said"
+
+    with temporary_settings({PREFECT_API_URL: operator.stack.api}), pytest.raises(RuntimeError, match="aws"):
+        bug()
+
+    (run,) = operator.api.post("/flow_runs/filter", flows={"name": {"any_": ["buggy flow"]}})
+    (part,) = operator.api.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+    told = [run["state"]["message"], part["state"]["message"], *operator.logs(run["id"])]
+    assert [text for text in told if "hunter2" in text] == []
+    assert all("'aws', '***'" in text for text in told[:2])
 
 
 @pytest.mark.usefixtures("base")

@@ -227,6 +227,11 @@ def test_a_busy_port_is_one_line(tmp_path: Path, options: Options) -> None:
             running_stack(tmp_path, Options(checkout=options.checkout, port=port)).__enter__()
 
 
+def test_two_git_remotes_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="--project makes a git remote, and PETMODELS_GIT names one; unset either: g"):
+        Options(git="git@example.org:pets.git", project=tmp_path)
+
+
 def test_ctrl_c_ends_every_process_at_any_moment(tmp_path: Path, options: Options) -> None:
     ports = ["--port", str(object_store.free_port()), "--s3-port", str(object_store.free_port())]
     command = [sys.executable, "-m", "flows.stack", "--folder", str(tmp_path), *ports]

@@ -107,6 +107,9 @@ def evaluate(_params: Any) -> None:
 
 def export(params: Any) -> None:
     out = _new("data/bundle")
+    everything = yaml.safe_load(Path("params.yaml").read_text())
+    used = {name: everything[name] for name in ("download", "prepare", "split", "train", "evaluate", "export")}
+    (out / "params.yaml").write_text(yaml.safe_dump(used))
     means = np.asarray(json.loads(Path("data/train/means.json").read_text()))
     (out / "model.onnx").write_bytes(_network(means, params["padding_bytes"]))
     labels = {"format": 1, "labels": list(LABELS), "species": dict.fromkeys(LABELS, ""), "unsure_below": 0.4}
@@ -119,8 +122,7 @@ def export(params: Any) -> None:
     (out / "card.json").write_text(json.dumps({"format": 1, "title": "colours"}))
     seen = [[row["sha256"], row["group"]] for side in ("train", "valid") for row in _read_csv(f"data/split/{side}.csv")]
     _write_csv(out / "seen_images.csv", sorted(seen), ["sha256", "group"])
-    for name in ("data/eval/metrics.json", "params.yaml"):
-        shutil.copyfile(name, out / Path(name).name)
+    shutil.copyfile("data/eval/metrics.json", out / "metrics.json")
 
 
 def _logits(colour: Any, means: Any) -> Any:

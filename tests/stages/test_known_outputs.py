@@ -1,5 +1,6 @@
 """What a network has said of an image is looked up, equals what it would say, and is never believed when broken."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages import known_outputs
+from stages import kept_rows, known_outputs
 from stages.features import BATCH_SIZE, MIN_COMPILED, Preprocessing, frozen, outputs
 from stages.known_outputs import KnownOutputs
 from tests.pictures import pet
@@ -18,9 +19,9 @@ HOW = Preprocessing(32, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 CPU = torch.device("cpu")
 
 
-def network(seed: int = 0) -> nn.Module:
+def network(seed: int = 0, stride: int = 1) -> nn.Module:
     torch.manual_seed(seed)
-    layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)]
+    layers = [nn.Conv2d(3, 8, 3, stride), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)]
     return nn.Sequential(*layers).eval()
 
 
@@ -101,7 +102,7 @@ def test_another_network_size_or_code_is_asked_anew(
     known(folder).of(images[:1])
     if other == "code":
         monkeypatch.setattr(known_outputs, "_CODE", ("images",))
-    body = {"weights": network(1), "layers": nn.Sequential(network(), nn.ReLU()).eval()}.get(other, network())
+    body = {"weights": network(1), "layers": network(stride=2)}.get(other, network())
     how = HOW._replace(image_size=24) if other == "size" else HOW
 
     KnownOutputs(body, how, CPU, num_images=MIN_COMPILED, folder=folder).of(images[:1])
@@ -130,7 +131,7 @@ def test_where_neighbours_could_tell_nothing_is_kept(
     rows = known(folder, body, num_images).of(images)
 
     assert len(rows) == len(images)
-    assert not list(folder.rglob("*")) or _num_rows(file_in(folder)) == 0
+    assert not list(folder.rglob("*"))
 
 
 def test_a_killed_pass_goes_on_where_it_was(
@@ -156,7 +157,9 @@ def test_a_killed_pass_goes_on_where_it_was(
 def test_a_row_with_a_turned_bit_is_computed_anew(folder: Path, images: list[Path], asked: list[Path]) -> None:
     rows = known(folder).of(images[:2])
     with closing(sqlite3.connect(file_in(folder))) as connection, connection:
-        connection.execute("UPDATE outputs SET row = zeroblob(length(row)) WHERE rowid = 1")
+        connection.execute(
+            "UPDATE outputs SET row = zeroblob(length(row)) WHERE name = (SELECT min(name) FROM outputs)"
+        )
 
     assert np.array_equal(known(folder).of(images[:2]), rows)
     assert len(asked) == 3
@@ -184,11 +187,69 @@ def test_where_nothing_can_be_kept_it_is_computed_all_the_same(
     assert "known outputs can't be kept, File exists: " in capsys.readouterr().err
 
 
-def test_only_the_newest_files_stay(folder: Path, images: list[Path]) -> None:
-    for seed in range(known_outputs.MOST_FILES + 2):
-        known(folder, network(seed)).of(images[:1])
+def test_where_nothing_can_be_kept_is_told_once(
+    folder: Path, images: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write_text("in the way")
+    known(folder).of(images)
+    assert len(images) > BATCH_SIZE
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
-    assert len(list(folder.iterdir())) == known_outputs.MOST_FILES
+
+def test_a_row_that_belongs_to_another_image_is_not_believed(
+    folder: Path, images: list[Path], asked: list[Path]
+) -> None:
+    rows = known(folder).of(images[:2])
+    with closing(sqlite3.connect(file_in(folder))) as connection, connection:
+        (one, crc, row), (two, other_crc, other_row) = connection.execute("SELECT * FROM outputs").fetchall()
+        swapped = [(one, other_crc, other_row), (two, crc, row)]
+        connection.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", swapped)
+
+    assert np.array_equal(known(folder).of(images[:2]), rows)
+    assert len(asked) == 4
+
+
+def test_the_files_that_were_used_last_stay(folder: Path, images: list[Path], asked: list[Path]) -> None:
+    for seed in range(kept_rows.MOST_FILES):
+        known(folder, network(seed)).of(images[:1])
+        _age(folder)
+    known(folder, network(0)).of(images[:1])
+    known(folder, network(100)).of(images[:1])
+    asked.clear()
+
+    known(folder, network(0)).of(images[:1])
+
+    assert len(list(folder.iterdir())) == kept_rows.MOST_FILES
+    assert asked == []
+    known(folder, network(1)).of(images[:1])
+    assert len(asked) == 1
+
+
+def test_a_file_that_is_too_large_begins_anew(
+    folder: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = known(folder).of(images)
+    monkeypatch.setattr(kept_rows, "MOST_BYTES", file_in(folder).stat().st_size - 1)
+
+    assert np.array_equal(known(folder).of(images[:2]), rows[:2])
+    assert "known outputs begin anew at " in capsys.readouterr().err
+    assert _num_rows(file_in(folder)) == 2
+
+
+def test_a_bug_of_ours_costs_no_file(folder: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    known(folder).of(images[:1])
+    monkeypatch.setattr(known_outputs, "_name", lambda *_: ("no text",))
+
+    with pytest.raises((sqlite3.InterfaceError, sqlite3.ProgrammingError)):
+        known(folder).of(images[:1])
+    assert _num_rows(file_in(folder)) == 1
+
+
+def _age(folder: Path) -> None:
+    """Let ten seconds pass for the files."""
+    for path in folder.iterdir():
+        before = path.stat().st_mtime
+        os.utime(path, (before - 10, before - 10))
 
 
 def _num_rows(file: Path) -> int:
