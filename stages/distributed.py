@@ -92,9 +92,11 @@ def bare(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _group() -> Iterator[None]:
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    processes.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    number = torch.cuda.device_count()
+    if number:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % number)
+    # NCCL wants a GPU for each process.
+    processes.init_process_group("nccl" if number >= int(os.environ["LOCAL_WORLD_SIZE"]) else "gloo")
     try:
         yield
     finally:

@@ -55,8 +55,9 @@ def learner(
 
     The body has its weights and, unless they are `none`, is frozen.
     """
-    from fastai.optimizer import Adam
     from fastai.vision.all import vision_learner
+
+    from stages.optimizer import FusedAdam
 
     dls = _loaders(params, images, valid=valid, labels=labels, device=device)
     learn = vision_learner(
@@ -65,7 +66,7 @@ def learner(
         normalize=False,
         pretrained=False,
         loss_func=_loss(params.loss),
-        opt_func=Adam,
+        opt_func=FusedAdam,
         metrics=[metric(name) for name in params.metrics],
         wd=params.weight_decay,
         **_head(params, len(labels)),

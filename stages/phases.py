@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
+from fastai.learner import AvgSmoothLoss
+from torch import Tensor
 
 from stages import distributed
 from stages.checkpoints import Row
+from stages.graphs import Graphs
 from stages.together import Together
+from stages.views import hold_images
 
 if TYPE_CHECKING:
     from stages.training import Training
@@ -32,9 +36,10 @@ def fit_phase(training: "Training", phase: str, num_epochs: int) -> None:
         learn.unfreeze()
     # Only now: fastai clears the optimizer's state whenever layers freeze or unfreeze.
     _restore_optimizer(training)
+    hold_images(training)
     rate = _rate(training)
     with _precision(training), learn.no_bar(), learn.no_logging():
-        callback = [_Epochs(training, phase, first), *([Together()] if distributed.size() > 1 else [])]
+        callback = [_Epochs(training, phase, first), *_faster(training)]
         if phase == "frozen":
             learn.fit_one_cycle(num_epochs, slice(rate), pct_start=0.99, start_epoch=first, cbs=callback)
         else:
@@ -89,10 +94,7 @@ def _find_rate(training: "Training") -> None:
 
 @contextmanager
 def _precision(training: "Training") -> Iterator[None]:
-    wanted = training.params.mixed_precision
-    if wanted == "auto":
-        on_gpu = training.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        wanted = "bf16" if on_gpu else "none"
+    wanted = _precision_of(training)
     if wanted == "none":
         yield
         return
@@ -101,6 +103,33 @@ def _precision(training: "Training") -> Iterator[None]:
     callback = MixedPrecision(amp_mode=wanted)
     with training.learn.added_cbs(callback):
         yield
+
+
+def _precision_of(training: "Training") -> str:
+    wanted = training.params.mixed_precision
+    if wanted != "auto":
+        return wanted
+    return "bf16" if training.device.type == "cuda" and torch.cuda.is_bf16_supported() else "none"
+
+
+def _faster(training: "Training") -> list[Callback]:
+    """Return what makes a step faster: several GPUs, or one that replays it."""
+    if distributed.size() > 1:
+        return [Together()]
+    if training.device.type != "cuda":
+        return []
+    types = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return [Graphs(training.params.image_size, types[_precision_of(training)])]
+
+
+class SmoothLoss(AvgSmoothLoss):  # type: ignore[misc]
+    """fastai's, left on the device: to fetch it after each batch would let a GPU run dry."""
+
+    def accumulate(self, learn: Any) -> None:
+        """Take in a batch's loss."""
+        self.count += 1
+        loss = learn.loss.detach().mean()
+        self.val: Tensor = torch.lerp(loss, self.val.to(loss.device), self.beta)
 
 
 class _Epochs(Callback):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from fastai.learner import Learner
+from fastai.optimizer import Adam
 
 from stages.architectures import statistics
 from stages.checkpoints import versions
@@ -88,7 +89,7 @@ def _export(learn: Learner, loaders: Any, final: Path) -> None:
         loaders,
         learn.model.eval().requires_grad_(True),
         loss_func=learn.loss_func,
-        opt_func=learn.opt_func,
+        opt_func=Adam,
         splitter=learn.splitter,
         wd=learn.wd,
         path=Path(),

@@ -24,7 +24,7 @@ from stages.devices import checked_device
 from stages.head import fit_head
 from stages.journal import Journal
 from stages.learner import learner
-from stages.phases import fit_phase
+from stages.phases import SmoothLoss, fit_phase
 from stages.results import write_results
 from stages.train import TrainParams
 
@@ -36,16 +36,19 @@ _CODE = (
     "devices",
     "distributed",
     "features",
+    "graphs",
     "head",
     "images",
     "known_outputs",
     "learner",
     "metrics",
+    "optimizer",
     "phases",
     "probe",
     "together",
     "train",
     "training",
+    "views",
 )
 
 
@@ -76,11 +79,13 @@ class Training:
         self.progress = kept.load(self.checkpoint)
         distributed.wait_for_all()
         self.seed("start", 0)
+        torch.backends.cudnn.deterministic = True
         valid = range(len(rows["train"]), len(self.images))
         self.learn = learner(params, self.images, valid=list(valid), labels=self.labels, device=self.device)
         # Copied before any image passes, because the transforms keep their last random draws.
         self.unused_loaders = deepcopy(self.learn.dls.new_empty())
         self.learn.model.to(self.device, memory_format=torch.channels_last)
+        self.learn.recorder.smooth_loss = SmoothLoss()
         self.learn.remove_cbs([one for one in self.learn.cbs if isinstance(one, ProgressCallback)])
         if self.progress.model is not None:
             self.learn.model.load_state_dict(self.progress.model)

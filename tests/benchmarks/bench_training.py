@@ -1,6 +1,7 @@
-"""Fine-tuning the offline network, all layers, against a bare torch loop on the same tensors, with what fastai, the
-loading and the rest of the stage (checkpoint, DVCLive, validation) add one by one; and the pass that gives the frozen
-body's features, images already decoded, against onnxruntime's.
+"""Fine-tuning the offline network, all layers, against a bare torch loop on tensors that are ready, with what fastai,
+loading and augmentation, validation and checkpoint, and what a training does once (making the learner, decoding the
+images, opening DVCLive) add one by one; and the pass that gives the frozen body's features, images already decoded,
+against onnxruntime's.
 """
 
 import shutil
@@ -13,40 +14,47 @@ import torch
 from numpy.typing import NDArray
 
 from tests.benchmarks.loops import bare_epoch, batches, fastai_epoch, training
-from tests.benchmarks.measure import Contender, Row, in_turns, ratio_rows
+from tests.benchmarks.measure import Contender, Row, in_turns, ratio_rows, samples_text
 from tests.benchmarks.pets import prepared_pool, sides, train_params
 
 TITLE = "Training"
 _NUM_FEATURE_IMAGES = 64
+_ON_READY_TENSORS = ("bare loop on ready tensors", "fastai on ready tensors")
 
 
 def rows(folder: Path, repeats: int) -> list[Row]:
     """Measure an epoch of each, and the feature pass."""
+    from tests.benchmarks.watch import Watch
+
     prepared = prepared_pool(folder, short_side=256)
     split = sides(prepared, 1)
     params = train_params(
         method="fine_tune", weights="none", epochs=1, image_size=128, batch_size=32, device="cpu", augmentation="flip"
     )
-    stage = training(params, prepared, split, folder)
-    data, learn = batches(stage.learn), stage.learn
+    learn, watch = training(params, prepared, split, folder).learn, Watch()
+    data = batches(learn)
     learn.unfreeze()
 
-    def loaded() -> None:
-        with learn.no_bar(), learn.no_logging():
-            learn.fit(1, 1e-4)
+    def whole() -> None:
+        stage = training(params, prepared, split, folder)
+        stage.learn.add_cb(watch)
+        stage.run()
 
+    once, bare, fastai = "the stage, with all that a training does once", *_ON_READY_TENSORS
     contenders = {
-        "the stage": Contender(
-            lambda: training(params, prepared, split, folder).run(),
-            prepare=lambda: shutil.rmtree(folder / "checkpoints", ignore_errors=True),
-        ),
-        "fastai, with loading": Contender(loaded),
-        "fastai on ready tensors": Contender(lambda: fastai_epoch(learn, data)),
-        "bare loop on ready tensors": Contender(lambda: bare_epoch(learn.model, data)),
+        once: Contender(whole, prepare=lambda: shutil.rmtree(folder / "checkpoints", ignore_errors=True)),
+        fastai: Contender(lambda: fastai_epoch(learn, data)),
+        bare: Contender(lambda: bare_epoch(learn.model, data)),
     }
     samples = in_turns(contenders, repeats)
-    what = f"an epoch of {sum(len(label) for _, label in data)} images"
-    return [*ratio_rows(what, samples, "the stage", 0.95), *_features(folder, repeats)]
+    what, ours = f"an epoch of {sum(len(label) for _, label in data)} images", "the stage's steps, with loading"
+    return [
+        *ratio_rows(what, {ours: watch.steps[1:], bare: samples[bare]}, ours, 0.95),
+        Row(what=f"{what}: {fastai}", figure=samples_text(samples[fastai])),
+        Row(what=f"{what}: the stage, with validation, checkpoint and plots", figure=samples_text(watch.epochs[1:])),
+        Row(what=f"{what}: {once}", figure=samples_text(samples[once])),
+        *_features(folder, repeats),
+    ]
 
 
 def _features(folder: Path, repeats: int) -> list[Row]:

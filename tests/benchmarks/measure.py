@@ -9,10 +9,12 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 REPEATS = 5
@@ -127,9 +129,22 @@ def machine() -> str:
     """Return in one line what the figures were measured on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("botocore", "numpy", "pillow", "onnxruntime"))
+    packages = ", ".join(_versions("botocore", "numpy", "pillow", "torch", "onnxruntime"))
     system = f"{platform.system()} {platform.release()}"
-    return f"{_processor()}, {cores} cores, {memory:.0f} GiB; {system}; Python {platform.python_version()}; {packages}"
+    processors = f"{_gpu()}{_processor()}, {cores} cores"
+    return f"{processors}, {memory:.0f} GiB; {system}; Python {platform.python_version()}; {packages}"
+
+
+def _gpu() -> str:
+    """Return the name of the GPU, with a separator, if torch has been imported and sees one."""
+    torch = sys.modules.get("torch")
+    return f"{torch.cuda.get_device_name()}, " if torch is not None and torch.cuda.is_available() else ""
+
+
+def _versions(*names: str) -> Iterator[str]:
+    for name in names:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
 
 
 def _seconds(contender: Contender) -> float:

@@ -33,6 +33,13 @@ def squares(sides: Path, folder: Path) -> Path:
     return folder
 
 
+def plain_weights(folder: Path) -> Path:
+    """Leave first weights of the plain net; with some others, rounding grows into more than is asked for below."""
+    torch.manual_seed(1)
+    torch.save(squeezenet1_1(weights=None).state_dict(), folder / "weights.pt")
+    return folder / "weights.pt"
+
+
 def paths(folder: Path, sides: Path) -> dict[str, Path]:
     places = {"prepared": sides / "prepared", "split": sides / "split"}
     return places | {name: folder / name for name in ("checkpoints", "features")} | {"out": folder / "train"}
@@ -45,10 +52,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(sides: Path, tmp_path: Path) -> None:
-    weights = tmp_path / "weights.pt"
-    torch.manual_seed(1)  # with some first weights, rounding grows into more than is asked for below
-    torch.save(squeezenet1_1(weights=None).state_dict(), weights)
-    params = TrainParams(**(TRAIN | PLAIN | {"image_size": 40, "weights": str(weights)}))
+    params = TrainParams(**(TRAIN | PLAIN | {"image_size": 40, "weights": str(plain_weights(tmp_path))}))
     folder = squares(sides, tmp_path)
     train(params, **paths(tmp_path / "one", folder))
 

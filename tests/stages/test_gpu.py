@@ -1,0 +1,137 @@
+"""What holds on a GPU; skipped where there is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from stages import distributed
+from stages.errors import ResourceError
+from stages.export import ExportParams, export
+from stages.features import network_inputs
+from stages.model import load
+from stages.train import TrainParams, train
+from stages.training import Training
+from tests.stages.settings import EXPORT, TRAIN
+from tests.stages.test_distributed import PLAIN, history, paths, plain_weights, squares
+from tests.stages.test_training import interrupt, table
+
+pytestmark = [
+    pytest.mark.usefixtures("fastai"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+    pytest.mark.slow,
+]
+GPU: dict[str, Any] = {"device": "cuda", "mixed_precision": "auto", "learning_rate": "auto"}
+
+
+def run(folder: Path, sides: Path, **changes: Any) -> Path:
+    train(TrainParams(**(TRAIN | GPU | changes)), **paths(folder, sides))
+    return folder / "train"
+
+
+def test_auto_is_the_gpu_and_bfloat16(sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(tmp_path, sides, device="auto")
+
+    said = capsys.readouterr().err
+    assert "train: test_resnet, fine_tune, on the GPU (cuda)" in said
+    assert "can't be recorded" not in said
+    assert len(table(out / "history.csv")) == 3
+
+
+def test_two_trainings_end_with_the_same_weights(sides: Path, tmp_path: Path) -> None:
+    one, two = (load_file(run(tmp_path / name, sides) / "weights.safetensors") for name in ("one", "two"))
+
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_interrupted_training_ends_as_an_undisturbed_one(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = load_file(run(tmp_path / "one", sides) / "weights.safetensors")
+    interrupt(tmp_path / "two", sides, monkeypatch, **GPU)
+
+    resumed = load_file(run(tmp_path / "two", sides) / "weights.safetensors")
+
+    assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+
+
+def test_the_learner_of_a_gpu_answers_on_a_cpu_and_as_onnx(sides: Path, tmp_path: Path, judged: Path) -> None:
+    out = run(tmp_path, sides)
+    rows = table(sides / "split/test.csv")
+    images = [sides / "prepared" / row["path"] for row in rows]
+
+    export(
+        ExportParams(**EXPORT),
+        prepared=sides / "prepared",
+        split=sides / "split",
+        train=out,
+        eval=judged,
+        out=tmp_path / "bundle",
+    )
+
+    model = load(out)
+    on_gpu = model.logits(images)
+    model.network.cpu()
+    with torch.inference_mode():
+        on_cpu = model.network(network_inputs(images, model.preprocessing)).numpy()
+    assert np.abs(on_gpu - on_cpu).max() < 1e-3
+    assert json.loads((tmp_path / "bundle/labels.json").read_text(encoding="utf-8"))["labels"] == model.labels
+
+
+def test_two_processes_on_one_card_end_with_the_weights_of_one(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whole floats, because what TF32 rounds off grows."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    changes = {"image_size": 40, "weights": str(plain_weights(tmp_path)), "device": "cuda"}
+    params = TrainParams(**(TRAIN | PLAIN | changes))
+    folder = squares(sides, tmp_path)
+    train(params, **paths(tmp_path / "one", folder))
+
+    distributed.launch(params, paths(tmp_path / "two", folder), number=2)
+
+    one, two = (load_file(tmp_path / name / "train/weights.safetensors") for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
+    assert [row["accuracy"] for row in history(tmp_path / "one")] == [
+        row["accuracy"] for row in history(tmp_path / "two")
+    ]
+
+
+def test_too_little_memory_names_what_to_lower(sides: Path, tmp_path: Path) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-5)
+    try:
+        with pytest.raises(ResourceError, match=r"out of memory; lower train\.batch_size \(8\) or train\.image_size"):
+            run(tmp_path, sides)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+class _Looks(nn.Module):
+    """Lets the CPU see a number, which no CUDA graph can replay."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values if float(values.detach().abs().max()) < 1e30 else values * 0
+
+
+def test_a_network_that_cannot_be_recorded_trains_all_the_same(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = TrainParams(**(TRAIN | GPU))
+    places = paths(tmp_path, sides)
+    split = places.pop("split")
+    rows = {side: table(split / f"{side}.csv") for side in ("train", "valid")}
+    training = Training(params, rows, **places)
+    training.learn.model[1].append(_Looks())
+
+    training.run()
+
+    assert "train: this network's steps can't be recorded, they take longer: " in capsys.readouterr().err
+    assert [row["phase"] for row in training.progress.history] == ["frozen", "unfrozen", "unfrozen"]
+    assert all(torch.isfinite(one).all() for one in training.learn.model.parameters())
