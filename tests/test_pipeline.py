@@ -128,6 +128,7 @@ def test_a_repro_amid_training_keeps_others_out_and_killed_it_goes_on_from_its_l
         while not first.stdout.readline().startswith("train: frozen:"):
             assert first.poll() is None
 
+        os.killpg(first.pid, signal.SIGSTOP)  # else it might be done before the second one has begun
         second = _dvc(project, "repro", "train", status=255)
         os.killpg(first.pid, signal.SIGKILL)
 

@@ -16,7 +16,6 @@ from stages.export import ExportParams, export
 from stages.features import network_inputs
 from stages.model import load
 from stages.train import TrainParams, train
-from stages.training import Training
 from tests.stages.settings import EXPORT, TRAIN
 from tests.stages.test_distributed import PLAIN, history, paths, plain_weights, squares
 from tests.stages.test_training import interrupt, table
@@ -123,6 +122,8 @@ class _Looks(nn.Module):
 def test_a_network_that_cannot_be_recorded_trains_all_the_same(
     sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from stages.training import Training
+
     params = TrainParams(**(TRAIN | GPU))
     places = paths(tmp_path, sides)
     split = places.pop("split")
