@@ -82,6 +82,15 @@ def agreed(value: Value) -> Value:
     return found
 
 
+def averaged(value: float) -> float:
+    """Return the mean of all processes' values."""
+    if not processes.is_initialized():
+        return value
+    values: list[Any] = [None] * size()
+    processes.all_gather_object(values, value)
+    return float(sum(values)) / size()
+
+
 def bare(model: nn.Module) -> nn.Module:
     """Return the network inside torch's wrapper, if it wears one."""
     if isinstance(model, nn.parallel.DistributedDataParallel):

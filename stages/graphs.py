@@ -3,6 +3,7 @@
 Reads and leaves nothing. A resnet34 takes an H100 half the time that Python needs to tell it what to do.
 """
 
+import gc
 import sys
 
 import torch
@@ -45,6 +46,7 @@ class Graphs(Callback):  # type: ignore[misc]
     def after_fit(self) -> None:
         """Let the network be as it was."""
         self.learn.model.__dict__.pop("forward", None)
+        gc.collect()  # the recording holds itself, and much memory
 
 
 def _recover(stream: torch.cuda.Stream) -> None:

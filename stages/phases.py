@@ -76,6 +76,10 @@ def _rate(training: "Training") -> float:
 
 def _find_rate(training: "Training") -> None:
     learn = training.learn
+    if distributed.rank():
+        distributed.wait_for_all()  # fastai waits for all when the finder has put the weights back
+        training.progress.learning_rate = distributed.agreed(0.0)
+        return
     training.seed("learning rate", 0)
     with tempfile.TemporaryDirectory() as folder:
         # The finder parks the weights in the learner's folder while it tries rates.
@@ -88,8 +92,7 @@ def _find_rate(training: "Training") -> None:
     training.progress.curve = [
         (float(rate), float(loss)) for rate, loss in zip(recorder.lrs, recorder.losses, strict=False)
     ]
-    if not distributed.rank():
-        print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
+    print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
 
 
 @contextmanager
@@ -152,6 +155,7 @@ class _Epochs(Callback):  # type: ignore[misc]
         names = ["train_loss", "valid_loss", *self.training.params.metrics]
         row: Row = {"epoch": len(self.training.progress.history), "phase": self.phase}
         row |= dict(zip(names, values, strict=True))
+        row["train_loss"] = distributed.averaged(float(row["train_loss"]))
         row["learning_rate"] = float(self.opt.hypers[-1]["lr"])
         self.training.end_epoch(row, phase=self.phase, epoch=self.epoch + 1)
         if _is_stopped_early(self.training, self.phase):

@@ -1,7 +1,7 @@
 """Hold a training's images decoded where its network runs, and cut the views of each epoch out of them there.
 
-Reads prepared images, each of them once; leaves nothing. Only for as many images as memory surely has room for; more of
-them are read by fastai's own loader, in every epoch again.
+Reads prepared images, each of them once; leaves nothing. Up to MOST_BYTES of pixels are held, by each process that
+trains, and twice until they are on a GPU; more of them are read by fastai's own loader, in every epoch again.
 """
 
 import gc
@@ -23,7 +23,7 @@ from stages.learner import short_side
 if TYPE_CHECKING:
     from stages.training import Training
 
-# As squares at a short side of 256, the train and valid sides of the full Oxford-IIIT Pets are 1.2 GB.
+# At a short side of 256, the train and valid sides of the full Oxford-IIIT Pets are 1.6 GB.
 MOST_BYTES = 2 * 10**9
 # fastai transforms so much in one go, one batch or several: its hundreds of small steps take as long for few images.
 _BLOCK_BYTES = 2**28
@@ -36,9 +36,13 @@ Batch = tuple[Tensor, Tensor]
 def hold_images(training: "Training") -> None:
     """Let the training's learner read its images from memory, if so many as they are may be held."""
     loaders, images, side = training.learn.dls, training.images, training.params.image_size
+    # By squares first: to look at millions of files takes long.
     if isinstance(loaders.train, Views) or len(images) * short_side(images[0]) ** 2 * 3 > MOST_BYTES:
         return
-    pixels, first = Pixels(images, training.device), 0
+    sizes = [_size(path) for path in images]
+    if sum(width * height * 3 for width, height in sizes) > MOST_BYTES:
+        return
+    pixels, first = Pixels(images, sizes, training.device), 0
     for number, name in enumerate(("train", "valid")):
         targets = [training.labels.index(row["label"]) for row in training.rows[name]]
         loaders.loaders[number] = Views(loaders.loaders[number], pixels, targets, first=first, side=side)
@@ -48,19 +52,20 @@ def hold_images(training: "Training") -> None:
 class Pixels:
     """The pixels of all images, one after the other: `values` is pixels x RGB, uint8; the rest, a number an image."""
 
-    def __init__(self, images: Sequence[Path], device: torch.device) -> None:
-        """Decode the images and move them to `device`."""
-        sizes = torch.tensor([_size(path) for path in images])
-        self.widths, self.heights = sizes.unbind(1)
-        ends = sizes.prod(1).cumsum(0)
-        self.starts = ends - sizes.prod(1)
+    def __init__(self, images: Sequence[Path], sizes: Sequence[tuple[int, int]], device: torch.device) -> None:
+        """Decode the images, of these widths and heights, and move them to `device`."""
+        self.widths, self.heights = torch.tensor(sizes).unbind(1)
+        ends = (self.widths * self.heights).cumsum(0)
+        self.starts = ends - self.widths * self.heights
         values, end = torch.empty((int(ends[-1]), 3), dtype=torch.uint8), 0
         workers = min(16, (os.cpu_count() or 1) // distributed.size()) if len(images) >= _MANY else 0
-        # Few at once: they pass through shared memory, of which a container may have 64 MB.
+        # Few at once: they pass through shared memory, of which a container may have 64 MB. Of a thousand images that
+        # may be held, one has 2 MB at most.
         for some in torch.utils.data.DataLoader(
             _Decoded(images),  # type: ignore[arg-type]
-            batch_size=4,
+            batch_size=max(1, 2**20 * len(images) // (3 * len(values))),
             num_workers=workers,
+            prefetch_factor=1 if workers else None,
             collate_fn=torch.cat,
             worker_init_fn=_keep_all,
         ):
@@ -84,6 +89,8 @@ class Pixels:
 class Views(DataLoader):  # type: ignore[misc]
     """Deals out batches as fastai's loader `like` does, in its order and with its transforms, from held pixels.
 
+    The train side's squares are drawn evenly from all that an image has.
+
     `first` is the place of the loader's first image among the pixels; `targets`, a label's number for each of its own.
     """
 
@@ -97,6 +104,7 @@ class Views(DataLoader):  # type: ignore[misc]
         self.stream = torch.cuda.Stream() if pixels.values.is_cuda else None  # type: ignore[no-untyped-call]
 
     def __iter__(self) -> Iterator[Batch]:
+        self.randomize()
         order = torch.tensor(self.get_idxs())[: len(self) * self.bs]
         self.transforms.split_idx = 0 if self.shuffle else 1
         num_batches = max(1, _BLOCK_BYTES // (self.bs * self.side**2 * 3 * 4))

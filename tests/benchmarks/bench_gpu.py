@@ -73,7 +73,8 @@ def _loops(stage: Any, repeats: int) -> tuple[dict[str, list[float]], int]:
     }
     if stage.device.type == "cuda":
         contenders["a batch that stays, recorded"] = Contender(recorded_epoch(learn.model, synthetic))
-    return in_turns(contenders, repeats), len(loader) * loader.bs
+    with torch.backends.cudnn.flags(enabled=True, deterministic=False):  # which the stage has switched on
+        return in_turns(contenders, repeats), len(loader) * loader.bs
 
 
 def _drained(loader: Iterable[object]) -> None:

@@ -18,12 +18,13 @@ from stages.model import load
 from stages.train import TrainParams, train
 from tests.stages.settings import EXPORT, TRAIN
 from tests.stages.test_distributed import PLAIN, history, paths, plain_weights, squares
-from tests.stages.test_training import interrupt, table
+from tests.stages.test_training import table
 
 pytestmark = [
     pytest.mark.usefixtures("fastai"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning"),  # fastai's finder still names it
 ]
 GPU: dict[str, Any] = {"device": "cuda", "mixed_precision": "auto", "learning_rate": "auto"}
 
@@ -51,12 +52,37 @@ def test_two_trainings_end_with_the_same_weights(sides: Path, tmp_path: Path) ->
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from stages.training import Training
+
     undisturbed = load_file(run(tmp_path / "one", sides) / "weights.safetensors")
-    interrupt(tmp_path / "two", sides, monkeypatch, **GPU)
+    end_epoch = Training.end_epoch
+
+    def stopped(self: Training, row: Any, *, phase: str, epoch: int) -> None:
+        end_epoch(self, row, phase=phase, epoch=epoch)
+        if (phase, epoch) == ("unfrozen", 1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "end_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "two", sides)
 
     resumed = load_file(run(tmp_path / "two", sides) / "weights.safetensors")
 
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+
+
+def test_a_recorded_training_ends_about_where_another_does(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    changes = {"learning_rate": 0.001, "mixed_precision": "none"}
+    recorded = load_file(run(tmp_path / "one", sides, **changes) / "weights.safetensors")
+    monkeypatch.setattr("stages.phases._faster", lambda _training: [])
+
+    told = load_file(run(tmp_path / "two", sides, **changes) / "weights.safetensors")
+
+    assert all(torch.allclose(recorded[name].float(), told[name].float(), atol=1e-3) for name in told)
 
 
 def test_the_learner_of_a_gpu_answers_on_a_cpu_and_as_onnx(sides: Path, tmp_path: Path, judged: Path) -> None:
