@@ -79,7 +79,7 @@ class Training:
         self.progress = kept.load(self.checkpoint)
         distributed.wait_for_all()
         self.seed("start", 0)
-        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.deterministic = True  # what ran once on a GPU can be repeated there
         valid = range(len(rows["train"]), len(self.images))
         self.learn = learner(params, self.images, valid=list(valid), labels=self.labels, device=self.device)
         # Copied before any image passes, because the transforms keep their last random draws.

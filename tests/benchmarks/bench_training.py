@@ -19,7 +19,6 @@ from tests.benchmarks.pets import prepared_pool, sides, train_params
 
 TITLE = "Training"
 _NUM_FEATURE_IMAGES = 64
-_ON_READY_TENSORS = ("bare loop on ready tensors", "fastai on ready tensors")
 
 
 def rows(folder: Path, repeats: int) -> list[Row]:
@@ -40,7 +39,8 @@ def rows(folder: Path, repeats: int) -> list[Row]:
         stage.learn.add_cb(watch)
         stage.run()
 
-    once, bare, fastai = "the stage, with all that a training does once", *_ON_READY_TENSORS
+    once = "the stage, with all that a training does once"
+    bare, fastai = "bare loop on ready tensors", "fastai on ready tensors"
     contenders = {
         once: Contender(whole, prepare=lambda: shutil.rmtree(folder / "checkpoints", ignore_errors=True)),
         fastai: Contender(lambda: fastai_epoch(learn, data)),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,24 @@ def batches(learn: Any) -> Batches:
 def bare_epoch(model: nn.Module, data: Batches) -> None:
     """Train a copy of the network on the batches: forward, backward, a step of AdamW; bf16 on CUDA."""
     network = deepcopy(model).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=data[0][0].is_cuda)
+    _steps(network, _adam(network), data)
+
+
+def recorded_epoch(model: nn.Module, data: Batches) -> Callable[[], None]:
+    """Return what does the same, with the passes of the copied network recorded as CUDA graphs beforehand."""
+    network = deepcopy(model).train()
+    image = data[0][0].to(memory_format=torch.channels_last)
+    with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False):
+        torch.cuda.make_graphed_callables(network, (image,))
+    return partial(_steps, network, _adam(network), data)
+
+
+def _adam(network: nn.Module) -> torch.optim.Optimizer:
+    weights = list(network.parameters())
+    return torch.optim.AdamW(weights, lr=1e-4, fused=weights[0].is_cuda)
+
+
+def _steps(network: nn.Module, optimizer: torch.optim.Optimizer, data: Batches) -> None:
     for image, label in data:
         channels_last = image.to(memory_format=torch.channels_last)
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=image.is_cuda):
@@ -41,26 +59,6 @@ def bare_epoch(model: nn.Module, data: Batches) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     now()
-
-
-def recorded_epoch(model: nn.Module, data: Batches) -> Callable[[], None]:
-    """Return what does the same, with the passes of the copied network recorded as CUDA graphs beforehand."""
-    network = deepcopy(model).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-    image = data[0][0].to(memory_format=torch.channels_last)
-    with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False):
-        torch.cuda.make_graphed_callables(network, (image,))
-
-    def epoch() -> None:
-        for image, label in data:
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                loss = nn.functional.cross_entropy(network(image), label)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        now()
-
-    return epoch
 
 
 def fastai_epoch(learn: Any, data: Batches) -> None:

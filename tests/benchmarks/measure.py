@@ -11,10 +11,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 REPEATS = 5
@@ -129,7 +128,7 @@ def machine() -> str:
     """Return in one line what the figures were measured on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(_versions("botocore", "numpy", "pillow", "torch", "onnxruntime"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("botocore", "numpy", "pillow", "torch", "onnxruntime"))
     system = f"{platform.system()} {platform.release()}"
     processors = f"{_gpu()}{_processor()}, {cores} cores"
     return f"{processors}, {memory:.0f} GiB; {system}; Python {platform.python_version()}; {packages}"
@@ -139,12 +138,6 @@ def _gpu() -> str:
     """Return the name of the GPU, with a separator, if torch has been imported and sees one."""
     torch = sys.modules.get("torch")
     return f"{torch.cuda.get_device_name()}, " if torch is not None and torch.cuda.is_available() else ""
-
-
-def _versions(*names: str) -> Iterator[str]:
-    for name in names:
-        with suppress(PackageNotFoundError):
-            yield f"{name} {version(name)}"
 
 
 def _seconds(contender: Contender) -> float:

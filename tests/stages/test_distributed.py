@@ -50,22 +50,28 @@ def history(folder: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+def assert_two_are_as_one(params: TrainParams, sides: Path, folder: Path, *, within: float) -> None:
+    """Train in this process and in two under the launcher; compare weights and history."""
+    source = squares(sides, folder)
+    train(params, **paths(folder / "one", source))
+
+    distributed.launch(params, paths(folder / "two", source), number=2)
+
+    one, two = (load_file(folder / name / "train/weights.safetensors") for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < within
+    for name in ("accuracy", "train_loss", "valid_loss", "learning_rate"):
+        alone, both = ([float(row[name]) for row in history(folder / number)] for number in ("one", "two"))
+        assert both == pytest.approx(alone, abs=within), name
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
 @pytest.mark.parametrize("rate", [0.005, "auto"])
 def test_two_processes_end_with_the_weights_of_one(sides: Path, tmp_path: Path, rate: float | str) -> None:
     changes = {"image_size": 40, "weights": str(plain_weights(tmp_path)), "learning_rate": rate}
-    params = TrainParams(**(TRAIN | PLAIN | changes))
-    folder = squares(sides, tmp_path)
-    train(params, **paths(tmp_path / "one", folder))
 
-    distributed.launch(params, paths(tmp_path / "two", folder), number=2)
+    assert_two_are_as_one(TrainParams(**(TRAIN | PLAIN | changes)), sides, tmp_path, within=1e-4)
 
-    one, two = (load_file(tmp_path / name / "train/weights.safetensors") for name in ("one", "two"))
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
-    for name in ("accuracy", "train_loss", "valid_loss", "learning_rate"):
-        alone, both = ([float(row[name]) for row in history(tmp_path / number)] for number in ("one", "two"))
-        assert both == pytest.approx(alone, abs=1e-4), name
     assert list((tmp_path / "two/checkpoints").iterdir()) == []
 
 

@@ -10,14 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from stages import distributed
 from stages.errors import ResourceError
 from stages.export import ExportParams, export
 from stages.features import network_inputs
 from stages.model import load
 from stages.train import TrainParams, train
 from tests.stages.settings import EXPORT, TRAIN
-from tests.stages.test_distributed import PLAIN, history, paths, plain_weights, squares
+from tests.stages.test_distributed import PLAIN, assert_two_are_as_one, paths, plain_weights
 from tests.stages.test_training import table
 
 pytestmark = [
@@ -115,17 +114,8 @@ def test_two_processes_on_one_card_end_with_the_weights_of_one(
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     changes = {"image_size": 40, "weights": str(plain_weights(tmp_path)), "device": "cuda"}
-    params = TrainParams(**(TRAIN | PLAIN | changes))
-    folder = squares(sides, tmp_path)
-    train(params, **paths(tmp_path / "one", folder))
 
-    distributed.launch(params, paths(tmp_path / "two", folder), number=2)
-
-    one, two = (load_file(tmp_path / name / "train/weights.safetensors") for name in ("one", "two"))
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
-    assert [row["accuracy"] for row in history(tmp_path / "one")] == [
-        row["accuracy"] for row in history(tmp_path / "two")
-    ]
+    assert_two_are_as_one(TrainParams(**(TRAIN | PLAIN | changes)), sides, tmp_path, within=1e-3)
 
 
 def test_too_little_memory_names_what_to_lower(sides: Path, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_valid_side_is_seen_as_fastai_sees_it(views: ModuleType, sides: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("most_bytes", [0, 18 * 40 * 40 * 3 + 40_000], ids=["by squares", "by their real sizes"])
+@pytest.mark.parametrize("most_bytes", [0, 27 * 40 * 40 * 3], ids=["by squares", "by their real sizes"])
 def test_a_training_of_too_many_images_reads_files(
     views: ModuleType, sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int
 ) -> None:
