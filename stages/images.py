@@ -74,8 +74,8 @@ def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[
         width, height = image.size
         if short_side is not None and image.format in {"JPEG", "MPO"}:
             image.draft("RGB", (2 * short_side, 2 * short_side))
-        upright = ImageOps.exif_transpose(image)
-        return _rgb(upright), (height, width) if turned else (width, height)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image), (height, width) if turned else (width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -85,7 +85,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         pixels = image.convert("RGBA")
         white = Image.new("RGBA", pixels.size, "white")
         return Image.alpha_composite(white, pixels).convert("RGB")
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
