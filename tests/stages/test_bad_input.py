@@ -356,7 +356,7 @@ def interrupted(process: "subprocess.Popen[str]") -> Ended:
 
 
 def wait_until_read(pipe: Path, process: "subprocess.Popen[str]") -> None:
-    """Return when the process has opened the pipe, from which nothing will come."""
+    """Return when the process waits for something to read in the pipe, from which nothing will come."""
     while True:
         try:
             os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)  # closed with this process, else the other one would read on
@@ -364,4 +364,6 @@ def wait_until_read(pipe: Path, process: "subprocess.Popen[str]") -> None:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
         else:
+            # It is past opening the file; a signal that came before it reads would not be seen by it as it waits.
+            time.sleep(1)
             return
