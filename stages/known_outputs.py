@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.checkpoints import fingerprint
-from stages.features import BATCH_SIZE, Compiled, Preprocessing, frozen, is_compiled_for, mirrored, outputs
+from stages.features import BATCH_SIZE, Compiled, Preprocessing, frozen, is_compiled_for, mirrored, output_batches
 from stages.kept_rows import KeptRows
 
 # What decides the rows besides network, preprocessing, packages and machine.
@@ -43,14 +43,15 @@ class KnownOutputs:
     def of(self, paths: Sequence[Path], *, in_mirror: bool = False) -> Rows:
         """Return one row of outputs a prepared image, in the order of `paths`, or of what a mirror shows of it."""
         if not is_compiled_for(self._device, self._num_images):
-            return self._computed(paths, in_mirror)
+            return np.concatenate(list(self._computed(paths, in_mirror)))
         names = [_name(path, in_mirror) for path in paths]
         known = self._kept.get(names)
         missing = {name: path for name, path in zip(names, paths, strict=True) if name not in known}
         if missing and not isinstance(self._engine, Compiled):
-            return self._computed(paths, in_mirror)
-        for some in _batches(list(missing)):
-            found = dict(zip(some, self._computed([missing[name] for name in some], in_mirror), strict=True))
+            return np.concatenate(list(self._computed(paths, in_mirror)))
+        computed = self._computed(list(missing.values()), in_mirror)
+        for some, rows in zip(_batches(list(missing)), computed, strict=True):
+            found = dict(zip(some, rows, strict=True))
             self._kept.put(found)
             known |= found
         return np.stack([known[name] for name in names])
@@ -75,9 +76,9 @@ class KnownOutputs:
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
         return KeptRows(self._folder / f"{fingerprint(parts, code)}.sqlite", "known outputs")
 
-    def _computed(self, paths: Sequence[Path], in_mirror: bool) -> Rows:
+    def _computed(self, paths: Sequence[Path], in_mirror: bool) -> Iterator[Rows]:
         function = mirrored(self._engine) if in_mirror else self._engine
-        return outputs(function, paths, self._how, self._device)
+        return output_batches(function, paths, self._how, self._device)
 
 
 def _machine() -> str:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from stages.allocation import keep_freed_memory
 from stages.devices import device_named
 from stages.features import Preprocessing, outputs
 
@@ -47,6 +48,7 @@ def load(train: Path) -> Model:
         warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
         learn = load_learner(train / "learner.pkl", cpu=True)
     device = device_named("auto")
+    keep_freed_memory(device)
     return Model(
         network=learn.model.eval().to(device),
         labels=about["labels"],

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stages.features import BATCH_SIZE, Preprocessing, network_inputs
+from stages.features import Preprocessing, input_batches
 
 if TYPE_CHECKING:
     from stages.model import Model
@@ -61,6 +61,5 @@ def probabilities(path: Path, images: Sequence[Path], preprocessing: Preprocessi
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    starts = range(0, len(images), BATCH_SIZE)
-    batches = (network_inputs(images[start : start + BATCH_SIZE], preprocessing).numpy() for start in starts)
-    return np.concatenate([session.run(["probabilities"], {"image": batch})[0] for batch in batches])
+    batches = input_batches(images, preprocessing)
+    return np.concatenate([session.run(["probabilities"], {"image": batch.numpy()})[0] for batch in batches])

@@ -19,6 +19,7 @@ from fastai.torch_core import set_seed
 
 from stages import checkpoints as kept
 from stages import distributed
+from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
 from stages.devices import checked_device
 from stages.head import fit_head
@@ -71,6 +72,7 @@ class Training:
         self.images = [prepared / row["path"] for side in ("train", "valid") for row in rows[side]]
         self.labels = sorted({row["label"] for row in rows["train"]})
         self.device = checked_device(params.device, params.mixed_precision)
+        keep_freed_memory(self.device)
         names = [f"{row['sha256']} {row['label']}" for side in ("train", "valid") for row in rows[side]]
         listing = hashlib.sha256("\n".join(names).encode()).hexdigest()
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]

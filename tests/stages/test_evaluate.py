@@ -50,9 +50,9 @@ def test_after_a_probe_the_network_looks_at_the_test_images_alone_and_at_those_o
 
     def watched(function: object, paths: list[Path], *rest: object) -> object:
         asked.extend(paths)
-        return features.outputs(function, paths, *rest)  # type: ignore[arg-type]
+        return features.output_batches(function, paths, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(known_outputs, "outputs", watched)
+    monkeypatch.setattr(known_outputs, "output_batches", watched)
 
     first, second = judged(probed, sides), judged(probed, sides)
 

@@ -7,9 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages import checkpoints, probe
+from stages import checkpoints, features, probe
 from stages.checkpoints import Progress, fingerprint
-from stages.features import BATCH_SIZE, MIN_COMPILED, Preprocessing, frozen, mirrored, network_inputs, outputs, pooled
+from stages.features import (
+    BATCH_SIZE,
+    MIN_COMPILED,
+    Preprocessing,
+    frozen,
+    input_batches,
+    mirrored,
+    network_inputs,
+    outputs,
+    pooled,
+)
+from stages.images import model_input
 from tests.pictures import pet
 
 HOW = Preprocessing(32, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
@@ -41,6 +52,25 @@ def test_outputs_keep_the_images_order_over_batches(images: list[Path]) -> None:
 
     assert said.shape == (len(images), 3)
     assert np.allclose(said[-1], outputs(means, images[-1:], HOW, CPU)[0], atol=1e-6)
+
+
+def test_the_next_images_are_decoded_ahead_and_no_more(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    paths = [*images, *images, *images]
+
+    def watched(path: Path, image_size: int) -> object:
+        opened.append(path)
+        return model_input(path, image_size)
+
+    wanted = network_inputs(paths[:BATCH_SIZE], HOW)
+    monkeypatch.setattr(features, "model_input", watched)
+    batches = input_batches(paths, HOW)
+
+    first = next(batches)
+
+    batches.close()  # waits for what was begun
+    assert torch.equal(first, wanted)
+    assert sorted(opened) == sorted(paths[: 2 * BATCH_SIZE])
 
 
 def test_maps_are_pooled_and_vectors_left_alone(images: list[Path]) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages import kept_rows, known_outputs
-from stages.features import BATCH_SIZE, MIN_COMPILED, Preprocessing, frozen, outputs
+from stages.features import BATCH_SIZE, MIN_COMPILED, Preprocessing, frozen, output_batches, outputs
 from stages.known_outputs import KnownOutputs
 from tests.pictures import pet
 
@@ -48,11 +50,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The images that a network has really looked at."""
     seen: list[Path] = []
 
-    def watched(function: object, paths: list[Path], *rest: object) -> object:
-        seen.extend(paths)
-        return outputs(function, paths, *rest)  # type: ignore[arg-type]
+    def watched(function: Any, paths: list[Path], *rest: Any) -> Iterator[object]:
+        for place, rows in enumerate(output_batches(function, paths, *rest)):
+            seen.extend(paths[place * BATCH_SIZE :][:BATCH_SIZE])
+            yield rows
 
-    monkeypatch.setattr(known_outputs, "outputs", watched)
+    monkeypatch.setattr(known_outputs, "output_batches", watched)
     return seen
 
 
@@ -137,15 +140,14 @@ def test_where_neighbours_could_tell_nothing_is_kept(
 def test_a_killed_pass_goes_on_where_it_was(
     folder: Path, images: list[Path], asked: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = known_outputs.outputs
+    whole: Any = known_outputs.output_batches
 
-    def dying(function: object, paths: list[Path], *rest: object) -> object:
-        if asked:
-            raise KeyboardInterrupt
-        return whole(function, paths, *rest)  # type: ignore[arg-type]
+    def dying(*arguments: Any) -> Iterator[object]:
+        yield next(whole(*arguments))
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(known_outputs, "outputs", dying)
+        patch.setattr(known_outputs, "output_batches", dying)
         with pytest.raises(KeyboardInterrupt):
             known(folder).of(images)
     known(folder).of(images)
