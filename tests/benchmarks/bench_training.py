@@ -30,7 +30,7 @@ def rows(folder: Path, repeats: int) -> list[Row]:
     prepared = prepared_pool(folder, short_side=256)
     split = sides(prepared, 1)
     params = train_params(
-        method="fine_tune", weights="none", epochs=1, image_size=128, batch_size=32, device="cpu", augmentation="flip"
+        method="fine_tune", weights="none", epochs=1, image_size=224, batch_size=64, device="cpu", augmentation="flip"
     )
     learn, watch = training(params, prepared, split, folder).learn, Watch()
     data = batches(learn)
