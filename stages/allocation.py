@@ -18,12 +18,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory(device: "torch.device") -> None:
     """Where networks run on the CPU, let malloc serve large blocks from its heap and give none back; see mallopt(3).
 
-    As it comes, glibc asks the system for each block above 32 MB and returns it at once, as the activations of most
-    layers are, and the system clears each of their pages every time. On two cores that was more than half of a
-    fine-tuning step and two thirds of a network's answer in torch; the price is about a quarter more memory. Without
-    glibc, and where the environment says how malloc shall work (MALLOC_…, GLIBC_TUNABLES), nothing is changed.
+    As it comes, glibc asks the system for each block above 32 MB, which the activations of most layers are, and returns
+    it at once, so that the system clears all of their pages again and again. On two cores that was two thirds of a
+    fine-tuning step, and of an answer in torch; the price is about a quarter more memory. Without glibc, and where the
+    environment says how malloc shall do this (MALLOC_MMAP_MAX_ and its like), nothing is changed.
     """
-    is_told = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    told = " ".join([*os.environ, os.environ.get("GLIBC_TUNABLES", "")])
+    is_told = any(name in told for name in ("MALLOC_MMAP_", "MALLOC_TRIM_", "malloc.mmap_", "malloc.trim_"))
     if device.type != "cpu" or is_told or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def pages_cleared(*arguments: str, **environment: str) -> int:
     """Return how many pages the system hands to ten blocks of 100 MiB, of which each takes the last one's place."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
     command = [sys.executable, "-W", "ignore", "-c", BLOCKS, *arguments]
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=clean | environment, check=True, capture_output=True, text=True
@@ -39,5 +39,13 @@ def test_a_block_that_was_given_back_is_used_again() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")
-def test_who_tells_malloc_how_to_work_is_obeyed() -> None:
-    assert pages_cleared("keep", MALLOC_MMAP_MAX_="65536") >= 10 * NUM_PAGES
+@pytest.mark.parametrize(
+    ("name", "value"), [("MALLOC_MMAP_MAX_", "65536"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=65536")]
+)
+def test_who_tells_malloc_how_to_work_is_obeyed(name: str, value: str) -> None:
+    assert pages_cleared("keep", **{name: value}) >= 10 * NUM_PAGES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")
+def test_who_tells_it_something_else_gets_the_same() -> None:
+    assert pages_cleared("keep", MALLOC_ARENA_MAX="2") < NUM_PAGES
