@@ -149,9 +149,9 @@ def _compiled(network: nn.Module, image_size: int) -> Compiled | None:
 
 
 def _normalised(pixels: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> Tensor:
-    scaled = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    return (scaled - mean) / std
+    values = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (preprocessing.mean, preprocessing.std))
+    return values.div_(255).sub_(mean).div_(std)  # in place, because each new block of memory costs as much again
 
 
 def _whole_floats() -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stages.features import Preprocessing, input_batches
+from stages.features import Compiled, Preprocessing, outputs
 
 if TYPE_CHECKING:
     from stages.model import Model
@@ -58,8 +58,4 @@ def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int) ->
 
 def probabilities(path: Path, images: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Return what the ONNX file says about prepared images, in their order."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    batches = input_batches(images, preprocessing)
-    return np.concatenate([session.run(["probabilities"], {"image": batch.numpy()})[0] for batch in batches])
+    return outputs(Compiled(path.read_bytes()), images, preprocessing, torch.device("cpu"))
