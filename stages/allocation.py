@@ -20,8 +20,8 @@ def keep_freed_memory(device: "torch.device") -> None:
 
     As it comes, glibc asks the system for each block above 32 MB, which the activations of most layers are, and returns
     it at once, so that the system clears all of their pages again and again. On two cores that was two thirds of a
-    fine-tuning step, and of an answer in torch; the price is a quarter to a half more memory. Without glibc, and where the
-    environment says how malloc shall do this (MALLOC_MMAP_MAX_ and its like), nothing is changed.
+    fine-tuning step, and of an answer in torch; the price is a quarter to a half more memory. Without glibc, and where
+    the environment says how malloc shall do this (MALLOC_MMAP_MAX_ and its like), nothing is changed.
     """
     told = " ".join([*os.environ, os.environ.get("GLIBC_TUNABLES", "")])
     is_told = any(name in told for name in ("MALLOC_MMAP_", "MALLOC_TRIM_", "malloc.mmap_", "malloc.trim_"))
