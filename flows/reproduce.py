@@ -3,6 +3,7 @@
 Reads the manifest's git commit, dvc.lock and params; leaves a fresh clone with a cache of its own, and a table.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from flows.workspace import workspace
 from petmodels import Manifest, Registry
 from petmodels.documents import load_object
 from petmodels.hashing import sha256_of
+
+SAME_WITHIN = 0.01
+_MOST_NAMES = 9
 
 
 @flow(name="reproduce", flow_run_name="reproduce {version}")
@@ -38,19 +42,35 @@ def reproduce(version: str) -> str:
     _record(manifest, outputs, files)
     if not files:
         return f"{manifest.name}: the same files, all {len(manifest.files)} of them"
-    off = largest_difference(manifest.metrics, metrics)
-    names = ", ".join(sorted(files)[:9])
-    if off == 0:
-        return f"{manifest.name}: the same metrics to the last digit; other bytes in: {names}"
-    return f"{manifest.name}: the same metrics within {off:.2g}; other bytes in: {names}"
+    return f"{manifest.name}: {compared(manifest.metrics, metrics)}; other bytes in: {', '.join(files[:_MOST_NAMES])}"
 
 
-def largest_difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """Return the largest difference of a number that both have; 1 where one has a number that the other lacks."""
-    if set(before) != set(after):
-        return 1.0
-    pairs = ((before[name], after[name]) for name in before)
-    return max((abs(old - new) for old, new in pairs if isinstance(old, int | float)), default=0.0)
+def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Say how the rebuilt version's metrics stand to the published ones; other ones are named, the furthest first.
+
+    Metrics that differ by no more than SAME_WITHIN are the same: another machine adds its numbers up in another order.
+    """
+    off = {name: _difference(before.get(name), after.get(name)) for name in before.keys() | after.keys()}
+    furthest = sorted((name for name in off if off[name]), key=lambda name: (-off[name], name))
+    if not furthest:
+        return "the same metrics to the last digit"
+    if off[furthest[0]] <= SAME_WITHIN:
+        return f"the same metrics within {off[furthest[0]]:.2g}"
+    pairs = (f"{name} {_told(after, name)} instead of {_told(before, name)}" for name in furthest[:_MOST_NAMES])
+    return f"other metrics: {', '.join(pairs)}"
+
+
+def _difference(old: object, new: object) -> float:
+    """Return by how much two values differ; infinite where that is no number."""
+    if old == new:
+        return 0.0
+    if not (isinstance(old, int | float) and isinstance(new, int | float)):
+        return math.inf
+    return abs(old - new) if math.isfinite(old - new) else math.inf
+
+
+def _told(metrics: Mapping[str, Any], name: str) -> str:
+    return str(metrics[name]) if name in metrics else "nothing"
 
 
 def _published(manifest: Manifest) -> dict[str, str]:

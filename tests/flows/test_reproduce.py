@@ -1,0 +1,33 @@
+"""What is said of a version that was rebuilt to other bytes."""
+
+import math
+
+import pytest
+
+from flows.reproduce import compared
+
+PUBLISHED = {"accuracy": 0.81, "log_loss": 0.42, "num_test": 111}
+
+
+@pytest.mark.parametrize(
+    ("rebuilt", "sentence"),
+    [
+        (PUBLISHED, "the same metrics to the last digit"),
+        (PUBLISHED | {"log_loss": 0.424}, "the same metrics within 0.004"),
+        (
+            PUBLISHED | {"accuracy": 0.75, "log_loss": 0.61},
+            "other metrics: log_loss 0.61 instead of 0.42, accuracy 0.75 instead of 0.81",
+        ),
+        (PUBLISHED | {"top_5": 0.9}, "other metrics: top_5 0.9 instead of nothing"),
+        ({"accuracy": 0.81, "num_test": 111}, "other metrics: log_loss nothing instead of 0.42"),
+        (PUBLISHED | {"log_loss": None}, "other metrics: log_loss None instead of 0.42"),
+    ],
+)
+def test_metrics_are_the_same_or_named(rebuilt: dict[str, float | None], sentence: str) -> None:
+    assert compared(PUBLISHED, rebuilt) == sentence
+
+
+def test_no_number_is_the_furthest_of_all() -> None:
+    found = compared(PUBLISHED, {"accuracy": math.nan, "log_loss": 0.92, "num_test": 11})
+
+    assert found.startswith("other metrics: accuracy nan instead of 0.81, num_test 11 instead of 111, log_loss 0.92 ")
