@@ -102,16 +102,20 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
             return
         training.write()
     except (MemoryError, RuntimeError) as error:
-        if (
-            not isinstance(error, MemoryError)
-            and "out of memory" not in str(error)
-            and "can't allocate" not in str(error)
-        ):
-            raise
-        raise ResourceError(
-            f"out of memory; lower train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
-        ) from error
+        if lack := _lack(params, error):
+            raise ResourceError(lack) from error
+        raise
     print(f"train: {training.told()}, in {out}; next: dvc repro evaluate", file=sys.stderr)
+
+
+def _lack(params: TrainParams, error: MemoryError | RuntimeError) -> str:
+    """Return what this machine lacks and what to do about it, "" when the error is another one."""
+    text = str(error)
+    if "shared memory" in text:  # of the processes that decode images
+        return "no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return f"out of memory; lower train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
+    return ""
 
 
 def _rows(listing: Path) -> list[dict[str, str]]:

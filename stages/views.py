@@ -66,7 +66,7 @@ class Pixels:
             batch_size=max(1, 2**20 * len(images) // (3 * len(values))),
             num_workers=workers,
             prefetch_factor=1 if workers else None,
-            collate_fn=torch.cat,
+            collate_fn=_joined,
             worker_init_fn=_keep_all,
         ):
             values[end : end + len(some)] = some
@@ -145,6 +145,18 @@ class _Decoded:
     def __getitem__(self, place: int) -> Tensor:
         with Image.open(self._images[place]) as image:
             return torch.from_numpy(np.array(image.convert("RGB")).reshape(-1, 3))
+
+
+def _joined(images: Sequence[Tensor]) -> Tensor:
+    """Return the images' pixels as one tensor; a process that decodes puts it where the training sees it.
+
+    Left to the queue between the two, a lack of shared memory would be told there and nowhere else, and the training
+    would wait for ever.
+    """
+    pixels = torch.cat(list(images))
+    if torch.utils.data.get_worker_info():
+        pixels.share_memory_()  # type: ignore[no-untyped-call]
+    return pixels
 
 
 def _keep_all(_number: int) -> None:

@@ -240,6 +240,45 @@ run(train)
 """
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /dev/shm")
+def test_a_container_s_small_shared_memory_is_told_as_that(tmp_path: Path, sides: Path) -> None:
+    (tmp_path / "params.yaml").write_text(params_yaml(train={"epochs": 1}), encoding="utf-8")
+    paths = [
+        *places(sides).items(),
+        *((name, tmp_path / name) for name in ("checkpoints", "features")),
+        ("out", tmp_path / "train"),
+    ]
+    options = [str(part) for name, place in paths for part in (f"--{name}", place)]
+    apart = ["unshare", "--mount"]
+    if subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("a small /dev/shm needs root")
+    mount = 'mount -t tmpfs -o size=64k none /dev/shm && exec "$@"'
+
+    done = subprocess.run(
+        [*apart, "sh", "-c", mount, "sh", sys.executable, "-W", "ignore", "-c", WITH_PROCESSES_THAT_DECODE, *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    said = done.stderr.splitlines()
+    assert done.returncode == 1, said
+    assert said[-1] == "train: no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g"
+    assert "Traceback" not in done.stderr
+
+
+WITH_PROCESSES_THAT_DECODE = """
+from stages import views
+from stages.entry import run
+from stages.train import train
+views._MANY = 0
+run(train)
+"""
+
+
 # The disk.
 
 
