@@ -1,10 +1,15 @@
 """What holds for every test."""
 
+import os
 import signal
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+# Where several processes test, each and all that it starts compute with one thread: more would be in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session", autouse=True)
