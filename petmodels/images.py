@@ -5,6 +5,7 @@ picture counts. The rules for colours are those by which the training images wer
 """
 
 import io
+import struct
 import threading
 import warnings
 from os import PathLike
@@ -47,7 +48,7 @@ def rgb_of(image: "ImageLike") -> "Image":
         raise ImageError(f"not an image of a known kind ({', '.join(FORMATS[:6])} …): {name}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"more than {MOST_PIXELS // 1_000_000} million pixels, refused undecoded: {name}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError, struct.error) as error:
         raise ImageError(f"the image is broken ({_first_line(error)}): {name}") from error
 
 
@@ -85,7 +86,7 @@ def _decoded(file: io.BytesIO, name: str) -> "Image":
 
 
 def _upright(image: "Image", name: str) -> "Image":
-    from PIL import ImageOps
+    from PIL.Image import Transpose
 
     if image.width * image.height > MOST_PIXELS:
         text = f"{image.width} x {image.height} pixels are more than {MOST_PIXELS // 1_000_000} million"
@@ -93,7 +94,11 @@ def _upright(image: "Image", name: str) -> "Image":
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels: {name}")
     image.load()
-    return _rgb(ImageOps.exif_transpose(image))
+    orientation = image.getexif().get(0x0112)
+    if not isinstance(orientation, int) or not 2 <= orientation <= 8:  # damaged metadata may hold anything
+        return _rgb(image)
+    turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+    return _rgb(image.transpose(Transpose[turns[orientation - 2]]))
 
 
 def _rgb(image: "Image") -> "Image":

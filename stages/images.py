@@ -4,12 +4,13 @@ Reads image files; leaves nothing itself. The resize rule here is the one that p
 """
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 FILTER = Image.Resampling.LANCZOS
 FILTER_NAME = "lanczos"
@@ -17,6 +18,19 @@ FILTER_NAME = "lanczos"
 # What a browser or a camera writes (JPEG's reader opens MPO too). Pillow's rarer readers (EPS, PSD, …) stay closed to
 # files from strangers.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+# By the number that EXIF has for how the camera was held.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError, struct.error)
 
 
 class UnusableImageError(Exception):
@@ -38,7 +52,7 @@ def decoded(content: bytes, *, short_side: int | None = None) -> tuple[Image.Ima
         raise UnusableImageError("not an image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusableImageError("too many pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+    except _BROKEN as error:
         reason = "truncated" if "truncated" in str(error) else f"broken: {' '.join(str(error).split())}"
         raise UnusableImageError(reason) from error
 
@@ -70,12 +84,13 @@ def model_input(path: Path, image_size: int) -> NDArray[np.uint8]:
 
 def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5-8 swap the sides
+        orientation = image.getexif().get(0x0112)
+        turn = _TURNS.get(orientation) if isinstance(orientation, int) else None  # damaged metadata may hold anything
         width, height = image.size
         if short_side is not None and image.format in {"JPEG", "MPO"}:
             image.draft("RGB", (2 * short_side, 2 * short_side))
-        ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image), (height, width) if turned else (width, height)
+        upright = image if turn is None else image.transpose(turn)
+        return _rgb(upright), (height, width) if turn in _SWAPPING else (width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

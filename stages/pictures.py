@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from stages.prepare import PrepareParams
 
 
+_MOST_SIDE = 65_500  # of a JPEG, by its library
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usable:
     """A file that passed: its picture as it is stored, the original's size, and both hashes."""
@@ -69,7 +72,7 @@ def label_reason(params: "PrepareParams", label: str | None) -> str:
 
 def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
     """Decode and check the bytes of one file; return the reason when they are rejected."""
-    from stages.images import UnusableImageError, decoded, resized
+    from stages.images import UnusableImageError, decoded, resized, resized_size
 
     try:
         picture, (width, height) = decoded(content, short_side=params.short_side)
@@ -77,6 +80,8 @@ def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
         return str(error)
     if min(width, height) < params.min_side:
         return f"too small: {width}x{height}"
+    if max(resized_size((width, height), params.short_side)) > _MOST_SIDE:
+        return f"too elongated: {width}x{height}"
     small = resized(picture, params.short_side)
     sha256 = hashlib.sha256(content).hexdigest()
     return Usable(picture=small, width=width, height=height, sha256=sha256, phash=_perceptual_hash(small))

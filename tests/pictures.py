@@ -1,6 +1,7 @@
 """Tiny labelled pictures for the tests, and the odd files that real archives hold. Nothing here knows pytest."""
 
 import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def content(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def oddly_turned(image: Image.Image, orientation: bytes) -> bytes:
+    """Return a JPEG whose EXIF gives the orientation as text of at most four bytes, as broken programs write it."""
+    entry = struct.pack("<HHI4s", EXIF_ORIENTATION, 2, len(orientation), orientation)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return content(image, quality=95, exif=exif)
 
 
 def write_source(source: Path, *, num_images: int = 6, labels: Sequence[str] = LABELS) -> None:

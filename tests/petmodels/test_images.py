@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import petmodels
 from petmodels.errors import ImageError
 from petmodels.images import rgb_of
 from petmodels.model import Model
 from tests.petmodels.bundles import COLOURS, image_bytes, make_bundle
+from tests.pictures import oddly_turned, pet
+from tests.pictures import turned as turned_pet
 
 
 @pytest.fixture
@@ -195,3 +197,18 @@ def test_the_command_line_goes_on_after_a_bad_image_and_says_so(bundle: Path, tm
 
 def test_make_bundle_is_what_the_others_rely_on(tmp_path: Path) -> None:
     assert petmodels.load(make_bundle(tmp_path / "b")).species["red"] == "fox"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_pillow_itself_would(orientation: int) -> None:
+    upright = pet(0, 0)
+
+    found = rgb_of(turned_pet(upright, orientation))
+
+    with Image.open(io.BytesIO(turned_pet(upright, orientation))) as image:
+        assert found.tobytes() == ImageOps.exif_transpose(image).convert("RGB").tobytes()
+    assert found.size == upright.size
+
+
+def test_an_orientation_that_is_no_number_turns_nothing() -> None:
+    assert rgb_of(oddly_turned(pet(0, 0), b"6\0")).size == pet(0, 0).size

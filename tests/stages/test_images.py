@@ -1,6 +1,8 @@
 """Photographs are opened as they come, and resized and cropped by the rule that preprocess.json tells."""
 
+import io
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.images import UnusableImageError, centre_crop, decoded, model_input, resized, resized_size
-from tests.pictures import content, pet, turned, unusable
+from tests.pictures import EXIF_ORIENTATION, content, oddly_turned, pet, turned, unusable
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), side=st.integers(16, 512))
@@ -50,6 +52,27 @@ def test_the_size_is_the_upright_originals_whatever_the_draft() -> None:
     assert size == (900, 400)
     assert image.width > image.height
     assert 80 <= image.height < 400
+
+
+def test_an_orientation_that_is_no_number_turns_nothing() -> None:
+    data = oddly_turned(pet(0, 0, width=90, height=70), b"6\0")
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif()[EXIF_ORIENTATION] == "6"
+
+    image, size = decoded(data)
+
+    assert (image.size, size) == ((90, 70), (90, 70))
+
+
+@pytest.mark.parametrize("error", [TypeError("no number"), struct.error("unpack requires 4 bytes")])
+def test_metadata_that_pillow_stumbles_over_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def stumble(_: Image.Image) -> None:
+        raise error
+
+    monkeypatch.setattr(Image.Image, "getexif", stumble)
+
+    with pytest.raises(UnusableImageError, match=f"^broken: {error}"):
+        decoded(content(pet(0, 0)))
 
 
 def test_a_small_jpeg_is_not_drafted_below_twice_the_side() -> None:
