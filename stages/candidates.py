@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.errors import DataError
-from stages.labels import label_rule, official_sides, species_of
+from stages.labels import label_rule, official_sides, species_of, spelled
 
 if TYPE_CHECKING:
     from stages.prepare import PrepareParams
@@ -52,7 +52,9 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     for row, (label, arrived) in enumerate(_arrivals(raw / "arrivals.csv"), start=1):
         for file in sorted(path for path in (raw / f"arrivals/{row:05d}").rglob("*") if path.is_file()):
             name = _readable(file.relative_to(raw))
-            found.append(Candidate(file=file, source=name, label=label or rule(file), arrival=row, arrived=arrived))
+            found.append(
+                Candidate(file=file, source=name, label=spelled(label) or rule(file), arrival=row, arrived=arrived)
+            )
     return [replace(one, species=species_of(one.label or "", params.species)) for one in found]
 
 

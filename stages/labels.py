@@ -5,7 +5,9 @@ Reads file names, folder names, a CSV file or the archive's own lists; leaves no
 
 import csv
 import io
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,16 +19,22 @@ LabelRule = Callable[[Path], str | None]
 def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str | None) -> LabelRule:
     """Return a function from a file's path to its label, None where the rule gives none.
 
-    `pattern` searches the file's name, its first group is the label; `folder` takes the name of the file's folder;
-    `csv` looks the path, relative to `source`, up in a file with the columns path and label.
+    `pattern` searches the file's name, its first group is the label; `folder` takes the name of the file's folder, if
+    it lies in one of the source's or of an arrival's; `csv` looks the path, relative to `source`, up in a file with the
+    columns path and label.
     """
     if labels_from == "folder":
-        return lambda path: path.parent.name
+        return lambda path: None if _is_top(path.parent, source) else spelled(path.parent.name)
     if labels_from == "csv":
         labels = _listed(source, label_file)
-        return lambda path: labels.get(path.relative_to(source).as_posix()) if path.is_relative_to(source) else None
+        return lambda path: labels.get(_place(path, source)) if path.is_relative_to(source) else None
     compiled = re.compile(pattern)
-    return lambda path: match.group(1) if (match := compiled.search(path.name)) else None
+    return lambda path: spelled(match.group(1)) if (match := compiled.search(path.name)) else None
+
+
+def spelled(label: str) -> str:
+    """Return a label in the one way to spell it: an é may be one character or two, as macOS writes it."""
+    return unicodedata.normalize("NFC", label)
 
 
 def species_of(label: str, species: Mapping[str, str]) -> str:
@@ -43,7 +51,7 @@ def official_sides(source: Path) -> dict[str, str]:
     sides: dict[str, str] = {}
     for side in ("trainval", "test"):
         for listing in sorted(source.glob(f"**/annotations/{side}.txt")):
-            lines = listing.read_text(encoding="utf-8").splitlines()
+            lines = os.fsdecode(listing.read_bytes()).splitlines()  # as the names of the images are read
             sides |= {line.split()[0]: side for line in lines if line.strip() and not line.startswith("#")}
     return sides
 
@@ -62,4 +70,13 @@ def _listed(source: Path, label_file: str | None) -> dict[str, str]:
     columns = reader.fieldnames or []
     if not {"path", "label"} <= set(columns):
         raise DataError(f"{label_file}: expected the columns path and label, found: {', '.join(columns)}")
-    return {row["path"]: row["label"] for row in reader}
+    return {spelled(row["path"]): spelled(row["label"]) for row in reader if row["path"] and row["label"]}
+
+
+def _place(path: Path, source: Path) -> str:
+    return spelled(path.relative_to(source).as_posix())
+
+
+def _is_top(folder: Path, source: Path) -> bool:
+    """Say whether a folder is the source or one arrival: its name is no label."""
+    return folder == source or folder.parent == source.parent / "arrivals"

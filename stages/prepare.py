@@ -46,7 +46,11 @@ class PrepareParams:
         Field(description="what names the breed: the file's name, its folder, or a CSV file"),
     ]
     label_pattern: Annotated[Pattern, Field(description="regular expression on the file's name; group 1 is the label")]
-    label_file: Annotated[str | None, Field(description="CSV file in the source with the columns path and label")]
+    label_file: Annotated[
+        str | None,
+        Field(description="CSV file in the source with the columns path and label"),
+        AfterValidator(lambda name: name and _stays_below(name)),
+    ]
     species: Annotated[
         dict[str, Pattern], Field(description="species by regular expression on the label; may be empty")
     ]

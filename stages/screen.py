@@ -21,7 +21,7 @@ from typing import Literal
 from stages.arrivals import read_arrivals
 from stages.duplicates import groups
 from stages.errors import DataError
-from stages.labels import label_rule
+from stages.labels import label_rule, spelled
 from stages.outputs import new_file, write_csv
 from stages.pictures import label_reason, usable_image
 from stages.prepare import PrepareParams
@@ -70,7 +70,7 @@ def screen(params: PrepareParams, *, files: Path, index: Path, arrivals: Path, l
     names = {row["file"]: row["name"] for row in rows}
 
     def judged(row: dict[str, str]) -> Verdict:
-        label = row["label"] or by_name(Path(row["name"])) or ""
+        label = spelled(row["label"]) or by_name(Path(row["name"])) or ""
         return _judged(params, files.parent / row["file"], label, known)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -89,7 +89,7 @@ def _known(index: Path, arrivals: Path, labels: Path) -> _Known:
     names = {row.sha256: f"{row.address} ({row.label})" for row in reversed(listed)} | names
     allowed = frozenset(filter(None, labels.read_text(encoding="utf-8").splitlines()))
     hashes = [(row["sha256"], row["phash"]) for row in rows]
-    return _Known(hashes, names, {row.sha256: row.label for row in listed}, allowed)
+    return _Known(hashes, names, {row.sha256: spelled(row.label) for row in listed}, allowed)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

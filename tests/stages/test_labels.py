@@ -1,6 +1,8 @@
 """A label, a species and an official side come from where params.yaml says, or from nowhere."""
 
+import os
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -36,6 +38,18 @@ def test_a_label_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path,
     assert rule(tmp_path / "a/2.jpg") is None
 
 
+@pytest.mark.parametrize(("stored", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_accent_may_be_spelled_either_way(tmp_path: Path, stored: str, listed: str) -> None:
+    path, row = normalize(stored, "café/1.jpg"), normalize(listed, "café/1.jpg,épagneul")
+    (tmp_path / "labels.csv").write_text(f"path,label\n{row}\n", encoding="utf-8")
+
+    by_csv = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+    by_folder = label_rule(tmp_path, "folder", pattern=PETS, label_file=None)
+
+    assert by_csv(tmp_path / path) == normalize("NFC", "épagneul")
+    assert by_folder(tmp_path / path) == normalize("NFC", "café")
+
+
 def test_a_label_file_says_nothing_about_a_file_outside_the_source(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,label\n1.jpg,pug\n", encoding="utf-8")
 
@@ -66,3 +80,13 @@ def test_species_follow_the_first_pattern_that_fits() -> None:
 
 def test_without_the_archives_lists_there_is_no_official_side(tmp_path: Path) -> None:
     assert official_sides(tmp_path) == {}
+
+
+def test_the_archives_lists_may_be_in_any_encoding(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/test.txt").write_bytes("épagneul_1 1 1 1\npug_1 1 1 1\n".encode("latin-1"))
+
+    sides = official_sides(tmp_path)
+
+    assert sides["pug_1"] == "test"
+    assert sides[os.fsdecode("épagneul_1".encode("latin-1"))] == "test"

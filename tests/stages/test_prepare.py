@@ -14,9 +14,10 @@ from PIL import Image
 
 from stages.errors import DataError, ParamsError
 from stages.outputs import write_csv
+from stages.params import section
 from stages.prepare import PrepareParams, prepare
 from tests.pictures import content, pet, turned, unusable, usable, write_source
-from tests.stages.settings import PREPARE
+from tests.stages.settings import PREPARE, params_yaml
 
 ODD_USABLE = usable(pet(0, 0))
 ODD_UNUSABLE = unusable(pet(0, 0))
@@ -99,6 +100,16 @@ def test_a_file_without_a_usable_picture_is_rejected_with_its_reason(tmp_path: P
 
     assert table(out / "rejects.csv") == [{"source": "source/images/pug_99.jpg", "reason": ODD_UNUSABLE[odd][1]}]
     assert "pug_99.jpg" not in by_source(out)
+
+
+def test_an_image_that_no_jpeg_can_hold_once_scaled_is_rejected(tmp_path: Path, images: Path) -> None:
+    (images / "pug_9.jpg").write_bytes(content(pet(0, 0, width=20, height=33_000)))
+
+    rejects = table(prepared(tmp_path) / "rejects.csv")
+
+    assert [(row["source"], row["reason"]) for row in rejects] == [
+        ("source/images/pug_9.jpg", "too elongated: 20x33000")
+    ]
 
 
 def test_a_transparent_part_is_shown_on_white(tmp_path: Path, images: Path) -> None:
@@ -246,6 +257,35 @@ def test_labels_may_come_from_folders(tmp_path: Path) -> None:
     assert {row["label"]: row["source"] for row in table(out / "index.csv")} == {
         label: f"source/pets/{label}/photo.jpg" for label in ("Bengal", "beagle", "pug")
     }
+
+
+def test_a_file_that_lies_in_no_folder_has_no_label_by_the_folder(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    write_source(tmp_path / "drawn", num_images=1)
+    for path in (tmp_path / "drawn/images").iterdir():
+        target = raw / "source" / path.stem.split("_")[0] / "photo.jpg"
+        target.parent.mkdir(parents=True)
+        path.rename(target)
+    (raw / "source/stray.jpg").write_bytes(content(pet(0, 7)))
+    add_arrival(raw, 1, "late.jpg", content(pet(0, 8)))
+    add_arrival(raw, 1, "pug/late.jpg", content(pet(2, 9)))
+    write_csv(raw / "arrivals.csv", ["label", "arrived"], [("", "2026-11-20")])
+
+    out = prepared(tmp_path, labels_from="folder", files="**/*.jpg")
+
+    assert {row["label"] for row in table(out / "index.csv")} == {"Bengal", "beagle", "pug"}
+    assert {row["source"]: row["reason"] for row in table(out / "rejects.csv")} == {
+        "source/stray.jpg": "no label by the folder",
+        "arrivals/00001/late.jpg": "no label by the folder",
+    }
+
+
+@pytest.mark.parametrize("name", ["/etc/labels.csv", "../labels.csv"])
+def test_a_label_file_lies_in_the_source(tmp_path: Path, name: str) -> None:
+    (tmp_path / "params.yaml").write_text(params_yaml(prepare={"label_file": name}), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=r"prepare: label_file: .*should be relative to the source, without"):
+        section(tmp_path / "params.yaml", "prepare", PrepareParams)
 
 
 def test_labels_may_come_from_a_csv_file(tmp_path: Path, images: Path) -> None:
