@@ -41,11 +41,15 @@ def architecture(name: str) -> str | Callable[..., nn.Module]:
 def statistics(name: str) -> Statistics:
     """Return mean and standard deviation, for red, green and blue in 0-1, of the images that `name` was trained on."""
     import timm
+    import torchvision.models
 
     if isinstance(architecture(name), str):
         config = timm.get_pretrained_cfg(name)
         if config is not None:
             return list(config.mean), list(config.std)
+    else:
+        seen = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+        return list(seen.mean), list(seen.std)
     return [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 

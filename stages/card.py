@@ -36,6 +36,7 @@ def card(
 def markdown(fields: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the YAML header that model hubs read."""
     metrics = fields["metrics"]
+    others = f"; of the others {metrics['sure_accuracy']:.1%} are right" if "sure_accuracy" in metrics else ""
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     numbers = "\n".join(f"| {name} | {value:g} |" for name, value in metrics.items())
     training = "\n".join(f"| {name} | {value} |" for name, value in fields["training"].items())
@@ -60,7 +61,7 @@ has seen it is right in {metrics["accuracy"]:.1%} of the cases
 {fields["limits"]}
 
 A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the test
-images, {metrics["unsure_share"]:.1%} of the predictions are; of the others {metrics["sure_accuracy"]:.1%} are right.
+images, {metrics["unsure_share"]:.1%} of the predictions are{others}.
 
 ## How to use it
 

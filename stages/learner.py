@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stages.architectures import architecture, load_weights, statistics
+from stages.errors import ParamsError
 from stages.metrics import metric
 from stages.probe import linear_head
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
 
     from stages.train import TrainParams
+
+# What fastai and a network raise that doesn't fit them, or images of this size.
+_UNFIT = (StopIteration, RuntimeError, AssertionError, AttributeError, IndexError, TypeError, ValueError)
 
 
 def untrained_body(params: "TrainParams") -> nn.Module:
@@ -60,21 +64,42 @@ def learner(
     from stages.optimizer import FusedAdam
 
     dls = _loaders(params, images, valid=valid, labels=labels, device=device)
-    learn = vision_learner(
-        dls,
-        architecture(params.architecture),
-        normalize=False,
-        pretrained=False,
-        loss_func=_loss(params.loss),
-        opt_func=FusedAdam,
-        metrics=[metric(name) for name in params.metrics],
-        wd=params.weight_decay,
-        **_head(params, len(labels)),
-    )
+    builder = architecture(params.architecture)
+    try:
+        learn = vision_learner(
+            dls,
+            builder,
+            normalize=False,
+            pretrained=False,
+            loss_func=_loss(params.loss),
+            opt_func=FusedAdam,
+            metrics=[metric(name) for name in params.metrics],
+            wd=params.weight_decay,
+            **_head(params, len(labels)),
+        )
+        _try_out(learn.model, params.image_size, len(labels))
+    except _UNFIT as error:
+        if "memory" in str(error):
+            raise
+        told = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ParamsError(
+            f"params.yaml: train: architecture: fastai can't make a classifier of it for image_size "
+            f"{params.image_size} ({told}); resnet34 for one it can: {params.architecture}"
+        ) from error
     load_weights(learn.model[0], params.architecture, params.weights)
     if params.weights != "none":
         learn.freeze()
     return learn
+
+
+def _try_out(model: nn.Module, side: int, num_labels: int) -> None:
+    """Raise one of _UNFIT where the network gives no answer a label for images of this size."""
+    was_training, device = model.training, next(model.parameters()).device
+    with torch.no_grad():  # not in inference mode: what a network keeps from it could never be trained through
+        shape = tuple(model.eval()(torch.zeros(2, 3, side, side, device=device)).shape)
+    model.train(was_training)
+    if shape != (2, num_labels):
+        raise ValueError(f"two images give {shape}")
 
 
 def _loaders(

@@ -39,7 +39,10 @@ class Model:
 
 
 def load(train: Path) -> Model:
-    """Open the learner that the stage train left in the folder `train`, ready to predict on this machine's device."""
+    """Open the learner that the stage train left in the folder `train`, ready to predict.
+
+    It does so on the best device here, or on the CPU if the training was told to stay there.
+    """
     from fastai.learner import load_learner
 
     about = json.loads((train / "train.json").read_text(encoding="utf-8"))
@@ -47,7 +50,7 @@ def load(train: Path) -> Model:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
         learn = load_learner(train / "learner.pkl", cpu=True)
-    device = device_named("auto")
+    device = device_named("cpu" if about["params"]["device"] == "cpu" else "auto")
     keep_freed_memory(device)
     return Model(
         network=learn.model.eval().to(device),

@@ -38,12 +38,17 @@ def fit_phase(training: "Training", phase: str, num_epochs: int) -> None:
     _restore_optimizer(training)
     hold_images(training)
     rate = _rate(training)
+    # A network that is drawn has no first layers that know more than the last ones.
+    is_drawn = params.weights == "none"
+    spread = 1.0 if is_drawn else params.learning_rate_spread
     with _precision(training), learn.no_bar(), learn.no_logging():
         callback = [_Epochs(training, phase, first), *_faster(training)]
         if phase == "frozen":
-            learn.fit_one_cycle(num_epochs, slice(rate), pct_start=0.99, start_epoch=first, cbs=callback)
+            learn.fit_one_cycle(
+                num_epochs, rate if is_drawn else slice(rate), pct_start=0.99, start_epoch=first, cbs=callback
+            )
         else:
-            rates = slice(rate / 2 / params.learning_rate_spread, rate / 2)
+            rates = slice(rate / 2 / spread, rate / 2)
             learn.fit_one_cycle(num_epochs, rates, pct_start=0.3, div=5.0, start_epoch=first, cbs=callback)
 
 

@@ -60,13 +60,20 @@ def _metrics(training: "Training") -> dict[str, Any]:
     progress = training.progress
     last = {name: value for name, value in progress.history[-1].items() if isinstance(value, float)}
     last.pop("learning_rate")
-    return {"epochs": len(progress.history), "learning_rate": progress.learning_rate or 0.0} | {
+    is_used = training.params.frozen_epochs + training.params.epochs > 0
+    rate = _rate(training) if is_used else 0.0
+    return {"epochs": len(progress.history), "learning_rate": rate} | {
         name: round(value, 6) for name, value in last.items()
     }
 
 
+def _rate(training: "Training") -> float | None:
+    given = training.params.learning_rate
+    return training.progress.learning_rate if given == "auto" else given
+
+
 def _about(training: "Training") -> dict[str, Any]:
-    params, rate = training.params, training.params.learning_rate
+    params = training.params
     return {
         "architecture": params.architecture,
         "weights": params.weights,
@@ -76,7 +83,7 @@ def _about(training: "Training") -> dict[str, Any]:
         "seed": params.seed,
         "num_train": len(training.rows["train"]),
         "num_valid": len(training.rows["valid"]),
-        "learning_rate": training.progress.learning_rate if rate == "auto" else rate,
+        "learning_rate": _rate(training),
         "params": asdict(params),
         "versions": versions(),
     }

@@ -35,8 +35,12 @@ class SplitParams:
         ),
     ]
     seed: Annotated[int, Field(ge=0, description="another seed deals another split")]
-    valid_share: Annotated[float, Field(gt=0, lt=1, description="share of a label's images for validation")]
-    test_share: Annotated[float, Field(gt=0, lt=1, description="share of a label's images for the test")]
+    valid_share: Annotated[
+        float, Field(gt=0, lt=1, description="share of a label's images for validation, duplicates counted once")
+    ]
+    test_share: Annotated[
+        float, Field(gt=0, lt=1, description="share of a label's images for the test, duplicates counted once")
+    ]
 
     def __post_init__(self) -> None:
         if self.valid_share + self.test_share >= 1:

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from stages.errors import ParamsError, ResourceError
+from stages.errors import DataError, ParamsError, ResourceError
 from stages.params import STRICT
 
 
@@ -27,7 +27,10 @@ class TrainParams:
         Literal["fine_tune", "probe"],
         Field(description="`fine_tune`: frozen epochs, then unfrozen; `probe`: a head fitted at once, then `epochs`"),
     ]
-    architecture: Annotated[str, Field(min_length=1, description="name of any torchvision or timm network")]
+    architecture: Annotated[
+        str,
+        Field(min_length=1, description="name of a torchvision or timm network that fastai can cut into body and head"),
+    ]
     weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
     image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
     batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs")]
@@ -35,7 +38,9 @@ class TrainParams:
     epochs: Annotated[int, Field(ge=0, description="epochs in which the whole network learns")]
     learning_rate: Annotated[
         Literal["auto"] | Annotated[float, Field(gt=0, le=10)],
-        Field(description="highest learning rate of the head; `auto` asks the learning-rate finder"),
+        Field(
+            description="highest learning rate of the head, half of it unfrozen; `auto` asks the learning-rate finder"
+        ),
     ]
     learning_rate_spread: Annotated[
         float, Field(ge=1, description="head's learning rate over the first layers', once unfrozen")
@@ -81,6 +86,10 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
 
     architecture(params.architecture)
     rows = {side: _rows(split / f"{side}.csv") for side in ("train", "valid")}
+    if len(labels := {row["label"] for row in rows["train"]}) < 2:
+        raise DataError(
+            f"all images have one label, so there is nothing to tell apart; look at prepare.labels_from: {min(labels)}"
+        )
     _check_size(params, prepared / rows["train"][0]["path"])
     try:
         from stages import distributed

@@ -76,6 +76,7 @@ class Training:
         names = [f"{row['sha256']} {row['label']}" for side in ("train", "valid") for row in rows[side]]
         listing = hashlib.sha256("\n".join(names).encode()).hexdigest()
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
+        code += [path for path in [Path(params.weights)] if path.is_file()]
         name = kept.fingerprint({**asdict(params), "images": listing, "device": self.device.type}, code)
         self.checkpoint = checkpoints / f"{name}.pt"
         self.progress = kept.load(self.checkpoint)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from stages import checkpoints
 from stages.devices import device_named
-from stages.errors import ParamsError, ResourceError
+from stages.errors import DataError, ParamsError, ResourceError
 from stages.metrics import top_5_accuracy
 from stages.model import load
+from stages.outputs import write_csv
 from stages.train import TrainParams, train
 from tests.stages.conftest import start_training
 from tests.stages.settings import TRAIN, params_yaml
@@ -87,6 +89,7 @@ def test_the_metrics_are_those_of_the_last_epoch(trained: Path) -> None:
 
     last = table(trained / "history.csv")[-1]
     assert metrics["epochs"] == 3
+    assert metrics["learning_rate"] == TRAIN["learning_rate"]
     assert metrics["valid_loss"] == pytest.approx(float(last["valid_loss"]), abs=1e-6)
     assert metrics["accuracy"] == pytest.approx(float(last["accuracy"]), abs=1e-6)
 
@@ -177,6 +180,32 @@ def test_a_checkpoint_of_other_params_is_left_alone(
 
     assert everything(tmp_path / "train") == everything(trained)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_weights_under_the_same_name_is_left_alone(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = drawn_weights(tmp_path / "body.safetensors")
+    interrupt(tmp_path, sides, monkeypatch, weights=str(weights))
+    state = {name: tensor + 1e-3 for name, tensor in load_file(weights).items()}
+    save_file(state, weights)
+    capsys.readouterr()
+
+    run(tmp_path, sides, weights=str(weights))
+
+    assert "going on from a checkpoint" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_drawn_network_learns_at_one_rate(sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+    monkeypatch.setattr("fastai.learner.Learner.fit_one_cycle", lambda _self, _num, rate, **_how: rates.append(rate))
+
+    with suppress(IndexError):  # without an epoch there is no history to write
+        run(tmp_path, sides)
+
+    assert rates == [0.005, slice(0.0025, 0.0025)]
 
 
 @pytest.mark.slow
@@ -289,6 +318,29 @@ def test_an_unknown_architecture_is_told_with_its_nearest_names(sides: Path, tmp
         run(tmp_path, sides, architecture="resnt34")
 
 
+@pytest.mark.filterwarnings("ignore:The parameter 'pretrained' is deprecated")
+@pytest.mark.filterwarnings("ignore:Arguments other than a weight enum")
+@pytest.mark.parametrize(
+    ("architecture", "why"),
+    [("mobilenet_v2", "StopIteration"), ("vit_tiny_patch16_224", ".+224.+")],
+    ids=["no convolution to adapt", "another size"],
+)
+def test_a_network_that_fastai_can_not_use_is_told(sides: Path, tmp_path: Path, architecture: str, why: str) -> None:
+    with pytest.raises(ParamsError, match=rf"architecture: .* for image_size 32 \({why}\); .*: {architecture}$"):
+        run(tmp_path, sides, architecture=architecture)
+
+
+def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    for side in ("train", "valid", "test"):
+        rows = [row for row in table(sides / f"split/{side}.csv") if row["label"] == "pug"]
+        write_csv(tmp_path / f"split/{side}.csv", list(rows[0]), [list(row.values()) for row in rows])
+    (tmp_path / "prepared").symlink_to(sides / "prepared")
+
+    with pytest.raises(DataError, match=r"all images have one label, .* prepare\.labels_from: pug$"):
+        run(tmp_path, tmp_path)
+
+
 def test_images_larger_than_the_stored_ones_are_refused(sides: Path, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"train: image_size is larger than prepare\.short_side \(40\): 64$"):
         run(tmp_path, sides, image_size=64)
@@ -337,6 +389,16 @@ def test_a_bug_in_training_is_not_called_a_lack_of_memory(
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         run(tmp_path, sides)
+
+
+@pytest.mark.slow
+def test_a_model_that_was_trained_on_the_cpu_stays_there(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("stages.model.device_named", lambda name: asked.append(name) or torch.device("cpu"))
+
+    load(trained)
+
+    assert asked == ["cpu"]
 
 
 def test_auto_takes_a_device_that_is_there() -> None:
