@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, get_type_hints
 
-from stages.errors import ParamsError, ResourceError, StageError
+from stages.errors import ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.params import section
 
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
@@ -27,8 +27,8 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     """Run `stage` with its params, or those of the stage that it `reads`, and the paths given on the command line.
 
     All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download.
-    Exits with 1 and one line on stderr for a StageError, a full disk or a lack of rights, with 130 for Ctrl-C and 143
-    when terminated; anything else is a bug and shows its traceback.
+    Exits with 1 and one line on stderr for a StageError, a full disk, no memory left or a lack of rights, with 130 for
+    Ctrl-C and 143 when terminated; anything else is a bug and shows its traceback.
     """
     hints = {name: hint for name, hint in get_type_hints(stage).items() if name != "return"}
     name = stage.__name__
@@ -47,6 +47,10 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
         _leave(name, "interrupted; nothing half-written; go on with: dvc repro", 130)
     except OSError as error:
         _leave(name, str(_resource_error(error)), 1)
+    except Exception as error:
+        if not is_lack_of_memory(error):
+            raise
+        _leave(name, "out of memory; end what else runs here, or lower train.image_size or prepare.short_side", 1)
 
 
 def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentParser:

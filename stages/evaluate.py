@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError
-from stages.outputs import new_folder, write_json
+from stages.outputs import new_folder, read_csv, write_json
 from stages.params import STRICT, published
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def evaluate(
     from stages.model import load
 
     model = load(train)
-    sides = {side: report.rows(split / f"{side}.csv") for side in ("train", "valid", "test")}
+    sides = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")}
     breeds = _breeds(model.labels, sides)
     valid, test = _predicted(model, sides, prepared, features)
     choice = findings.chosen(valid, params.unsure_precision)

@@ -5,7 +5,6 @@ learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metr
 self_test.json and self_test/. Nothing in it depends on the clock, the host or the path.
 """
 
-import csv
 import json
 import shutil
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError
-from stages.outputs import new_folder, write_csv, write_json
+from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def export(
     calibration, metrics, settings, about = map(
         _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
     )
-    rows = _rows(split / "test.csv")
+    rows = read_csv(split / "test.csv")
     with new_folder(out) as folder:
         write_onnx(folder / "model.onnx", model, temperature=calibration["temperature"], opset=params.opset)
         expected = _checked(folder / "model.onnx", model, [prepared / row["path"] for row in rows], calibration)
@@ -86,11 +85,6 @@ def export(
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _rows(listing: Path) -> list[dict[str, str]]:
-    with listing.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _checked(
@@ -163,7 +157,7 @@ def _write_params(path: Path, sections: Mapping[str, Any]) -> None:
 
 def _write_seen(path: Path, split: Path) -> None:
     """List the originals that training or any choice has seen, so that nobody judges the model by them later."""
-    seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in _rows(split / f"{side}.csv")}
+    seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in read_csv(split / f"{side}.csv")}
     write_csv(path, ["sha256", "group"], sorted(seen))
 
 

@@ -84,6 +84,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
         writer.writerows(rows)
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header that a stage left, however much one cell holds."""
+    csv.field_size_limit(2**31 - 1)  # one picture under many names makes a long cell
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @contextmanager
 def _held(folder: Path) -> Iterator[bool]:
     """Hold a lock on a folder, which ends with the process at the latest; yield False if another process has it."""

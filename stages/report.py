@@ -6,7 +6,6 @@ escaping, and the page's own policy forbids any script but the one whose hash it
 """
 
 import base64
-import csv
 import hashlib
 import json
 from collections import Counter
@@ -20,6 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from stages import album, figures
+from stages.outputs import read_csv
 
 HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
@@ -35,11 +35,11 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
     Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`, which mirrors the prepared images'
     paths. The same files give the same bytes.
     """
-    predictions = rows(evaluation / "predictions.csv")
+    predictions = read_csv(evaluation / "predictions.csv")
     training, sections = _json(train / "train.json"), _json(evaluation / "params.json")
     settings = sections["evaluate"]
     metrics, calibration = _json(evaluation / "metrics.json"), _json(evaluation / "calibration.json")
-    history = rows(train / "history.csv")
+    history = read_csv(train / "history.csv")
     pictured = album.chosen(predictions, settings["num_top_losses"])
     page = {
         "metrics": metrics,
@@ -52,8 +52,8 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "history": history,
         "only_head": [row["phase"] for row in history] == ["probe"],
         "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
-        "breeds": rows(evaluation / "breeds.csv"),
-        "pairs": rows(evaluation / "confused_pairs.csv"),
+        "breeds": read_csv(evaluation / "breeds.csv"),
+        "pairs": read_csv(evaluation / "confused_pairs.csv"),
         "place": {label: number for number, label in enumerate(training["labels"])},
         "predictions": predictions,
         "file_names": [album.file_name(row) for row in predictions],
@@ -64,14 +64,8 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
         "cells": album.listing(predictions, training["labels"], pictured),
     }
-    page["charts"] = _charts(page, rows(train / "learning_rate.csv"))
+    page["charts"] = _charts(page, read_csv(train / "learning_rate.csv"))
     (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
-
-
-def rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV file with a header."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -80,11 +74,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _data(prepared: Path, split: Path, labels: Sequence[str]) -> Page:
-    sides = {side: rows(split / f"{side}.csv") for side in figures.SIDES}
+    sides = {side: read_csv(split / f"{side}.csv") for side in figures.SIDES}
     counts = {side: Counter(row["label"] for row in sides[side]) for side in sides}
     species = {side: Counter(row["species"] or "unknown" for row in sides[side]) for side in sides}
     sums = [sum(counts[side][label] for side in sides) for label in labels]
-    rejects, conflicts = rows(prepared / "rejects.csv"), rows(prepared / "conflicts.csv")
+    rejects, conflicts = read_csv(prepared / "rejects.csv"), read_csv(prepared / "conflicts.csv")
     return {
         "prepare": _json(prepared / "prepare.json"),
         "split": _json(split / "split.json"),

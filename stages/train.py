@@ -5,7 +5,6 @@ learning_rate.csv, metrics.json, preprocess.json, train.json, and DVCLive's live
 state goes to the checkpoints' folder, from where a killed training goes on.
 """
 
-import csv
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from stages.errors import DataError, ParamsError, ResourceError
+from stages.errors import DataError, ParamsError, ResourceError, is_lack_of_memory
+from stages.outputs import read_csv
 from stages.params import STRICT
 
 
@@ -85,7 +85,7 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     from stages.architectures import architecture
 
     architecture(params.architecture)
-    rows = {side: _rows(split / f"{side}.csv") for side in ("train", "valid")}
+    rows = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid")}
     if len(labels := {row["label"] for row in rows["train"]}) < 2:
         raise DataError(
             f"all images have one label, so there is nothing to tell apart; look at prepare.labels_from: {min(labels)}"
@@ -111,25 +111,13 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
             return
         training.write()
     except (MemoryError, RuntimeError) as error:
-        if lack := _lack(params, error):
-            raise ResourceError(lack) from error
+        if is_lack_of_memory(error):
+            sizes = f"train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
+            raise ResourceError(f"out of memory; lower {sizes}") from error
+        if "shared memory" in str(error):  # of the processes that decode images
+            raise ResourceError("no shared memory left; give /dev/shm more: docker run --shm-size=8g") from error
         raise
     print(f"train: {training.told()}, in {out}; next: dvc repro evaluate", file=sys.stderr)
-
-
-def _lack(params: TrainParams, error: MemoryError | RuntimeError) -> str:
-    """Return what this machine lacks and what to do about it, "" when the error is another one."""
-    text = str(error)
-    if "shared memory" in text:  # of the processes that decode images
-        return "no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g"
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
-        return f"out of memory; lower train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
-    return ""
-
-
-def _rows(listing: Path) -> list[dict[str, str]]:
-    with listing.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _check_size(params: TrainParams, image: Path) -> None:

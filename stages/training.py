@@ -6,6 +6,7 @@ the optimizer's state alone: a resumed training draws what an undisturbed one wo
 """
 
 import hashlib
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from stages import distributed
 from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
 from stages.devices import checked_device
+from stages.errors import ParamsError
 from stages.head import fit_head
 from stages.journal import Journal
 from stages.learner import learner
@@ -98,6 +100,13 @@ class Training:
         if not distributed.rank():
             self._announce()
             self.journal = Journal(self.out, self.progress.history)
+        try:
+            self._go_through_phases()
+        finally:
+            if self.journal is not None:
+                self.journal.close()
+
+    def _go_through_phases(self) -> None:
         if self.progress.phase == "frozen":
             if self.params.method == "probe":
                 row: Row = {"epoch": 0, "phase": "probe", **fit_head(self), "learning_rate": 0.0}
@@ -106,8 +115,6 @@ class Training:
                 fit_phase(self, "frozen", self.params.frozen_epochs)
             self.progress.phase, self.progress.epoch = "unfrozen", 0
         fit_phase(self, "unfrozen", self.params.epochs)
-        if self.journal is not None:
-            self.journal.close()
 
     def write(self) -> None:
         """Leave the learner and all that describes it; the checkpoint has done its work and goes."""
@@ -132,6 +139,12 @@ class Training:
         """Keep the state after an epoch and tell its numbers; `phase` and `epoch` are those that come next."""
         progress = self.progress
         row = distributed.agreed(row)
+        if not all(math.isfinite(float(row[name])) for name in ("train_loss", "valid_loss")):
+            rate = self.progress.learning_rate or self.params.learning_rate
+            raise ParamsError(
+                f"params.yaml: train: learning_rate: the loss is no number any more in epoch {row['epoch']} "
+                f"({row['phase']}); lower the rate: {rate}"
+            )
         progress.history.append(row)
         progress.phase, progress.epoch = phase, epoch
         if distributed.rank():

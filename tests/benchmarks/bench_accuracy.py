@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.baselines import Sample, logistic
-from stages.report import rows as listed
+from stages.outputs import read_csv as listed
 from stages.scores import wilson_interval
 from stages.train import train
 from tests.benchmarks.measure import Row, samples_text

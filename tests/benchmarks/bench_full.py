@@ -22,7 +22,7 @@ _PREDICTION = """
 from pathlib import Path
 from stages.model import load
 from stages.predictions import frozen_features, known_logits
-from stages.report import rows
+from stages.outputs import read_csv as rows
 model, train, features = load(Path("data/train")), Path("data/train"), Path("build/features")
 images = {}
 for side in ("train", "valid", "test"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stages.report import rows as listed
+from stages.outputs import read_csv as listed
 from tests.benchmarks.loops import Batches, bare_epoch, batches, now, recorded_epoch, training
 from tests.benchmarks.measure import Contender, Row, in_turns, ratio_rows, samples_text
 from tests.benchmarks.pets import prepared_pool, sides, train_params

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.report import rows as listed
+from stages.outputs import read_csv as listed
 from stages.train import TrainParams
 
 Batches = Sequence[tuple[Tensor, Tensor]]

@@ -16,6 +16,7 @@ from stages.errors import DataError
 from tests.stages.settings import params_yaml
 
 ROOT = Path(__file__).parents[2]
+LACK = "out of memory; end what else runs here, or lower train.image_size or prepare.short_side"
 Stopped = Callable[[BaseException], tuple[int, str]]
 
 
@@ -84,6 +85,8 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
         (KeyboardInterrupt(), 130, "split: interrupted; nothing half-written; go on with: dvc repro\n"),
         (OSError(errno.ENOSPC, "", "a/b"), 1, "split: no space left; free some and run again: a/b\n"),
         (OSError(errno.ENOSPC, ""), 1, "split: no space left; free some and run again: the disk\n"),
+        (MemoryError(), 1, f"split: {LACK}\n"),
+        (RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for 12 bytes"), 1, f"split: {LACK}\n"),
         (OSError(errno.EACCES, "", "a"), 1, "split: not allowed to read or write; check its rights: a\n"),
         (
             FileNotFoundError(errno.ENOENT, "", "a"),
@@ -91,7 +94,16 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
             "split: No such file or directory; run `dvc repro`, which makes what a stage reads: a\n",
         ),
     ],
-    ids=["data", "Ctrl-C", "full disk", "full disk without a name", "no rights", "no file"],
+    ids=[
+        "data",
+        "Ctrl-C",
+        "full disk",
+        "full disk without a name",
+        "no memory",
+        "none for ONNX",
+        "no rights",
+        "no file",
+    ],
 )
 def test_what_a_person_can_mend_costs_one_line(
     stopped_by: Stopped, error: BaseException, status: int, said: str

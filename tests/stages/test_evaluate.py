@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from stages import features, known_outputs
 from stages.evaluate import EvaluateParams, evaluate
+from stages.outputs import read_csv as rows
 from stages.params import section
-from stages.report import rows
 from stages.train import TrainParams, train
 from tests.stages.settings import TRAIN, params_yaml
 

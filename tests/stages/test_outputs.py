@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stages.errors import ResourceError
-from stages.outputs import new_file, new_folder, write_csv, write_json
+from stages.outputs import new_file, new_folder, read_csv, write_csv, write_json
 from tests.disks import small_disk
 
 
@@ -167,3 +167,10 @@ def test_a_second_writer_is_refused_and_the_first_loses_nothing(tmp_path: Path) 
             pass
 
     assert [path.name for path in final.iterdir()] == ["a"]
+
+
+def test_a_table_is_read_however_long_a_cell_is(tmp_path: Path) -> None:
+    """One picture under thousands of names is one row of conflicts.csv."""
+    write_csv(tmp_path / "a.csv", ["sources"], [["x" * 200_000]])
+
+    assert [len(row["sources"]) for row in read_csv(tmp_path / "a.csv")] == [200_000]

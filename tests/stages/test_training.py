@@ -341,6 +341,17 @@ def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> Non
         run(tmp_path, tmp_path)
 
 
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_any_more_says_which_rate_to_lower(sides: Path, tmp_path: Path) -> None:
+    """Not a checkpoint of it is kept: with a lower rate, training begins where the last good epoch ended."""
+    told = r"train: learning_rate: the loss is no number any more in epoch 0 \(frozen\); lower the rate: 1e\+38$"
+    with pytest.raises(ParamsError, match=told):
+        run(tmp_path, sides, learning_rate=1e38)
+
+    assert not list((tmp_path / "checkpoints").glob("*.pt"))
+    assert not (tmp_path / "train/metrics.json").exists()
+
+
 def test_images_larger_than_the_stored_ones_are_refused(sides: Path, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"train: image_size is larger than prepare\.short_side \(40\): 64$"):
         run(tmp_path, sides, image_size=64)
