@@ -1,4 +1,4 @@
-"""The commands that take every byte of a version: pull to this machine, copy to another registry, and verify.
+"""The commands that take every byte of a version: pull to this machine, copy to another registry, verify, repair.
 
 Each shows on stderr how far it is, unless it prints JSON.
 """
@@ -48,6 +48,25 @@ def copy(
         return
     show(f"{name}: {'copied to' if is_new else 'already in'} {target}")
     say(f"done; next: petmodels promote {name} production --registry {target}")
+
+
+def repair(
+    spec: SpecArgument,
+    source: Annotated[str, typer.Argument(help="The registry that still has it.")],
+    registry: RegistryOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Put back from another registry what a version has lost in this one; reads every byte again."""
+    found = registry_at(registry)
+    with progress(f"repairing {spec}", is_quiet=json) as told:
+        mended = found.repair(spec, source, progress=told)
+    if json:
+        show_json({"version": spec, "source": source, "repaired": list(mended)})
+        return
+    for finding in mended:
+        show(f"{finding}; put back")
+    show(f"{spec}: {len(mended)} repaired" if mended else f"{spec}: nothing to repair")
+    say(f"done; next: petmodels verify {spec}")
 
 
 def verify(

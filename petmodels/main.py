@@ -13,7 +13,7 @@ import typer
 
 from petmodels.commands_predict import predict
 from petmodels.commands_read import diff, history, list_versions, show_version
-from petmodels.commands_transfer import copy, pull, verify
+from petmodels.commands_transfer import copy, pull, repair, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback
 from petmodels.doctor import doctor
 from petmodels.errors import PetmodelsError
@@ -29,7 +29,7 @@ app = typer.Typer(
     "6 bytes not to be used, 7 some images unread, 8 store can't be written safely, 9 machine lacks something, "
     "130 interrupted.",
 )
-for command in (publish, promote, rollback, history, pull, predict, verify, diff, copy, prune, keygen, doctor):
+for command in (publish, promote, rollback, history, pull, predict, verify, repair, diff, copy, prune, keygen, doctor):
     app.command()(command)
 app.command("list")(list_versions)
 app.command("show")(show_version)

@@ -176,6 +176,18 @@ class Registry:
 
         return copy(self.storage, open_storage(target), self.cache, self.resolve(spec), progress)
 
+    def repair(self, spec: str, source: str | Path, *, progress: Progress = no_progress) -> tuple[str, ...]:
+        """Put back from another registry what a version has lost in this one; return what was wrong, a line each.
+
+        Reads every byte of the version. Raises ConflictError when the two registries mean different versions.
+        """
+        from petmodels.repair import repair
+
+        found = spec_of(spec)
+        name = f"{found.model}@{found.version}" if found.version else self.manifest(spec).name
+        other = Registry(source, cache=self.cache.folder, notice=self._notice)
+        return repair(self._writable(), other.storage, self.cache, other.resolve(name), progress)
+
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""
         yield from notes.notes(self.storage, model, notes.INTENTS)

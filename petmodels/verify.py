@@ -41,7 +41,7 @@ def verify(storage: Storage, model: str, versions: Iterable[int], progress: Prog
         except TrustError as error:
             findings.append(f"{model}@{version}: {error}")
     users = _users(manifests)
-    found = at_once(lambda file: _finding(storage, model, file, progress), [file for file, _ in users.values()])
+    found = at_once(lambda file: broken(storage, model, file, progress), [file for file, _ in users.values()])
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]
     size = sum(file.size_bytes for file, _ in users.values())
@@ -72,7 +72,8 @@ def _users(manifests: list[Manifest]) -> dict[str, tuple[File, list[str]]]:
     return users
 
 
-def _finding(storage: Storage, model: str, file: File, progress: Progress) -> str:
+def broken(storage: Storage, model: str, file: File, progress: Progress = no_progress) -> str:
+    """Return what is wrong with a file's bytes in the store, "" when nothing is; every byte is read."""
     whole, size = hashlib.sha256(), 0
     try:
         for piece in storage.download(blob_key(model, file.blob), 0, file.size_bytes + 1):

@@ -10,6 +10,7 @@ import pytest
 
 from petmodels.doctor import examine
 from petmodels.errors import AccessError
+from petmodels.names import blob_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle
 from tests.petmodels.stores import ADMIN, BUCKET, Server, serving, weed
@@ -21,6 +22,7 @@ POLICIES = {
     for name, text in re.findall(r"<!-- policy (\w+) -->\n```json\n(.*?)```", DOCUMENT, flags=re.DOTALL)
 }
 ROLES = {role: [POLICIES["consumer"], *([POLICIES[role]] if role != "consumer" else [])] for role in POLICIES}
+ROLES["repairer"] = [POLICIES[role] for role in ("consumer", "publisher", "pruner")]
 Role = Callable[[str], Registry]
 
 
@@ -87,7 +89,7 @@ def published(as_role: Role, folder: Path, tag: str) -> int:
 
 
 def test_the_document_has_a_policy_for_each_role() -> None:
-    assert list(ROLES) == ["consumer", "publisher", "promoter", "pruner"]
+    assert list(POLICIES) == ["consumer", "publisher", "promoter", "pruner"]
 
 
 def test_each_role_can_do_its_work(as_role: Role, tmp_path: Path) -> None:
@@ -109,6 +111,19 @@ def test_each_role_can_do_its_work(as_role: Role, tmp_path: Path) -> None:
     assert pruned.versions == (versions[1],)
     assert pruned.num_notes == 0
     assert as_role("consumer").verify_all("pets").findings == ()
+
+
+def test_publisher_and_pruner_together_can_repair(as_role: Role, tmp_path: Path) -> None:
+    name = f"pets@{published(as_role, tmp_path, 'mno')}"
+    consumer = as_role("consumer")
+    consumer.copy(name, tmp_path / "backup")
+    blob = next(blob_key("pets", file.blob) for file in consumer.manifest(name).files if file.path == "large")
+    as_role("pruner").storage.delete(blob)
+
+    mended = as_role("repairer").repair(name, tmp_path / "backup")
+
+    assert mended == (f"{name}/large: its bytes are gone",)
+    assert as_role("consumer").verify(name).findings == ()
 
 
 def test_a_consumer_can_write_nothing(as_role: Role, tmp_path: Path) -> None:
