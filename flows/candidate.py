@@ -50,9 +50,12 @@ class Candidate:
         return self.w.text(_REFUSED) == self._refusal()
 
     def nothing_new(self, version: Manifest) -> str:
-        """Say so; and end what a killed run began: a version that was to be promoted and never was."""
+        """Say so; and end what a killed run began: a version that was to be promoted and never was.
+
+        One that the alias has named before was taken back by somebody, and is not for a flow to bring again.
+        """
         verdict = self._verdict(self.champion())
-        if version.message.startswith(verdict) and version.version != self.champion():
+        if version.message.startswith(verdict) and version.version not in self._steps():
             return promoted(self, version, version.message.removeprefix(verdict))
         return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
 

@@ -18,6 +18,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows import pipeline, records
+from flows.cancelling import cancel_what_it_started
 from flows.candidate import Candidate
 from flows.errors import RequestError, StageError
 from flows.evidence import evidence
@@ -34,7 +35,7 @@ from petmodels.names import check_alias, check_model
 _POLL_SECONDS = 2.0
 
 
-@flow(name="retrain", flow_run_name="retrain {model} {revision}")
+@flow(name="retrain", flow_run_name="retrain {model} {revision}", on_cancellation=[cancel_what_it_started])
 @settled
 def retrain(
     model: str = "pets",

@@ -116,6 +116,18 @@ def test_a_better_challenger_is_promoted_and_the_history_says_why(operator: Oper
 
 
 @pytest.mark.usefixtures("base")
+def test_what_an_operator_took_back_is_not_promoted_again(operator: Operator) -> None:
+    operator.retrain("taken", operator.branch("poor", train={"images": 1}))
+    assert operator.retrain("taken").startswith("production moved from taken@1 to taken@2 because ")
+    operator.run("release/manual", model="taken", action="rollback", reason="it mistakes every Bombay")
+
+    sentence = operator.retrain("taken")
+
+    assert sentence.startswith("nothing to do: taken@2 is what ")
+    assert operator.registry.manifest("taken@production").version == 1
+
+
+@pytest.mark.usefixtures("base")
 def test_a_worse_challenger_is_refused_and_not_asked_again(operator: Operator) -> None:
     operator.seeded("worse")
     shuffled = operator.branch("shuffled", train={"shuffle": True})
@@ -290,16 +302,24 @@ def test_two_retrains_at_once_take_turns(operator: Operator) -> None:
 
 
 # Other splits than in the tests above, so that no run-cache knows the training; each test takes a seed of its own.
-LONG = {"epochs": 8, "epoch_seconds": 1.0}
 
 
-def in_the_middle(operator: Operator, model: str, seed: int) -> tuple[str, str, str]:
+def in_the_middle(operator: Operator, model: str, seed: int, epochs: int = 8) -> tuple[str, str, str]:
     """Start a retrain and wait for its third epoch; return its revision, its run's id and the training's."""
-    revision = operator.branch(f"long-{seed}", split={"seed": seed}, train=LONG)
+    revision = operator.branch(f"long-{seed}", split={"seed": seed}, train={"epochs": epochs, "epoch_seconds": 1.0})
     run = operator.start("retrain/weekly", model=model, revision=revision)
     training = operator.training_of(run)
     operator.waits_for_log(training, "train: epoch 3")
     return revision, run, training
+
+
+def test_a_cancelled_retrain_cancels_its_training(operator: Operator) -> None:
+    _, run, training = in_the_middle(operator, "cancelled", 6, epochs=200)
+
+    operator.api.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+    states = [operator.ended(one, seconds=100)["state"]["type"] for one in (run, training)]
+
+    assert states == ["CANCELLED", "CANCELLED"]
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(operator: Operator) -> None:
