@@ -11,9 +11,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelling
 
 
-def cancel_what_it_started(_flow: object, run: FlowRun, _state: "State[Any]") -> None:
-    """Cancel the runs that `run` has started and that haven't ended; a hook for a flow's `on_cancellation`."""
-    started = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+def cancel_what_it_started(flow: object, flow_run: FlowRun, state: "State[Any]") -> None:  # noqa: ARG001 - as Prefect names them
+    """Cancel the runs that `flow_run` has started and that haven't ended; a hook for a flow's `on_cancellation`."""
+    started = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]))
     with get_client(sync_client=True) as client:
         for child in client.read_flow_runs(flow_run_filter=started):
             if child.state is None or not child.state.is_final():

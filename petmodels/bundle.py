@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petmodels.disk import is_folder
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import sha256_of_all
@@ -54,7 +55,7 @@ class Bundle:
 
 def read_bundle(folder: Path) -> Bundle:
     """Read and hash a bundle; raise BundleError, naming the file, for what can't be published."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise BundleError(f"no such folder; a bundle is a folder with a model in it: {folder}")
     found = {path.relative_to(folder).as_posix(): path for path in _paths(folder)}
     if not found:
@@ -72,7 +73,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 def local_files(folder: Path) -> dict[str, Path]:
     """Return the files of a bundle folder by their path in it."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise BundleError(f"no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 

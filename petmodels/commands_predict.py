@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from petmodels.disk import is_folder
 from petmodels.errors import ImageError, NotFoundError, RequestError
 from petmodels.options import JsonOption, RegistryOption
 from petmodels.terminal import progress, say, show
@@ -57,10 +58,12 @@ def _loaded(model: str, registry: str) -> "Model":
 
 
 def _images(names: list[str]) -> Iterator[Any]:
+    from petmodels.images import LARGEST_FILE_BYTES
+
     for name in names:
         if name == STDIN:
-            yield sys.stdin.buffer.read()
-        elif Path(name).is_dir():
+            yield sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1)
+        elif is_folder(Path(name)):
             yield from _in_folder(Path(name))
         else:
             yield name

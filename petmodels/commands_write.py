@@ -109,10 +109,11 @@ def _show_alias(model: str, name: str, version: int, num_steps: int, *, json: bo
 
 def _text(path: Path | None) -> str:
     from petmodels.bundle import text_of
+    from petmodels.disk import is_file
     from petmodels.errors import BundleError
 
     if path is None:
         return ""
-    if not path.is_file():
+    if not is_file(path):
         raise BundleError(f"no such file: {path}")
     return text_of(path)

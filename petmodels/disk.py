@@ -19,6 +19,22 @@ def writing(path: Path) -> Iterator[None]:
         raise machine_error(error, path) from error
 
 
+def is_folder(path: Path) -> bool:
+    """Say whether a folder is there; a name that the system refuses is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Say whether a plain file is there; a name that the system refuses is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def machine_error(error: OSError, path: Path) -> MachineError:
     """Return what a full or forbidden disk means to a person."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:

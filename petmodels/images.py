@@ -42,6 +42,8 @@ def rgb_of(image: "ImageLike") -> "Image":
         if isinstance(image, (str, PathLike)):
             return _decoded(_file(Path(image)), name)
         if isinstance(image, bytes):
+            if len(image) > LARGEST_FILE_BYTES:
+                raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused unread: {name}")
             return _decoded(io.BytesIO(image), name)
         return _from_array(image, name)
     except UnidentifiedImageError as error:
@@ -60,9 +62,9 @@ def name_of(image: object) -> str:
 
 
 def _file(path: Path) -> io.BytesIO:
-    if path.is_dir():
-        raise ImageError(f"a folder, not an image: {path}")
     try:
+        if path.is_dir():
+            raise ImageError(f"a folder, not an image: {path}")
         if not path.is_file():
             raise ImageError(f"no such file: {path}")
         if path.stat().st_size > LARGEST_FILE_BYTES:

@@ -3,6 +3,7 @@ found; 4 access refused; 5 the store failed or somebody else was quicker; 6 byte
 could not be read; 8 the store can't be written safely; 9 this machine lacks something; 130 interrupted.
 """
 
+import io
 import os
 import signal
 import sys
@@ -37,6 +38,9 @@ app.command("show")(show_version)
 
 def main() -> None:
     """Run the command line; a person's mistake costs one line and an exit code, only a bug shows a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     try:

@@ -22,7 +22,7 @@ class Memory:
 
     def __init__(self, cache_folder: Path, address: str) -> None:
         self.address = address
-        self.folder = cache_folder / "seen" / hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.folder = cache_folder / "seen" / hashlib.sha256(os.fsencode(address)).hexdigest()[:16]
 
     def statement(self, model: str, version: int) -> Statement | None:
         """Return the manifest that was first seen of a version, None when none was."""

@@ -69,8 +69,9 @@ def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress
 def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress) -> None:
     if holds(target, found):
         return  # another process has brought it while we waited
-    if target.is_symlink() or (target.exists() and not _is_ours(target)):
-        raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
+    with writing(target):
+        if target.is_symlink() or (target.exists() and not _is_ours(target)):
+            raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
     paths = fetch(storage, cache, found.manifest.model, found.manifest.files, progress)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
 @contextmanager
 def _turn(cache: Cache, target: Path) -> Iterator[None]:
     """Wait until no other process with this cache pulls into the same folder."""
-    name = hashlib.sha256(str(target.absolute()).encode()).hexdigest()
+    name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
     folder = cache.folder / "locks"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

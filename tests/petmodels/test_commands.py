@@ -233,6 +233,56 @@ def test_a_mistake_costs_one_line_and_its_exit_code(
     assert done.talk[0] == f"petmodels: {line.replace('REGISTRY', str(tmp_path / 'registry'))}"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict LONG --model pets",
+        "predict x.jpg --model ./LONG",
+        "publish LONG --model pets",
+        "publish ../bundle --model pets --dvc-lock LONG",
+        "publish ../bundle --model pets --sign LONG",
+        "pull pets@1 LONG",
+        "copy pets@1 LONG",
+        "list --registry LONG",
+        "keygen LONG",
+    ],
+)
+def test_a_name_that_no_file_can_have_costs_one_line(two: Command, bundle: Path, words: str) -> None:
+    assert bundle.name == "bundle"
+
+    done = two(*words.replace("LONG", "x" * 300).split())
+
+    assert done.code in {1, 7, 9}
+    assert done.talk[0].startswith("petmodels: ")
+    assert "x" * 300 in done.talk[0]
+
+
+def test_a_file_whose_name_is_no_text_is_answered_and_named_in_valid_json(two: Command, tmp_path: Path) -> None:
+    """On a terminal of strict UTF-8, as most are; JSON's own escape gives the name's bytes back."""
+    name = os.fsdecode(b"caf\xe9.png")
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / name).write_bytes(image_bytes("red"))
+    command = [sys.executable, "-m", "petmodels", "predict", str(folder), "--model", "pets"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def said(*options: str) -> str:
+        return subprocess.run(
+            [*command, *options], capture_output=True, env=environment, check=True, encoding="utf-8"
+        ).stdout
+
+    assert os.fsencode(json.loads(said("--json"))["image"]).endswith(b"caf\xe9.png")
+    assert "caf\\udce9.png,1,red," in said("--csv")
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in said()
+
+
+def test_a_registry_whose_folders_name_is_no_text_can_be_used(run: Command, bundle: Path) -> None:
+    place = os.fsdecode(b"caf\xe9")
+
+    assert run("publish", bundle, "--model", "pets", "--registry", place).code == 0
+    assert run("pull", "pets@1", place + "/model", "--registry", place).code == 0
+
+
 def test_a_misspelt_option_exits_2(run: Command) -> None:
     assert run("list", "--jsn").code == 2
 
