@@ -52,7 +52,7 @@ def audit(model: str | None = None) -> str:
 
 
 def audited(registry: Registry, model: str) -> Audit:
-    """Return what there is to say about a model; raises NotFoundError when it has no version."""
+    """Return what there is to say about a model; raises NotFoundError when there is none of that name."""
     verified = registry.verify_all(model)
     versions, aliases = versions_of(registry, model), aliases_of(registry, model)
     return Audit(model, verified, versions, aliases, leftovers(registry, model))
@@ -94,17 +94,22 @@ def page(audits: Sequence[Audit], sentence: str) -> str:
 
 
 def _section(one: Audit) -> str:
-    added = [grown.added_bytes or 0 for grown in one.versions]
-    facts = [
-        f"{_counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
-        f"the newest added {size_text(added[0])}, a version adds {size_text(sum(added) // len(added))} on average.",
-        _leftovers(one.leftovers),
-    ]
+    facts = [_growth(one), _leftovers(one.leftovers)]
     aliases = ["| alias | version | since | why |", "|---|---|---|---|"]
     aliases += [f"| {a.name} | {a.version} | {a.steps[-1].at} | {_cell(a.steps[-1].note)} |" for a in one.aliases]
     broken = [f"- {_cell(finding)}" for finding in one.verified.findings]
     parts = [f"## {one.model}", *facts, "\n".join(aliases) if one.aliases else "No alias names a version."]
     return "\n\n".join([*parts, "### Broken", "\n".join(broken)] if broken else parts)
+
+
+def _growth(one: Audit) -> str:
+    if not one.versions:
+        return "No version was published yet: whoever began the first one was killed, or is at it."
+    added = [grown.added_bytes or 0 for grown in one.versions]
+    return (
+        f"{_counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
+        f"the newest added {size_text(added[0])}, a version adds {size_text(sum(added) // len(added))} on average."
+    )
 
 
 def _leftovers(found: Pruned | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from petmodels import Alias, Manifest, Pruned, Registry
 from petmodels.errors import NotFoundError, TrustError
+from petmodels.names import LAST_VERSION
 from petmodels.parallel import at_once
 from petmodels.versions import read_manifest
 
@@ -24,8 +25,8 @@ class Grown:
 
 
 def versions_of(registry: Registry, model: str) -> list[Grown]:
-    """Return a model's versions, newest first; raises NotFoundError when it has none."""
-    numbers = sorted(registry.versions(model))
+    """Return a model's versions, newest first."""
+    numbers = sorted(registry.versions(model)) if registry.newest(model) else []
     manifests = at_once(lambda number: _manifest(registry, model, number), numbers)
     named = aliases_of(registry, model)
     seen: set[str] = set()
@@ -47,7 +48,7 @@ def aliases_of(registry: Registry, model: str) -> Sequence[Alias]:
 def leftovers(registry: Registry, model: str) -> Pruned | None:
     """Return what a prune that keeps every version would delete; None when a manifest is broken: it deletes nothing."""
     try:
-        return registry.prune(model, keep=len(registry.versions(model)))
+        return registry.prune(model, keep=LAST_VERSION)
     except TrustError:
         return None
 

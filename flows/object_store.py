@@ -102,7 +102,9 @@ def _ports(path: Path) -> dict[str, int]:
     """Return the ports of an earlier start: the store's own parts look for each other there."""
     if path.exists():
         return dict(json.loads(path.read_text()))
-    ports = {name: free_port() for name in _PORTS}
+    ports: dict[str, int] = {}
+    for name in _PORTS:
+        ports[name] = next(port for port in iter(free_port, None) if port not in ports.values())
     path.write_text(json.dumps(ports))
     return ports
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from petmodels.documents import FORMAT, Statement, dump, load_payload, load_statement
 from petmodels.errors import FormatError, NotFoundError
-from petmodels.names import alias_key, check_alias, check_model, is_sha256
+from petmodels.names import LAST_VERSION, alias_key, check_alias, check_model, is_alias, is_sha256
 from petmodels.storage import NotStoredError, Storage
 
 LONGEST_ALIAS_BYTES = 32 * 2**20
@@ -106,13 +106,10 @@ def next_step(model: str, name: str, alias: Alias | None, move: tuple[str, int, 
 
 
 def alias_names(storage: Storage, model: str) -> list[str]:
-    """Return the names of a model's aliases, in order."""
+    """Return the names of a model's aliases, in order; an object that nobody could ask for by a name is none."""
     prefix = f"{check_model(model)}/aliases/"
-    return [
-        stored.key.removeprefix(prefix).removesuffix(".jsonl")
-        for stored in storage.list(prefix)
-        if stored.key.endswith(".jsonl")
-    ]
+    keys = [stored.key.removeprefix(prefix) for stored in storage.list(prefix)]
+    return [key[:-6] for key in keys if key.endswith(".jsonl") and is_alias(key[:-6])]
 
 
 def _step(statement: Statement, model: str, name: str, where: str) -> Step:
@@ -125,7 +122,9 @@ def _step(statement: Statement, model: str, name: str, where: str) -> Step:
     numbers = [content[key] for key in ("serial", "version")]
     if not all(isinstance(one, str) for one in texts) or not all(type(one) is int and one > 0 for one in numbers):
         raise FormatError(f"{where} holds a step with something else than texts and numbers")
-    if content["action"] not in {PROMOTE, ROLLBACK} or not is_sha256(content["manifest"]):
+    if content["version"] > LAST_VERSION:
+        raise FormatError(f"{where} names a version that can't be: {str(content['version'])[:40]}")
+    if content["action"] not in (PROMOTE, ROLLBACK) or not is_sha256(content["manifest"]):
         raise FormatError(f"{where} holds a step that does something unknown")
     kept = {key: content[key] for key in _KEYS - {"format", "model", "alias"}}
     return Step(**kept, sha256=statement.sha256)

@@ -5,7 +5,6 @@ there; predict needs model.onnx, labels.json and preprocess.json. Everything els
 which nothing here ever opens.
 """
 
-import json
 import mimetypes
 import os
 from dataclasses import dataclass
@@ -120,8 +119,6 @@ def _json(path: Path) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        content = load_object(text, str(path))
-        json.dumps(content, allow_nan=False)
+        return load_object(text, str(path))
     except FormatError as error:
         raise BundleError(str(error)) from error
-    return content

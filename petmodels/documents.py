@@ -52,14 +52,14 @@ def load_object(data: bytes | str, where: str) -> dict[str, Any]:
     """Return the JSON object in `data`.
 
     Raises FormatError, which names `where`, for anything that two readers could understand differently or that could
-    choke one: no object, a key given twice, NaN, more than 4 MiB, more than 64 levels.
+    choke one: no object, a key given twice, NaN or infinity, more than 4 MiB, more than 64 levels.
     """
     if len(data) > LONGEST_DOCUMENT_BYTES:
         raise FormatError(f"{where} is larger than {LONGEST_DOCUMENT_BYTES} bytes; refused unread")
     try:
         text = data if isinstance(data, str) else data.decode()
         content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(content, ensure_ascii=False).encode()
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # 1e999 is read as infinity
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not plain JSON: {_first_words(error)}") from error
     if not isinstance(content, dict):
@@ -90,6 +90,16 @@ def check_format(content: Mapping[str, Any], where: str) -> None:
     found = content.get("format")
     if found != FORMAT or isinstance(found, bool):
         raise FormatError(f"{where} is of a format that this petmodels doesn't know; upgrade it: {str(found)[:40]}")
+
+
+def json_number(content: object) -> float | None:
+    """Return a JSON number as a float, None for anything else and for what no float can hold."""
+    if isinstance(content, bool) or not isinstance(content, int | float):
+        return None
+    try:
+        return float(content)
+    except OverflowError:
+        return None
 
 
 def _signature(content: object, where: str) -> Signature:

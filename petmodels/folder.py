@@ -98,8 +98,10 @@ class FolderStorage:
                 yield found
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names of the folders right below `prefix`."""
-        yield from sorted(self._names(prefix, folders=True))
+        """Yield the names of the folders right below `prefix` that hold a file, as an object store would."""
+        for name in sorted(self._names(prefix, folders=True)):
+            if any(not file.startswith(".") for *_, files in os.walk(self._path(prefix + name)) for file in files):
+                yield name
 
     def delete(self, key: str) -> None:
         """Remove a file."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from petmodels.documents import check_format
+from petmodels.documents import check_format, json_number
 from petmodels.errors import FormatError
 
 
@@ -20,13 +20,14 @@ class Labels:
 def labels_in(content: Mapping[str, Any], where: str) -> Labels:
     """Return what labels.json says, or raise FormatError."""
     check_format(content, where)
-    names, species, unsure_below = content.get("labels"), content.get("species", {}), content.get("unsure_below", 0.0)
+    names, species = content.get("labels"), content.get("species", {})
+    unsure_below = json_number(content.get("unsure_below", 0.0))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise FormatError(f"{where} lists no labels")
     if len(set(names)) != len(names):
         raise FormatError(f"{where} lists a label twice")
     if not isinstance(species, dict) or not all(isinstance(one, str) for one in species.values()):
         raise FormatError(f"{where} gives species that are no texts")
-    if isinstance(unsure_below, bool) or not isinstance(unsure_below, int | float) or not 0 <= unsure_below <= 1:
-        raise FormatError(f"{where} gives a threshold that is no probability: {str(unsure_below)[:40]}")
-    return Labels(tuple(names), species, float(unsure_below))
+    if unsure_below is None or not 0 <= unsure_below <= 1:
+        raise FormatError(f"{where} gives a threshold that is no probability: {str(content['unsure_below'])[:40]}")
+    return Labels(tuple(names), species, unsure_below)

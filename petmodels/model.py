@@ -15,7 +15,7 @@ from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError
 from petmodels.images import name_of, rgb_of
 from petmodels.labels import labels_in
-from petmodels.network import session_of
+from petmodels.network import answers, session_of
 from petmodels.parallel import num_cores
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
@@ -45,11 +45,11 @@ class Model:
         self.name = name
         self.version = version
         self.files = dict(files)
-        labels = labels_in(_json(files, LABELS), f"{LABELS} of {name}")
+        labels = labels_in(self._json(LABELS), f"{LABELS} of {name}")
         self.labels, self.species, self.unsure_below = labels.names, labels.species, labels.unsure_below
-        self.preprocess = preprocess_in(_json(files, PREPROCESS), f"{PREPROCESS} of {name}")
-        self.card: dict[str, Any] = _json(files, CARD) if CARD in files else {}
-        self.metrics: dict[str, Any] = _json(files, METRICS) if METRICS in files else {}
+        self.preprocess = preprocess_in(self._json(PREPROCESS), f"{PREPROCESS} of {name}")
+        self.card: dict[str, Any] = self._json(CARD) if CARD in files else {}
+        self.metrics: dict[str, Any] = self._json(METRICS) if METRICS in files else {}
         self._session = session_of(files[MODEL], name, num_labels=len(self.labels))
 
     def __repr__(self) -> str:
@@ -89,8 +89,7 @@ class Model:
 
     def probabilities(self, batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return N x labels probabilities for N x 3 x height x width preprocessed images."""
-        found: NDArray[np.float32] = self._session.run(["probabilities"], {"image": batch})[0]
-        return found
+        return answers(self._session, batch, self.name, num_labels=len(self.labels))
 
     def array(self, image: "ImageLike") -> "NDArray[np.float32]":
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
@@ -132,9 +131,8 @@ class Model:
         )
         return Prediction(name, best, best[0].probability < self.unsure_below)
 
-
-def _json(files: Mapping[str, Path], name: str) -> dict[str, Any]:
-    return load_object(files[name].read_bytes(), name)
+    def _json(self, file: str) -> dict[str, Any]:
+        return load_object(self.files[file].read_bytes(), f"{file} of {self.name}")
 
 
 def _or_raise(answer: Prediction | ImageError) -> Prediction:

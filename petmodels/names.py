@@ -50,18 +50,28 @@ def spec_of(text: str) -> Spec:
 
 def check_model(name: str) -> str:
     """Return the name of a model, or raise AddressError."""
-    if not _MODEL.fullmatch(name) or ".." in name or name == ROOT_KEY:
+    if not is_model(name):
         raise AddressError(f"a model's name is 1 to 64 of a-z 0-9 . _ - between letters or digits: {name!r}")
     return name
+
+
+def is_model(name: str) -> bool:
+    """Say whether this can be the name of a model."""
+    return _MODEL.fullmatch(name) is not None and ".." not in name and name != ROOT_KEY
 
 
 def check_alias(name: str) -> str:
     """Return the name of an alias, or raise AddressError; `latest` is no alias, it always names the newest version."""
     if name == LATEST:
         raise AddressError("latest always names the newest version and can't be moved; choose another alias: latest")
-    if not _ALIAS.fullmatch(name):
+    if not is_alias(name):
         raise AddressError(f"an alias is 1 to 64 of a-z 0-9 . _ - and begins with a letter: {name!r}")
     return name
+
+
+def is_alias(name: str) -> bool:
+    """Say whether this can be the name of an alias."""
+    return name != LATEST and _ALIAS.fullmatch(name) is not None
 
 
 def version_key(model: str, version: int) -> str:

@@ -5,11 +5,15 @@ N x labels.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petmodels.bundle import MODEL
 from petmodels.errors import FormatError, MachineError
 from petmodels.parallel import num_cores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def session_of(path: Path, name: str, *, num_labels: int) -> Any:
@@ -29,6 +33,29 @@ def session_of(path: Path, name: str, *, num_labels: int) -> Any:
     return session
 
 
+def answers(session: Any, batch: "NDArray[np.float32]", name: str, *, num_labels: int) -> "NDArray[np.float32]":
+    """Return the network's N x labels probabilities for N x 3 x height x width preprocessed images.
+
+    Raises FormatError when the network takes no images of that size, or answers other than with a number for each
+    label: a bundle whose preprocess.json and network disagree is found here when it has no self-test.
+    """
+    import numpy as np
+
+    try:
+        found: NDArray[np.float32] = session.run(["probabilities"], {"image": batch})[0]
+    except Exception as error:
+        if not _is_of_onnxruntime(error):
+            raise
+        size = " x ".join(str(side) for side in batch.shape[2:])
+        raise FormatError(f"{MODEL} of {name} can't answer images of {size} pixels: {_reason(error)}") from error
+    if found.shape != (len(batch), num_labels):
+        shape = " x ".join(str(side) for side in found.shape)
+        raise FormatError(f"{MODEL} of {name} answers {shape} numbers for {len(batch)} images and {num_labels} labels")
+    if not np.isfinite(found).all():
+        raise FormatError(f"{MODEL} of {name} answers with no numbers (nan or inf)")
+    return found
+
+
 def _opened(path: Path, name: str) -> Any:
     try:
         import onnxruntime
@@ -41,10 +68,16 @@ def _opened(path: Path, name: str) -> Any:
     try:
         # From bytes, not from a path: a model can then refer to no other file on this machine.
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {str(error).splitlines()[0][:160]}") from error
     except Exception as error:
-        if type(error).__module__.startswith("onnxruntime"):  # its errors derive from Exception and nothing closer
-            text = (str(error).splitlines() or [""])[0][:160]
-            raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {text}") from error
+        if isinstance(error, (RuntimeError, ValueError, NotImplementedError)) or _is_of_onnxruntime(error):
+            raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {_reason(error)}") from error
         raise
+
+
+def _is_of_onnxruntime(error: Exception) -> bool:
+    """Its errors derive from Exception and nothing closer."""
+    return type(error).__module__.startswith("onnxruntime")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:160]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from petmodels.documents import check_format
+from petmodels.documents import check_format, json_number
 from petmodels.errors import FormatError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "
 _FIXED = {"color": "RGB", "orientation": "exif", "layout": "NCHW", "dtype": "float32"}
 _KEYS = {"format", "resize", "crop", "divide_by", "mean", "std", *_FIXED}
 _LONGEST_SIDE = 8192
+_DIVISORS = (1e-6, 1e6)
 _MOST_PIXELS = 64_000_000
 
 
@@ -74,15 +75,16 @@ def preprocess_in(content: Mapping[str, Any], where: str) -> Preprocess:
     if set(content) != _KEYS or not isinstance(resize, dict) or not isinstance(crop, dict):
         raise FormatError(f"{where} describes steps that this petmodels doesn't know; its keys: {sorted(content)}")
     odd = [f"{key} {content[key]!r}" for key, value in _FIXED.items() if content[key] != value]
-    if odd or crop.get("kind") != "center" or resize.get("filter") not in _FILTERS:
+    if odd or crop.get("kind") != "center" or resize.get("filter") not in list(_FILTERS):
         named = odd or [f"crop {crop.get('kind')!r}, filter {resize.get('filter')!r}"]
         raise FormatError(f"{where} asks for something that this petmodels can't do: {named[0][:120]}")
     sides: list[Any] = [resize.get("short_side"), crop.get("width"), crop.get("height")]
     if not all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in sides):
         raise FormatError(f"{where} gives sides that are no pixels from 1 to {_LONGEST_SIDE}: {sides}")
-    mean, std, divide_by = _channels(content["mean"]), _channels(content["std"]), _number(content["divide_by"])
-    if mean is None or std is None or not divide_by or 0 in std:
+    mean, std, divide_by = _channels(content["mean"]), _channels(content["std"]), json_number(content["divide_by"])
+    if mean is None or std is None or not all(_divides(one) for one in (*std, divide_by)):
         raise FormatError(f"{where} gives a mean, std or divide_by that no pixel can be normalised with")
+    assert divide_by is not None
     return Preprocess(
         short_side=sides[0], filter=resize["filter"], width=sides[1], height=sides[2], divide_by=divide_by, mean=mean,
         std=std,
@@ -92,9 +94,11 @@ def preprocess_in(content: Mapping[str, Any], where: str) -> Preprocess:
 def _channels(content: object) -> tuple[float, float, float] | None:
     if not isinstance(content, list) or len(content) != 3:
         return None
-    red, green, blue = (_number(one) for one in content)
-    return None if red is None or green is None or blue is None else (red, green, blue)
+    red, green, blue = (json_number(one) for one in content)
+    if red is None or green is None or blue is None or max(map(abs, (red, green, blue))) > _DIVISORS[1]:
+        return None
+    return red, green, blue
 
 
-def _number(content: object) -> float | None:
-    return float(content) if isinstance(content, int | float) and not isinstance(content, bool) else None
+def _divides(number: float | None) -> bool:
+    return number is not None and _DIVISORS[0] <= abs(number) <= _DIVISORS[1]

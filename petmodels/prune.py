@@ -16,9 +16,10 @@ from petmodels.names import LAST_VERSION, blob_key, version_key
 from petmodels.notes import INTENTS, PRUNES, Note, OpenNote, note, notes, take_away
 from petmodels.parallel import at_once
 from petmodels.storage import Storage, Stored, Unfinished
-from petmodels.versions import no_model, read_manifest, stored_versions
+from petmodels.versions import models_in, no_model, read_manifest, stored_versions
 
 GRACE_HOURS = 24.0
+_LONGEST_GRACE_HOURS = 24 * 365
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
     """
     if keep < 1:
         raise RequestError(f"at least the newest version is kept, its number must never be given twice: --keep {keep}")
+    if not 0 <= grace_hours <= _LONGEST_GRACE_HOURS:
+        raise RequestError(f"notes are respected for 0 to {_LONGEST_GRACE_HOURS} hours: --grace-hours {grace_hours:g}")
     plan = _plan(storage, model, keep)
     grace = timedelta(hours=grace_hours)
     if is_dry:
@@ -72,7 +75,7 @@ def _plan(storage: Storage, model: str, keep: int) -> _Plan:
     blobs = {stored.key: stored for stored in storage.list(f"{model}/blobs/")}
     uploads = tuple(storage.unfinished(f"{model}/"))
     versions = [version for version, _ in stored_versions(storage, model)]
-    if not versions and not blobs and not uploads:
+    if not versions and not blobs and not uploads and model not in models_in(storage):
         raise no_model(storage, model)
     kept = frozenset(versions[:keep]) | (frozenset(versions) & _aliased(storage, model))
     return _Plan(frozenset(versions) - kept, kept, _unused(storage, model, blobs, kept), uploads)

@@ -73,8 +73,8 @@ class Registry:
         return publish(self._writable(), model, bundle, origin, progress)
 
     def models(self) -> list[str]:
-        """Return the names of all models, in order."""
-        return list(self.storage.folders(""))
+        """Return the names of all models, in order; one whose first publisher was killed has no version yet."""
+        return versions.models_in(self.storage)
 
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
         """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none."""
@@ -150,10 +150,16 @@ class Registry:
         return verify(self.storage, found.model, [version], progress)
 
     def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
-        """Read every byte of every version and alias of a model again, and return what is broken."""
+        """Read every byte of every version and alias of a model again, and return what is broken.
+
+        Raises NotFoundError when there is no such model.
+        """
         from petmodels.verify import Verified, verify, verify_aliases
 
-        found = verify(self.storage, model, sorted(self.versions(model)), progress)
+        numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
+        if not numbers and model not in self.models():
+            raise versions.no_model(self.storage, model)
+        found = verify(self.storage, model, numbers, progress)
         findings = (*found.findings, *verify_aliases(self.storage, model))
         return Verified(found.num_versions, found.num_files, found.size_bytes, findings)
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from petmodels.errors import AddressError
 from petmodels.s3_errors import translated
 from petmodels.storage import number_in
 
@@ -30,12 +31,12 @@ def s3_client(address: str) -> "S3Client":
 
     retries: Any = {
         "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
-        "max_attempts": int(number_in("AWS_MAX_ATTEMPTS", _TRIES)),
+        "max_attempts": int(number_in("AWS_MAX_ATTEMPTS", _TRIES, least=1)),
     }
     config = Config(
         retries=retries,
         connect_timeout=5,
-        read_timeout=number_in(_TIMEOUT, 60),
+        read_timeout=number_in(_TIMEOUT, 60, least=0.001),
         max_pool_connections=_CONNECTIONS,
         user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
         # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.
@@ -46,8 +47,11 @@ def s3_client(address: str) -> "S3Client":
     session = Session()
     session.register_component("data_loader", _loader())
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-    with translated(address, "connect"):
-        client: Any = session.create_client("s3", config=config)
+    try:
+        with translated(address, "connect"):
+            client: Any = session.create_client("s3", config=config)
+    except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
+        raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000 ({error}): {address}") from error
     return client  # type: ignore[no-any-return]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from petmodels.bundle import SELF_TEST
-from petmodels.documents import check_format, load_object
-from petmodels.errors import FormatError, SelfTestError
+from petmodels.documents import check_format, json_number, load_object
+from petmodels.errors import FormatError, ImageError, SelfTestError
 from petmodels.model import Model
 
 
@@ -36,7 +36,11 @@ def self_test(model: Model, most_images: int | None = None) -> SelfTest | None:
     images, tolerance = _images(content, model, where)
     worst = 0.0
     for file, expected in images[:most_images]:
-        found = model.probabilities(model.array(model.files[file])[None])[0]
+        try:
+            array = model.array(model.files[file])
+        except ImageError as error:
+            raise FormatError(f"{where} names an image that can't be read: {error}") from error
+        found = model.probabilities(array[None])[0]
         off = float(np.abs(found - np.asarray(expected)).max())
         worst = max(worst, off)
         if not off <= tolerance:
@@ -48,17 +52,17 @@ def self_test(model: Model, most_images: int | None = None) -> SelfTest | None:
 
 
 def _images(content: dict[str, Any], model: Model, where: str) -> tuple[list[tuple[str, list[float]]], float]:
-    images, tolerance = content.get("images"), content.get("tolerance")
-    if not isinstance(images, list) or isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
+    images, tolerance = content.get("images"), json_number(content.get("tolerance"))
+    if not isinstance(images, list) or tolerance is None:
         raise FormatError(f"{where} lists no images or no tolerance")
     found = []
     for one in images:
-        if not isinstance(one, dict) or one.get("file") not in model.files:
+        if not isinstance(one, dict) or one.get("file") not in list(model.files):
             raise FormatError(f"{where} names an image that the bundle lacks")
         expected = one.get("probabilities")
         if not isinstance(expected, list) or len(expected) != len(model.labels):
             raise FormatError(f"{where} gives not one probability a label: {one['file']}")
-        if not all(isinstance(value, int | float) for value in expected):
+        if any(json_number(value) is None for value in expected):
             raise FormatError(f"{where} gives probabilities that are no numbers: {one['file']}")
         found.append((one["file"], expected))
-    return found, float(tolerance)
+    return found, tolerance

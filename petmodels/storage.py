@@ -6,17 +6,20 @@ once and whole to everybody, create one only where none is, and replace one only
 
 import base64
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from petmodels.errors import AddressError, RequestError
 from petmodels.hashing import Progress
 
 REGISTRY = "PETMODELS_REGISTRY"
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")
 
 
 class NotStoredError(Exception):
@@ -123,13 +126,16 @@ def open_storage(address: str | Path | None = None) -> Storage:
     raise AddressError(f"a registry is s3://bucket/prefix, file:///folder or a folder's path: {_without_secret(text)}")
 
 
-def number_in(name: str, default: float) -> float:
-    """Return the number that an environment variable holds; raise RequestError when it holds something else."""
+def number_in(name: str, default: float, *, least: float = 0) -> float:
+    """Return the number that an environment variable holds; raise RequestError when it holds another or no number."""
     text = os.environ.get(name, "")
     try:
-        return float(text or default)
+        number = float(text or default)
     except ValueError as error:
         raise RequestError(f"{name} is no number: {text}") from error
+    if not least <= number < inf:
+        raise RequestError(f"{name} must be a number from {least:g} up: {text}")
+    return number
 
 
 def _folder(path: Path) -> Storage:
@@ -141,17 +147,24 @@ def _folder(path: Path) -> Storage:
 def _s3(text: str) -> Storage:
     from petmodels.s3 import S3Storage
 
-    parts = urlsplit(text)
-    if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+    parts = _parts(text)
+    if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
     return S3Storage(parts.netloc, parts.path.strip("/"))
 
 
 def _file_path(text: str) -> Path:
-    parts = urlsplit(text)
+    parts = _parts(text)
     if parts.netloc not in {"", "localhost"} or not parts.path:
         raise AddressError(f"a folder on this machine is file:///path, with three slashes: {text}")
     return Path(unquote(parts.path))
+
+
+def _parts(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise AddressError(f"not an address ({error}): {_without_secret(text)}") from error
 
 
 def _without_secret(text: str) -> str:

@@ -5,8 +5,16 @@ from collections.abc import Iterator
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
 from petmodels.errors import NotFoundError
 from petmodels.manifest import Manifest, manifest_in
-from petmodels.names import check_model, version_key, version_of
+from petmodels.names import check_model, is_model, version_key, version_of
 from petmodels.storage import NotStoredError, Storage, Stored
+
+
+def models_in(storage: Storage) -> list[str]:
+    """Return the names of the models there, in order; a folder that nobody could ask for by a name is none.
+
+    A model whose first publisher was killed is among them, though it has no version yet.
+    """
+    return [name for name in storage.folders("") if is_model(name)]
 
 
 def stored_versions(storage: Storage, model: str, limit: int | None = None) -> Iterator[tuple[int, Stored]]:
@@ -49,7 +57,7 @@ def read_manifest(storage: Storage, model: str, version: int) -> Manifest:
 
 def no_model(storage: Storage, model: str) -> NotFoundError:
     """Return the error that says which models there are instead of `model`."""
-    names = list(storage.folders(""))
+    names = models_in(storage)
     known = f"models there: {', '.join(names)}" if 0 < len(names) < 10 else f"the registry holds {len(names)} models"
     return NotFoundError(f"no model {model} in {storage.address}; {known}")
 

@@ -110,8 +110,11 @@ class _Part:
     @property
     def position(self) -> Position:
         """Where to go on: at the beginning if the server gave no word to know the same file by."""
-        validator = self.validator_path.read_text(encoding="utf-8") if self.validator_path.exists() else ""
-        return Position(self.num_bytes, validator) if validator else Position()
+        path = self.validator_path
+        validator = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        # What a power cut left of it may be no header at all.
+        usable = validator and validator.isascii() and validator.isprintable()
+        return Position(self.num_bytes, validator) if usable else Position()
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -70,16 +70,20 @@ def check_reachable(address: str, timeout_seconds: float) -> None:
     import requests
 
     url = address if kind_of(address) == "http" else _s3_client(address, timeout_seconds).meta.endpoint_url
-    parts = urlsplit(requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or url)
-    server = (parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 1080))
+    way = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or url
+    try:
+        parts = urlsplit(way)
+        server = (parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 1080))
+    except ValueError as error:
+        raise SourceError(f"check AWS_ENDPOINT_URL and the proxy's settings ({error}): {shown(address)}") from error
     outcome: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def connect() -> None:
         try:
             socket.create_connection(server, timeout=min(timeout_seconds, _CONNECT_SECONDS)).close()
             outcome.put("")
-        except OSError as error:
-            outcome.put(error.strerror or str(error))
+        except (OSError, UnicodeError) as error:  # the latter for a name that no server can have
+            outcome.put(getattr(error, "strerror", "") or str(error))
 
     threading.Thread(target=connect, daemon=True).start()
     try:

@@ -63,6 +63,17 @@ def test_changed_bytes_and_a_broken_manifest_are_named_and_hide_nothing(registry
     assert "A prune would refuse" in page(audits, "")
 
 
+def test_a_first_publish_that_was_killed_is_told_and_breaks_nothing(registry: Registry) -> None:
+    registry.storage.create(f"cats/blobs/{'0' * 64}", b"y" * 500)
+
+    audits = [audited(registry, model) for model in registry.models()]
+
+    assert summary(audits, "here") == "nothing is broken: 2 versions, 2.0 kB, in here"
+    text = page(audits, "")
+    assert "## cats\n\nNo version was published yet" in text
+    assert "1 file, 500 B, and 0 unfinished uploads" in text
+
+
 def test_a_model_without_versions_is_an_error_that_names_the_others(registry: Registry) -> None:
     with pytest.raises(NotFoundError, match=r"no model cats .* models there: pets"):
         audited(registry, "cats")

@@ -12,7 +12,7 @@ import pytest
 from petmodels.names import version_key
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
-from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.bundles import image_bytes, make_bundle, write_files
 from tests.petmodels.commands import Command
 from tests.petmodels.stores import free_port
 
@@ -131,6 +131,51 @@ def test_verify_reads_everything_and_names_what_is_broken(two: Command, tmp_path
 
     assert bad.code == 6
     assert bad.json["findings"] == ["pets@1: the manifest of pets@1 is not a statement with a payload and signatures"]
+
+
+def test_verify_of_what_never_could_predict_says_so_and_finds_nothing_broken(two: Command, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bare", self_test=False)
+    (folder / "labels.json").unlink()
+    two("publish", folder, "--model", "bare")
+
+    done = two("verify", "bare@1")
+
+    assert done.code == 0
+    assert done.talk == ["petmodels: the self-test was left out: bare@1 can't predict, it lacks: labels.json"]
+
+
+def test_objects_that_no_name_can_ask_for_hide_nothing(two: Command, tmp_path: Path) -> None:
+    folder = write_files(
+        tmp_path / "registry",
+        {"pets/aliases/NO ALIAS.jsonl": b"x", "pets/aliases/latest.jsonl": b"x", "Not A Model/versions/1.json": b"x"},
+    )
+
+    assert [row["model"] for row in two("list", "--json").json] == ["pets"]
+    assert [row["aliases"] for row in two("list", "pets", "--json").json] == [["production"], []]
+    assert two("history", "pets").code == two("verify", "--all").code == two("prune", "pets", "--keep", "1").code == 0
+    assert "pets" in two("pull", "cats").talk[0]
+    assert (folder / "Not A Model/versions/1.json").exists()
+
+
+def test_what_a_killed_first_publish_left_breaks_no_command_and_prune_frees_it(two: Command, tmp_path: Path) -> None:
+    storage = Registry(tmp_path / "registry").storage
+    storage.create("cats/intents/0000000000000000.json", b'{"format":1,"versions":[],"blobs":[],"newest":null}\n')
+
+    assert [row["newest"] for row in two("list", "--json").json] == [None, 2]
+    assert two("verify", "--all").code == 0
+    freed = two("prune", "cats", "--keep", "1", "--yes", "--grace-hours", "0")
+    assert freed.data[1] == "deleted 0 blobs, 0 B; 0 unfinished uploads, 1 dead notes"
+    assert [row["model"] for row in two("list", "--json").json] == ["pets"]
+    assert two("prune", "cats", "--keep", "1").code == 3
+
+
+def test_prune_refuses_a_grace_that_is_no_time(two: Command) -> None:
+    done = two("prune", "pets", "--keep", "1", "--grace-hours", "1e300")
+
+    assert (done.code, done.talk) == (
+        1,
+        ["petmodels: notes are respected for 0 to 8760 hours: --grace-hours 1e+300"],
+    )
 
 
 def test_diff_shows_metrics_card_and_files(two: Command) -> None:
@@ -320,6 +365,31 @@ def test_a_setting_that_is_no_number_is_refused(
 
     assert (done.code, len(done.talk)) == (1, 1)
     assert done.talk == [f"petmodels: {name} is no number: {value}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AWS_MAX_ATTEMPTS", "0", "AWS_MAX_ATTEMPTS must be a number from 1 up: 0"),
+        ("AWS_MAX_ATTEMPTS", "inf", "AWS_MAX_ATTEMPTS must be a number from 1 up: inf"),
+        ("PETMODELS_TIMEOUT", "nan", "PETMODELS_TIMEOUT must be a number from 0.001 up: nan"),
+        ("AWS_ENDPOINT_URL", "nowhere", "AWS_ENDPOINT_URL is no address such as https://host:9000"),
+        ("AWS_ENDPOINT_URL", "http://[x", "AWS_ENDPOINT_URL is no address such as https://host:9000"),
+        ("PETMODELS_REGISTRY", "s3://[x", "not an address (Invalid IPv6 URL): s3://[x"),
+        ("PETMODELS_REGISTRY", "file://[x", "not an address (Invalid IPv6 URL): file://[x"),
+        ("PETMODELS_REGISTRY", "s3://two words/x", "an S3 registry is s3://bucket or s3://bucket/prefix: s3://two w"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(
+    run: Command, name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETMODELS_REGISTRY", "s3://models/here")
+    monkeypatch.setenv(name, value)
+
+    done = run("list")
+
+    assert (done.code, len(done.talk)) == (1, 1)
+    assert done.talk[0].startswith(f"petmodels: {told}")
 
 
 def test_a_damaged_blob_exits_6(two: Command, tmp_path: Path) -> None:

@@ -86,6 +86,18 @@ def test_the_next_run_goes_on_where_the_last_one_broke_off(tmp_path: Path, serve
     assert server.ranges[1] is not None
 
 
+@pytest.mark.parametrize("left", [b"\0\0\0\0", b"\xff\xfe", b'"a"\r\nX-Other: b'])
+def test_a_servers_word_that_a_power_cut_has_spoilt_is_not_sent(
+    left: bytes, tmp_path: Path, server: HttpServer
+) -> None:
+    with pytest.raises(UnreachableError):
+        fetched(tmp_path, server, Answer(break_after=140_000), retries=0)
+    next(tmp_path.glob("*.validator")).write_bytes(left)
+
+    assert fetched(tmp_path, server) == CONTENT
+    assert server.ranges[1] is None
+
+
 def test_breaks_that_bring_new_bytes_do_not_use_up_the_retries(tmp_path: Path, server: HttpServer) -> None:
     assert fetched(tmp_path, server, *[Answer(break_after=70_000)] * 2, retries=1) == CONTENT
 

@@ -165,6 +165,18 @@ def test_a_name_that_nobody_knows_is_named() -> None:
         check_reachable("https://pets.invalid/pets.tgz", 1)
 
 
+def test_a_name_that_no_server_can_have_is_refused_at_once() -> None:
+    with pytest.raises(UnreachableError, match=r"can't reach a{70}\.com:80 \(.*too long"):
+        check_reachable(f"http://{'a' * 70}.com/pets.tgz", 1)
+
+
+def test_an_endpoint_with_a_port_that_cannot_be_is_one_line(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:99999")
+
+    with pytest.raises(SourceError, match=r"check AWS_ENDPOINT_URL and the proxy's settings \(Port out of range"):
+        check_reachable("s3://pets/pets.tgz", 1)
+
+
 def test_a_look_up_that_hangs_ends_in_seconds(monkeypatch: MonkeyPatch) -> None:
     over = threading.Event()
 
