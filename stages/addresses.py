@@ -15,6 +15,8 @@ _LONGEST_NAME_BYTES = 255  # what usual file systems take
 
 def kind_of(address: str) -> Kind:
     """Say what an address is; raises SourceError for one that can't be used."""
+    if "\0" in address:
+        raise SourceError(f"no address and no path holds the character NUL: {address!r}")
     scheme, separator, rest = address.partition("://")
     if address.startswith("sample:"):
         return "sample"

@@ -132,6 +132,8 @@ def _from_file(path: Path) -> Mapping[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ParamsError(f"params.yaml: train: weights: neither imagenet, none, nor a file: {path}") from error
+    except IsADirectoryError as error:
+        raise ParamsError(f"params.yaml: train: weights: a folder, not a file with weights: {path}") from error
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise ParamsError(f"params.yaml: train: weights: no readable weights in: {path}") from error
     if not isinstance(state, Mapping):

@@ -5,6 +5,7 @@ the cache what was fetched, so that it is fetched once. Files get the modes that
 keeps in its own cache, and a read-only file would only be in the way of its links and of `rm`.
 """
 
+import os
 import shutil
 import sys
 from dataclasses import astuple, dataclass
@@ -76,7 +77,7 @@ def download(params: DownloadParams, *, arrivals: Path, cache: Path, out: Path) 
 
 def _add_source(params: DownloadParams, fetcher: Fetcher, folder: Path, out: Path) -> int:
     kind = kind_of(params.source)
-    local = Path(params.source).expanduser()
+    local = Path(os.path.expanduser(params.source))  # noqa: PTH111 - pathlib's raises where nobody has that name
     is_folder = kind == "path" and local.is_dir()
     _check_promises(params, kind, is_folder=is_folder)
     if kind == "path":

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, get_type_hints
 from stages.errors import ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.params import section
 
+_UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
 
 
@@ -81,6 +82,8 @@ def _resource_error(error: OSError) -> StageError:
         return ResourceError(f"not allowed to read or write; check its rights: {place}")
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}:
         return ParamsError(f"{os.strerror(error.errno or 0)}; run `dvc repro`, which makes what a stage reads: {place}")
+    if error.errno in _UNUSABLE:
+        return ResourceError(f"can't be read or written ({os.strerror(error.errno or 0)}): {str(place)[:200]}")
     raise error
 
 

@@ -5,6 +5,7 @@ the next try, or the next run, goes on. Longer than most modules, because what o
 """
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ class Fetcher:
         another. Two processes may ask for one address at once: the second waits and finds what the first brought.
         """
         if kind_of(address) == "path":
-            path = Path(address).expanduser()
+            path = Path(os.path.expanduser(address))  # noqa: PTH111 - pathlib's raises where nobody has that name
             if not path.is_file():
                 raise SourceError(f"no such file or folder; check the path: {address}")
             check_bytes(path, checksum=checksum, size_bytes=size_bytes, name=address)

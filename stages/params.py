@@ -46,7 +46,11 @@ def section(path: Path, name: str, kind: type[Section]) -> Section:
         raise ParamsError(f"{path}: section '{name}' is missing; sections: {sections}")
     try:
         # By way of JSON, because pydantic's strict mode takes a mapping for a dataclass only from there.
-        return TypeAdapter(kind).validate_json(json.dumps(document[name], default=str))
+        content = json.dumps(document[name], default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParamsError(f"{path}: {name}: a key is no plain word, or a value holds itself: {error}") from error
+    try:
+        return TypeAdapter(kind).validate_json(content)
     except ValidationError as error:
         # An unknown key first: it is the typo, of which the missing key is only the consequence.
         mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "unexpected_keyword_argument")
@@ -79,7 +83,7 @@ def _document(path: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError as error:
         raise ParamsError(f"no params file; run from the project's folder or name one with --params: {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a number of many digits
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected sections, found: {type(document).__name__}")

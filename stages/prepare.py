@@ -23,6 +23,8 @@ from stages.params import STRICT, Pattern
 
 def _stays_below(glob: str) -> str:
     path = PurePosixPath(glob)
+    if not path.parts:
+        raise ValueError("should name files below the source, as in images/*")
     if path.is_absolute() or ".." in path.parts:
         raise ValueError("should be relative to the source, without '..'")
     if any("**" in part and part != "**" for part in path.parts):

@@ -115,7 +115,7 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
             sizes = f"train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
             raise ResourceError(f"out of memory; lower {sizes}") from error
         if "shared memory" in str(error):  # of the processes that decode images
-            raise ResourceError("no shared memory left; give /dev/shm more: docker run --shm-size=8g") from error
+            raise ResourceError("no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g") from error
         raise
     print(f"train: {training.told()}, in {out}; next: dvc repro evaluate", file=sys.stderr)
 

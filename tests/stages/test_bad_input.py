@@ -102,6 +102,25 @@ def test_a_source_that_must_not_be_opened_is_named(
     assert_nothing_was_lost(tmp_path, "raw")
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("~nobody-of-that-name/pets", "download: no such file or folder; check the path: ~nobody-of-that-name/pets"),
+        ("pets\0.tgz", r"download: no address and no path holds the character NUL: 'pets\x00.tgz'"),
+        ("p" * 5000, "download: can't be read or written (File name too long): pppp"),
+    ],
+    ids=["no such user", "NUL", "a name too long"],
+)
+def test_a_source_that_no_path_can_be_is_named(tmp_path: Path, source: str, told: str) -> None:
+    places = {"arrivals": "arrivals.csv", "cache": "cache", "out": "last/raw"}
+
+    status, said = ended("download", tmp_path, {"download": {"source": source}}, **places)
+
+    assert (status, len(said)) == (1, 1), said
+    assert said[0].startswith(told)
+    assert_nothing_was_lost(tmp_path, "raw")
+
+
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     with http_server({"/pets.tgz": archive(image=NOISE)}) as started:

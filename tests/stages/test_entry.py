@@ -93,6 +93,12 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
             1,
             "split: No such file or directory; run `dvc repro`, which makes what a stage reads: a\n",
         ),
+        (OSError(errno.EIO, "", "a"), 1, "split: can't be read or written (Input/output error): a\n"),
+        (
+            OSError(errno.ENAMETOOLONG, "", "a" * 5000),
+            1,
+            f"split: can't be read or written (File name too long): {'a' * 200}\n",
+        ),
     ],
     ids=[
         "data",
@@ -103,6 +109,8 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
         "none for ONNX",
         "no rights",
         "no file",
+        "a broken disk",
+        "a name too long",
     ],
 )
 def test_what_a_person_can_mend_costs_one_line(

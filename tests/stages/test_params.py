@@ -94,6 +94,10 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
         ("", "expected sections, found: NoneType"),
         ("walk: [", "not valid YAML"),
         ("? [walk]\n: 3", "not valid YAML"),
+        (f"walk: {'9' * 5000}", "not valid YAML"),
+        ("walk: &a [*a]", "section 'walk' is missing"),
+        ("walk: {dog: &a [*a]}", "walk: a key is no plain word, or a value holds itself"),
+        ("walk: {dog: {2020-01-01: 1}}", "walk: a key is no plain word, or a value holds itself"),
     ],
 )
 def test_a_file_that_is_no_params_file_says_why(tmp_path: Path, text: str, told: str) -> None:
@@ -150,6 +154,7 @@ def test_a_training_that_can_not_be_meant_stops_the_run(tmp_path: Path, changes:
         ({"label_pattern": r"^.+_\d+\.jpg$"}, r"label_pattern needs a group .*: '\^"),
         ({"labels_from": "csv"}, r"prepare: label_file must name a CSV file"),
         ({"species": {"cat": "("}}, r"species: not a regular expression"),
+        ({"files": "."}, r"files: should name files below the source, as in images/\*: '\.'$"),
         ({"files": "/etc/*"}, r"files: .*relative.*: '/etc/\*'$"),
     ],
 )
