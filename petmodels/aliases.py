@@ -108,8 +108,12 @@ def next_step(model: str, name: str, alias: Alias | None, move: tuple[str, int, 
 def alias_names(storage: Storage, model: str) -> list[str]:
     """Return the names of a model's aliases, in order; an object that nobody could ask for by a name is none."""
     prefix = f"{check_model(model)}/aliases/"
-    keys = [stored.key.removeprefix(prefix) for stored in storage.list(prefix)]
-    return [key[:-6] for key in keys if key.endswith(".jsonl") and is_alias(key[:-6])]
+    names = [
+        stored.key.removeprefix(prefix).removesuffix(".jsonl")
+        for stored in storage.list(prefix)
+        if stored.key.endswith(".jsonl")
+    ]
+    return [name for name in names if is_alias(name)]
 
 
 def _step(statement: Statement, model: str, name: str, where: str) -> Step:

@@ -126,6 +126,11 @@ def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path) -> None:
         body("test_resnet", str(tmp_path / "weights.pt"))
 
 
+def test_a_folder_is_no_file_with_weights(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="train: weights: a folder, not a file with weights"):
+        body("test_resnet", str(tmp_path))
+
+
 def test_a_word_that_is_no_file_is_told_what_may_stand_there() -> None:
     with pytest.raises(ParamsError, match=r"train: weights: neither imagenet, none, nor a file: imagenett$"):
         body("test_resnet", "imagenett")
