@@ -16,7 +16,8 @@ from flows.outcome import settled, tell
 from flows.settings import Settings
 from petmodels import Alias, Pruned, Registry, Verified
 from petmodels.errors import ChecksumError
-from petmodels.terminal import size_text
+from petmodels.terminal import counted, size_text
+from petmodels.verify import MENDED_BY
 
 MOST_ROWS = 200
 
@@ -67,10 +68,10 @@ def summary(audits: Sequence[Audit], address: str) -> str:
     """Return the audit in one sentence."""
     if broken := findings(audits):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        return f"broken, do not use: {broken[0]}{more}"
+        return f"broken, do not use: {broken[0]}{more}; {MENDED_BY}"
     num_versions = sum(one.verified.num_versions for one in audits)
     size = size_text(sum(one.verified.size_bytes for one in audits))
-    return f"nothing is broken: {_counted(num_versions, 'version')}, {size}, in {address}"
+    return f"nothing is broken: {counted(num_versions, 'version')}, {size}, in {address}"
 
 
 def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
@@ -107,7 +108,7 @@ def _growth(one: Audit) -> str:
         return "No version was published yet: whoever began the first one was killed, or is at it."
     added = [grown.added_bytes or 0 for grown in one.versions]
     return (
-        f"{_counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
+        f"{counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
         f"the newest added {size_text(added[0])}, a version adds {size_text(sum(added) // len(added))} on average."
     )
 
@@ -117,17 +118,13 @@ def _leftovers(found: Pruned | None) -> str:
         return "A prune would refuse and free nothing, because a manifest is broken."
     if not found.num_blobs and not found.num_uploads:
         return "A prune that keeps every version would free nothing."
-    blobs, uploads = _counted(found.num_blobs, "file"), _counted(found.num_uploads, "unfinished upload")
+    blobs, uploads = counted(found.num_blobs, "file"), counted(found.num_uploads, "unfinished upload")
     left = f"{blobs}, {size_text(found.size_bytes)}, and {uploads}"
     return f"A prune that keeps every version would free what killed writers left: {left}."
 
 
 def _size(num_bytes: int | None) -> str:
     return "broken" if num_bytes is None else size_text(num_bytes)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cell(text: str) -> str:

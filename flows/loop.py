@@ -114,14 +114,15 @@ def _triggered(stack: Stack, deployment: str, since: float) -> str:
 
 def _ended(stack: Stack, run: str) -> str:
     """Return the sentence of a run that completed; the stages' own lines are printed meanwhile."""
-    began, shown = time.monotonic(), 0
+    began, shown = time.monotonic(), set[str]()
     while time.monotonic() - began < _MOST_SECONDS:
-        lines = _api(stack, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
-        for line in lines[shown:]:
-            if line["message"].startswith(("Running stage", "Stage '")):
-                print(f"  {line['message']}", file=sys.stderr, flush=True)
-        shown = len(lines)
         state = _api(stack, f"/flow_runs/{run}")["state"]
+        # Lines come in no order: those of a task may overtake those of its flow.
+        newest = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_DESC"}
+        for line in reversed(_api(stack, "/logs/filter", newest)):
+            if line["id"] not in shown and line["message"].startswith(("Running stage", "Stage '")):
+                print(f"  {line['message']}", file=sys.stderr, flush=True)
+            shown.add(line["id"])
         if state["type"] == "COMPLETED":
             return str(state["message"])
         if state["type"] in {"FAILED", "CRASHED", "CANCELLED"}:

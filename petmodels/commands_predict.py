@@ -13,7 +13,7 @@ import typer
 from petmodels.disk import is_folder
 from petmodels.errors import ImageError, NotFoundError, RequestError
 from petmodels.options import JsonOption, RegistryOption
-from petmodels.terminal import progress, say, show
+from petmodels.terminal import counted, progress, say, show
 
 if TYPE_CHECKING:
     from petmodels.model import Model
@@ -47,7 +47,7 @@ def predict(
     if num_images == 0:
         raise NotFoundError(f"no images in: {', '.join(images)[:200]}")
     if failed:
-        raise ImageError(f"{failed} of {num_images} images could not be read")
+        raise ImageError(f"{failed} of {counted(num_images, 'image')} could not be read")
 
 
 def _loaded(model: str, registry: str) -> "Model":

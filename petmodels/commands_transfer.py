@@ -10,7 +10,7 @@ import typer
 
 from petmodels.errors import ChecksumError, RequestError
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
-from petmodels.terminal import progress, say, show, show_json, size_text
+from petmodels.terminal import counted, progress, say, show, show_json, size_text
 
 
 def pull(
@@ -94,9 +94,12 @@ def verify(
     else:
         for finding in findings:
             show(finding)
-        show(f"{counts['versions']} versions, {counts['files']} files, {size_text(counts['size_bytes'])} read again")
+        read = f"{counted(counts['versions'], 'version')}, {counted(counts['files'], 'file')}"
+        show(f"{read}, {size_text(counts['size_bytes'])} read again")
     if findings:
-        raise ChecksumError(f"broken, do not use: {len(findings)} findings")
+        from petmodels.verify import MENDED_BY
+
+        raise ChecksumError(f"broken, do not use: {counted(len(findings), 'finding')}; {MENDED_BY}")
 
 
 def _self_tested(found: Any, spec: str) -> list[str]:
@@ -113,5 +116,9 @@ def _self_tested(found: Any, spec: str) -> list[str]:
     except (BundleError, MachineError) as error:  # it never could predict, or can't here: its bytes are right
         say(f"petmodels: the self-test was left out: {error}")
         return []
-    say(f"self-test: {done.num_images} images answered, off by at most {done.worst:.6f}" if done else "no self-test")
+    say(
+        f"self-test: {counted(done.num_images, 'image')} answered, off by at most {done.worst:.6f}"
+        if done
+        else "no self-test"
+    )
     return []

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at
-from petmodels.terminal import progress, say, show, show_json, size_text
+from petmodels.terminal import counted, progress, say, show, show_json, size_text
 
 
 def publish(
@@ -36,7 +36,7 @@ def publish(
         show(f"{manifest.name}: unchanged, this is already the newest version")
         return
     there = f" ({size_text(done.present_bytes)} already there)" if done.present_bytes else ""
-    show(f"{manifest.name}: {len(manifest.files)} files, {size_text(manifest.size_bytes)}{there}")
+    show(f"{manifest.name}: {counted(len(manifest.files), 'file')}, {size_text(manifest.size_bytes)}{there}")
     say(f"published; next: petmodels promote {manifest.name} production")
 
 
@@ -82,8 +82,8 @@ def prune(
     verb = "deleted" if yes else "would delete"
     versions = ", ".join(str(version) for version in done.versions) or "none"
     show(f"{verb} versions of {model}: {versions}")
-    rest = f"{done.num_uploads} unfinished uploads, {done.num_notes} dead notes"
-    show(f"{verb} {done.num_blobs} blobs, {size_text(done.size_bytes)}; {rest}")
+    rest = f"{counted(done.num_uploads, 'unfinished upload')}, {counted(done.num_notes, 'dead note')}"
+    show(f"{verb} {counted(done.num_blobs, 'blob')}, {size_text(done.size_bytes)}; {rest}")
     if not yes:
         say(f"nothing was deleted; to do it: petmodels prune {model} --keep {keep} --yes")
 

@@ -19,7 +19,7 @@ from petmodels.names import ROOT_KEY
 from petmodels.options import JsonOption, RegistryOption
 from petmodels.signing import trusted_keys
 from petmodels.storage import Storage, open_storage
-from petmodels.terminal import show_json, show_table, size_text
+from petmodels.terminal import counted, show_json, show_table, size_text
 from petmodels.writable import check_writable, root_document
 
 YES, NO, DENIED = "yes", "no", "not allowed"
@@ -57,7 +57,7 @@ def examine(address: str) -> list[Check]:
         return [Check("registry is named", NO, str(error), error.exit_code), *local]
     checks = [_check("registry can be read", lambda: _reads(storage))]
     if checks[0].answer == YES:
-        checks.append(_check("registry can be listed", lambda: f"{len(list(storage.folders('')))} models"))
+        checks.append(_check("registry can be listed", lambda: counted(len(list(storage.folders(""))), "model")))
         checks.append(_check("registry can be written, conditions hold", lambda: _writes(storage)))
     return [*checks, *local]
 
@@ -82,7 +82,7 @@ def _reads(storage: Storage) -> str:
 
 def _writes(storage: Storage) -> str:
     check_writable(storage)
-    return "If-None-Match and If-Match refuse what they must"
+    return "a write that must be refused is refused"
 
 
 def _cache() -> str:
@@ -102,4 +102,6 @@ def _predicts() -> str:
 
 def _keys() -> str:
     keys = trusted_keys()
-    return f"{len(keys)} keys, unsigned versions are refused" if keys else "none, signatures are not asked for"
+    return (
+        f"{counted(len(keys), 'key')}, unsigned versions are refused" if keys else "none, signatures are not asked for"
+    )

@@ -26,6 +26,10 @@ def translated(root: Path) -> Iterator[None]:
     except PermissionError as error:
         raise AccessError(f"not allowed to do this in the registry's folder: {error.filename}") from error
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise AccessError(f"not allowed to write in the registry's folder: {root}") from error
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise MachineError(f"no space left in the registry's folder; free some and run again: {root}") from error
         if error.errno == errno.ELOOP:
             raise ChecksumError(f"the registry holds a symbolic link instead of a file: {error.filename}") from error
         raise MachineError(f"the registry's folder can't be used ({error.strerror}): {root}") from error

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from petmodels.errors import MachineError
+from petmodels.disk import writing
 
 try:
     import fcntl
@@ -14,12 +14,14 @@ except ImportError:  # Windows: processes don't take turns there; renames still 
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, border: AbstractContextManager[None] | None = None) -> Iterator[None]:
     """Wait until no other process or thread holds the lock `path`, and hold it while the block runs.
 
-    Who holds it may rename or remove the file; who waited for it then takes the lock on a new one.
+    Who holds it may rename or remove the file; who waited for it then takes the lock on a new one. When it can't be
+    made, `border` says what that means; without one the disk is this machine's own.
     """
-    descriptor = _taken(path)
+    with border or writing(path):
+        descriptor = _taken(path)
     try:
         yield
     finally:
@@ -28,10 +30,7 @@ def lock(path: Path) -> Iterator[None]:
 
 def _taken(path: Path) -> int:
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise MachineError(f"the lock can't be made ({error.strerror}): {path}") from error
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if fcntl:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

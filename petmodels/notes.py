@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from petmodels.documents import FORMAT, check_format, dump, load_object
-from petmodels.errors import ConflictError, FormatError, StoreError
+from petmodels.errors import ConflictError, FormatError, PetmodelsError
 from petmodels.names import is_sha256
 from petmodels.storage import NotStoredError, Storage
 
@@ -79,7 +79,7 @@ def take_away(storage: Storage, key: str) -> None:
     """Remove a note; one that can't be removed now does no harm, and prune frees it."""
     try:
         storage.delete(key)
-    except StoreError:
+    except PetmodelsError:
         return
 
 

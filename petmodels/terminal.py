@@ -45,6 +45,11 @@ def size_text(num_bytes: int) -> str:
     return f"{num_bytes / 10**12:.1f} TB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things as people say it: 1 version, 2 versions."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @contextmanager
 def progress(what: str, *, is_quiet: bool = False) -> Iterator[Progress]:
     """Yield a function to be told of each number of bytes that was moved."""

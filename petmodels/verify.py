@@ -14,6 +14,8 @@ from petmodels.signing import check_signed, trusted_keys
 from petmodels.storage import NotStoredError, Storage
 from petmodels.versions import read_statement
 
+MENDED_BY = "petmodels repair puts back what another registry still has"
+
 
 @dataclass(frozen=True)
 class Verified:

@@ -66,10 +66,10 @@ class Api:
         raise AssertionError(f"no answer, or 503, again and again: {method} {path}")
 
 
-def wait(condition: Callable[[], object], seconds: float, what: str) -> float:
-    """Wait until `condition`; return how many seconds it took. Fails, naming `what`, when it takes too long."""
+def wait(condition: Callable[[], object], seconds: float, what: str, *, why: Callable[[], object] = str) -> float:
+    """Wait until `condition`; return how many seconds it took. Fails, saying `what` and `why`, when it takes longer."""
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < seconds, f"not within {seconds} seconds: {what}"
+        assert time.monotonic() - start < seconds, f"not within {seconds} seconds: {what}; {why()}"
         time.sleep(0.3)
     return time.monotonic() - start

@@ -58,6 +58,7 @@ def test_changed_bytes_and_a_broken_manifest_are_named_and_hide_nothing(registry
     audits = [audited(registry, "pets")]
 
     assert summary(audits, "").startswith("broken, do not use: pets@1: ")
+    assert summary(audits, "").endswith(" (and 1 more); petmodels repair puts back what another registry still has")
     assert "pets@2/shared: its bytes were changed" in findings(audits)
     assert [row["size"] for row in rows(audits)] == ["2.0 kB", "broken"]
     assert "A prune would refuse" in page(audits, "")

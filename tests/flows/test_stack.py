@@ -191,9 +191,14 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
 
 
 def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
-    api.run("broken/cpu")
+    run = api.run("broken/cpu")
     api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence="4 points worse on 120 images")
-    wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run")
+
+    def why() -> object:
+        states = api.get(f"/flow_run_states/?flow_run_id={run}")
+        return states, events(api, "prefect.automation.action.failed"), hook.texts
+
+    wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run", why=why)
     wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
 
 

@@ -123,7 +123,7 @@ def test_predict_speaks_plain_json_and_csv(two: Command) -> None:
 
 def test_verify_reads_everything_and_names_what_is_broken(two: Command, tmp_path: Path) -> None:
     good = two("verify", "pets@2")
-    assert (good.code, good.data) == (0, ["1 versions, 9 files, 1.3 kB read again"])
+    assert (good.code, good.data) == (0, ["1 version, 9 files, 1.3 kB read again"])
     assert good.talk[0].startswith("self-test: 2 images answered, off by at most 0.0000")
 
     (tmp_path / "registry" / version_key("pets", 1)).write_bytes(b"{}")
@@ -131,6 +131,8 @@ def test_verify_reads_everything_and_names_what_is_broken(two: Command, tmp_path
 
     assert bad.code == 6
     assert bad.json["findings"] == ["pets@1: the manifest of pets@1 is not a statement with a payload and signatures"]
+    repair = "petmodels repair puts back what another registry still has"
+    assert bad.talk == [f"petmodels: broken, do not use: 1 finding; {repair}"]
 
 
 def test_verify_of_what_never_could_predict_says_so_and_finds_nothing_broken(two: Command, tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_what_a_killed_first_publish_left_breaks_no_command_and_prune_frees_it(t
     assert [row["newest"] for row in two("list", "--json").json] == [None, 2]
     assert two("verify", "--all").code == 0
     freed = two("prune", "cats", "--keep", "1", "--yes", "--grace-hours", "0")
-    assert freed.data[1] == "deleted 0 blobs, 0 B; 0 unfinished uploads, 1 dead notes"
+    assert freed.data[1] == "deleted 0 blobs, 0 B; 0 unfinished uploads, 1 dead note"
     assert [row["model"] for row in two("list", "--json").json] == ["pets"]
     assert two("prune", "cats", "--keep", "1").code == 3
 
