@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import RemoteError, SettingsError
-from petmodels.errors import AddressError
+from petmodels.errors import AddressError, ChecksumError
 from petmodels.hashing import no_progress
 from petmodels.storage import NotStoredError, Stored, open_storage
 
@@ -64,10 +64,13 @@ class Drop:
         Such a file may still be on its way: a copy into a folder shows before it is whole.
         """
         youngest = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
-        found = {stored.key: stored for stored in self._storage.list("")}
-        for folder in self._storage.folders(""):
-            if folder not in {ACCEPTED, QUARANTINE}:
-                found |= {stored.key: stored for stored in self._storage.list(f"{folder}/")}
+        found: dict[str, Stored] = {}
+        try:
+            for folder in ["", *self._storage.folders("")]:
+                if folder not in {ACCEPTED, QUARANTINE}:
+                    found |= {stored.key: stored for stored in self._storage.list(folder and f"{folder}/")}
+        except ChecksumError as error:
+            raise RemoteError(f"links aren't followed; put the file itself into the drop: {error}") from error
         return [Dropped(found[key]) for key in sorted(found) if _is_ours(key) and found[key].modified <= youngest]
 
     def fetch(self, dropped: Dropped, path: Path) -> str | None:
@@ -145,7 +148,7 @@ class Drop:
                 continue
             if len(data) > _LONGEST_REASON_BYTES:
                 return  # thousands of names for the same bytes: one more tells nobody anything
-            entries = json.loads(data)
+            entries = _entries(data, f"{self.address}/{key}")
             if entry in entries or self._storage.replace(key, _json([*entries, entry]), etag):
                 return
 
@@ -159,6 +162,16 @@ def _is_ours(key: str) -> bool:
     folder, _, name = key.rpartition("/")
     hidden = any(part.startswith(".") for part in (folder, name))
     return bool(name) and not hidden and "/" not in folder and folder not in {ACCEPTED, QUARANTINE}
+
+
+def _entries(data: bytes, name: str) -> list[Any]:
+    try:
+        entries = json.loads(data)
+    except ValueError:  # of bytes that are no text, too
+        entries = None
+    if not isinstance(entries, list):
+        raise RemoteError(f"isn't the list of reasons that ingest writes; look at it and remove it: {name}")
+    return entries
 
 
 def _json(entries: list[dict[str, Any]]) -> bytes:

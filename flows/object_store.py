@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+from petmodels.folder_files import write_whole
+
 BUCKET = "models"
 ADMIN = ("admin-key", "admin-secret-1234567890")
 
@@ -105,7 +107,7 @@ def _ports(path: Path) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name in _PORTS:
         ports[name] = next(port for port in iter(free_port, None) if port not in ports.values())
-    path.write_text(json.dumps(ports))
+    write_whole(path, lambda partial: partial.write_text(json.dumps(ports)))
     return ports
 
 

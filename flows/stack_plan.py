@@ -13,6 +13,7 @@ from flows import object_store
 from flows.errors import StackError
 from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
+from petmodels.folder_files import write_whole
 
 PYTHON = sys.executable
 
@@ -133,7 +134,7 @@ def _ports(path: Path, options: Options) -> dict[str, int]:
     }
     check_port(ports["prefect"], "--port")
     check_port(ports["s3"], "--s3-port")
-    path.write_text(json.dumps(ports))
+    write_whole(path, lambda partial: partial.write_text(json.dumps(ports)))
     return ports
 
 

@@ -292,6 +292,29 @@ def test_a_drop_that_is_not_there_is_named(bucket: Place, tmp_path: Path) -> Non
         Drop("ftp://x/y")
 
 
+def test_a_link_in_the_drop_is_named_and_not_followed(place: Place) -> None:
+    place.put("Bengal/b.jpg", b"no image")
+    (place.folder / "secret").write_text("of somebody else")
+    (place.folder / "drop/Bengal/link.jpg").symlink_to(place.folder / "secret")
+
+    with pytest.raises(RemoteError, match=r"^links aren't followed; put the file itself into the drop: .*/link\.jpg$"):
+        place.ingest()
+
+    assert (place.folder / "drop/Bengal/b.jpg").read_bytes() == b"no image"
+
+
+@pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff"])
+def test_reasons_that_somebody_has_broken_are_named(place: Place, torn: bytes) -> None:
+    place.put("Bengal/b.jpg", b"no image")
+    reasons = f"quarantine/{sha256(b'no image')}/reason.json"
+    place.put(reasons, torn)
+
+    with pytest.raises(RemoteError, match=f"^isn't the list of reasons .*; look at it and remove it: .*/{reasons}$"):
+        place.ingest()
+
+    assert (place.folder / "drop/Bengal/b.jpg").read_bytes() == b"no image"
+
+
 def test_two_names_of_the_same_bad_bytes_share_a_place_and_keep_both_reasons(place: Place) -> None:
     place.put("Bengal/reason.json", b"{}")
     place.put("pug/b.jpg", b"{}")
