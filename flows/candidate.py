@@ -54,9 +54,10 @@ class Candidate:
 
         One that the alias has named before was taken back by somebody, and is not for a flow to bring again.
         """
-        verdict = self._verdict(self.champion())
+        champion = self.champion()
+        verdict = self._verdict(champion)
         if version.message.startswith(verdict) and version.version not in self._steps():
-            return promoted(self, version, version.message.removeprefix(verdict))
+            return promoted(self, version, version.message.removeprefix(verdict), champion)
         return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
 
     def settle(self, decision: Decision, overrides: str) -> str:
@@ -72,7 +73,7 @@ class Candidate:
             return f"{version.name} is {decision.sentence}"
         if self.champion() != decision.champion:
             return f"{version.name} is kept, not promoted: {self.alias} was moved while it was judged"
-        return promoted(self, version, decision.sentence)
+        return promoted(self, version, decision.sentence, decision.champion)
 
     def resource(self) -> dict[str, str]:
         """Return what events are about."""
@@ -116,10 +117,9 @@ def publish(candidate: Candidate, decision: Decision, overrides: str, verdict: s
 
 @task(name="promote", cache_policy=NO_CACHE)
 @without_secrets()
-def promoted(candidate: Candidate, version: Manifest, why: str) -> str:
-    """Make the alias name a version, and say so."""
-    before = candidate.champion()
-    candidate.registry.promote(version.name, candidate.alias, message=why)
+def promoted(candidate: Candidate, version: Manifest, why: str, before: int | None) -> str:
+    """Make the alias name a version in the place of `before`, and say so; ConflictError if it names another by now."""
+    candidate.registry.promote(version.name, candidate.alias, message=why, over=before or 0)
     emit_event("petmodels.version.promoted", candidate.resource(), payload={"version": version.version})
     moved = f"moved from {version.model}@{before} to {version.name}" if before else f"names {version.name}"
     return f"{candidate.alias} {moved} because {why}"

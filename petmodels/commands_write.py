@@ -45,10 +45,13 @@ def promote(
     alias: Annotated[str, typer.Argument(help="The alias to move: production, staging …")],
     registry: RegistryOption = "",
     message: MessageOption = "",
+    over: Annotated[
+        int | None, typer.Option("--over", min=0, help="Only if the alias names this version; 0: none yet.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make an alias name a version."""
-    moved = registry_at(registry).promote(spec, alias, message=message)
+    moved = registry_at(registry).promote(spec, alias, message=message, over=over)
     _show_alias(moved.model, moved.name, moved.version, len(moved.steps), json=json)
 
 

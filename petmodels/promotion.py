@@ -18,16 +18,28 @@ from petmodels.versions import read_statement
 _TRIES = 100
 
 
-def promote(storage: Storage, model: str, version: int, name: str, message: str = "") -> Alias:
+def promote(
+    storage: Storage, model: str, version: int, name: str, message: str = "", *, over: int | None = None
+) -> Alias:
     """Make an alias name a version; when it already does, nothing is written.
 
-    Raises NotFoundError when there is no such version, ConflictError when a prune is about to delete it.
+    With `over`, it does so only in the place of that version, or of none for 0. Raises NotFoundError when there is no
+    such version, ConflictError when the alias names another than `over`, or a prune is about to delete the version.
     """
     check_alias(name)
+
+    def forward(alias: Alias | None) -> tuple[str, int, str]:
+        now = alias.version if alias else 0
+        if over is not None and now not in {over, version}:
+            names = f"names {model}@{now}" if now else "names nothing yet"
+            wanted = f"{model}@{over}" if over else "nothing"
+            raise ConflictError(f"{model}@{name} {names}, and not {wanted}; look at petmodels history {model}")
+        return PROMOTE, version, manifest
+
     with note(storage, model, INTENTS, versions=[version]):
         _check_not_condemned(storage, model, version)
         manifest = read_statement(storage, model, version).sha256
-        return _moved(storage, model, name, lambda _alias: (PROMOTE, version, manifest), message)
+        return _moved(storage, model, name, forward, message)
 
 
 def rollback(storage: Storage, model: str, name: str, message: str = "") -> Alias:

@@ -104,10 +104,13 @@ class Registry:
         """Return the manifest of the version that `spec` names."""
         return self.resolve(spec).manifest
 
-    def promote(self, spec: str, alias: str, *, message: str = "") -> Alias:
-        """Make an alias name a version; return the alias with its history."""
+    def promote(self, spec: str, alias: str, *, message: str = "", over: int | None = None) -> Alias:
+        """Make an alias name a version; return the alias with its history.
+
+        With `over`, only in the place of that version, or of none for 0; else ConflictError is raised.
+        """
         found = self.resolve(spec).manifest
-        return promotion.promote(self._writable(), found.model, found.version, alias, message)
+        return promotion.promote(self._writable(), found.model, found.version, alias, message, over=over)
 
     def rollback(self, model: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name what it named before; return the alias with its history."""

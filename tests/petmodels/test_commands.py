@@ -87,7 +87,12 @@ def test_promote_rollback_and_history_tell_one_story(two: Command) -> None:
     assert len(two("history", "pets").data) == 5
     again = two("promote", "pets@2", "production", "--json").json
     assert again == {"model": "pets", "alias": "production", "version": 2, "steps": 4}
+    late = two("promote", "pets@2", "production", "--over", "2")
+    assert (late.code, late.talk) == (0, ["done; next: petmodels pull pets@production ./model"])
     assert two("rollback", "pets", "production", "--json").json["version"] == 1
+    late = two("promote", "pets@2", "production", "--over", "2")
+    said = "petmodels: pets@production names pets@1, and not pets@2; look at petmodels history pets"
+    assert (late.code, late.talk) == (5, [said])
 
 
 def test_pull_prints_the_folder_and_the_next_command_works(two: Command) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import petmodels
-from petmodels.errors import BundleError, NotFoundError, RequestError
+from petmodels.errors import BundleError, ConflictError, NotFoundError, RequestError
 from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle, write_files
 
@@ -85,6 +85,25 @@ def test_rollbacks_undo_one_promotion_after_the_other(registry: Registry, tmp_pa
     assert named == [2, 1]
     with pytest.raises(NotFoundError, match="pets@production never named another version"):
         registry.rollback("pets", "production")
+
+
+def test_over_moves_an_alias_only_from_what_it_is_expected_to_name(registry: Registry, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        registry.publish(write_files(tmp_path / str(number), {"a": bytes([number])}), "pets")
+
+    with pytest.raises(ConflictError, match=r"pets@production names nothing yet, and not pets@1; look at petmodels hi"):
+        registry.promote("pets@2", "production", over=1)
+    assert registry.aliases("pets") == []
+    registry.promote("pets@1", "production", over=0)
+    registry.promote("pets@2", "production", over=1)
+    for over, wanted in ((1, "pets@1"), (0, "nothing")):
+        with pytest.raises(ConflictError, match=f"pets@production names pets@2, and not {wanted}; look at petmodels"):
+            registry.promote("pets@3", "production", over=over)
+
+    again = registry.promote("pets@2", "production", over=1)  # as a client whose answer got lost would ask
+
+    assert [step.version for step in again.steps] == [1, 2]
+    assert list(registry.intents("pets")) == []
 
 
 def test_prune_keeps_the_newest_the_aliased_and_what_a_rollback_needs(registry: Registry, tmp_path: Path) -> None:
