@@ -65,7 +65,11 @@ class Cache:
                 progress(size_bytes)
                 return path
             with writing(partial):
+                is_resumed = partial.stat().st_size > 0
                 found = _fill(partial, size_bytes, download, progress)
+                if found != sha256 and is_resumed:  # a power cut may have torn what was there
+                    os.truncate(partial, 0)
+                    found = _fill(partial, size_bytes, download, progress)
             if found != sha256:
                 partial.unlink(missing_ok=True)
                 raise ChecksumError(f"the bytes are not the published ones; they were thrown away: {name}")

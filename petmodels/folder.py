@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from petmodels.errors import ChecksumError
 from petmodels.folder_errors import MissingError, translated
@@ -29,7 +30,7 @@ class FolderStorage:
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return the bytes of a file and their hash as its change mark."""
-        with self._open(key) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+        with self._open(key) as file, translated(self.root):
             data = file.read(limit + 1)
         return data, hashlib.sha256(data).hexdigest()
 
@@ -40,6 +41,8 @@ class FolderStorage:
             with translated(self.root):
                 found = path.lstat()
         except MissingError:
+            return None
+        if stat.S_ISDIR(found.st_mode):
             return None
         if stat.S_ISLNK(found.st_mode):
             raise ChecksumError(f"the registry holds a symbolic link instead of a file: {path}")
@@ -89,9 +92,14 @@ class FolderStorage:
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of 1 MiB."""
-        with self._open(key) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
-            file.seek(start)
-            while length > 0 and (piece := file.read(min(PIECE_BYTES, length))):
+        with self._open(key) as file:
+            with translated(self.root):
+                file.seek(start)
+            while length > 0:
+                with translated(self.root):
+                    piece = file.read(min(PIECE_BYTES, length))
+                if not piece:
+                    return
                 length -= len(piece)
                 yield piece
 
@@ -139,7 +147,7 @@ class FolderStorage:
                 yield entry.name
 
     @contextmanager
-    def _open(self, key: str) -> Iterator[int]:
+    def _open(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
         try:
             with translated(self.root):
@@ -147,7 +155,10 @@ class FolderStorage:
         except MissingError as error:
             raise NotStoredError(key) from error
         try:
-            yield descriptor
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise NotStoredError(key)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                yield file
         finally:
             os.close(descriptor)
 

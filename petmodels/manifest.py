@@ -113,7 +113,7 @@ def manifest_in(statement: Statement, model: str, version: int) -> Manifest:
     if not isinstance(content["card"], dict) or not isinstance(content["metrics"], dict):
         raise FormatError(f"{where} holds a card or metrics that are no JSON object")
     plain = {key: content[key] for key in (*_TEXTS, "card", "metrics")}
-    files = _files(content["files"], where)
+    files = files_in(content["files"], where)
     return Manifest(model=model, version=version, parent=_parent(content["parent"], where), files=files, **plain)
 
 
@@ -127,7 +127,8 @@ def _parent(content: object, where: str) -> Parent | None:
     return Parent(content["version"], content["sha256"])
 
 
-def _files(content: object, where: str) -> tuple[File, ...]:
+def files_in(content: object, where: str) -> tuple[File, ...]:
+    """Return the files that a manifest lists, or raise FormatError for any that can't be."""
     if not isinstance(content, list) or not content:
         raise FormatError(f"{where} lists no files")
     if len(content) > MOST_FILES:

@@ -22,7 +22,7 @@ class Memory:
 
     def __init__(self, cache_folder: Path, address: str) -> None:
         self.address = address
-        self.folder = cache_folder / "seen" / hashlib.sha256(os.fsencode(address)).hexdigest()[:16]
+        self.folder = cache_folder / "seen" / hashlib.sha256(os.fsencode(_place(address))).hexdigest()[:16]
 
     def statement(self, model: str, version: int) -> Statement | None:
         """Return the manifest that was first seen of a version, None when none was."""
@@ -32,14 +32,19 @@ class Memory:
         except FormatError:
             return None  # a half-written one of an older crash; it is read again
 
-    def remember_statement(self, model: str, version: int, statement: Statement) -> None:
-        """Keep a manifest; raise ReplayError when another one was seen under this number."""
+    def check_statement(self, model: str, version: int, statement: Statement) -> Statement | None:
+        """Return the manifest that was seen; raise ReplayError when it is another one than this."""
         seen = self.statement(model, version)
         if seen and seen.sha256 != statement.sha256:
             raise ReplayError(
                 f"the registry shows another {model}@{version} than this machine has seen; ask who changed it: "
                 f"{self.address}"
             )
+        return seen
+
+    def remember_statement(self, model: str, version: int, statement: Statement) -> None:
+        """Keep a manifest; raise ReplayError when another one was seen under this number."""
+        seen = self.check_statement(model, version, statement)
         if not seen or seen.signatures != statement.signatures:
             self._write(self._version(model, version), statement.to_bytes())
 
@@ -95,6 +100,12 @@ class Memory:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _place(address: str) -> str:
+    """Return what tells a registry from all others: of S3, the endpoint too, for each has buckets of its own."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    return f"{address} {endpoint}" if endpoint and address.startswith("s3://") else address
 
 
 def _read(path: Path) -> bytes:

@@ -14,6 +14,8 @@ from petmodels.errors import AddressError, FormatError
 LATEST = "latest"
 LAST_VERSION = 99_999_999
 ROOT_KEY = "petmodels.json"
+# Where a pulled folder keeps its manifest; no version may bring a file of that name.
+PULLED = ".petmodels.json"
 _MODEL = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -114,6 +116,8 @@ def check_paths(paths: Iterable[str], where: str) -> None:
         if not _is_safe(path):
             raise FormatError(f"{where} lists a file that could leave its folder: {path[:200]!r}")
         folded = unicodedata.normalize("NFC", path).casefold()
+        if PULLED in folded.split("/"):
+            raise FormatError(f"{where} lists a file by the name that a pulled folder's manifest has: {path!r}")
         if folded in seen:
             raise FormatError(f"{where} lists a file twice: {path!r}")
         seen[folded] = path

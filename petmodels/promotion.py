@@ -8,27 +8,34 @@ import random
 import time
 from collections.abc import Callable
 
-from petmodels.aliases import LONGEST_ALIAS_BYTES, PROMOTE, ROLLBACK, Alias, alias_in, next_step, read_alias
-from petmodels.errors import ConflictError, NotFoundError
+from petmodels.aliases import PROMOTE, ROLLBACK, Alias, alias_in, next_step
+from petmodels.errors import ChecksumError, ConflictError, NotFoundError, RequestError
+from petmodels.memory import Memory
 from petmodels.names import alias_key, check_alias
 from petmodels.notes import INTENTS, PRUNES, note, notes
-from petmodels.storage import NotStoredError, Storage
+from petmodels.resolve import Resolved, remembered_alias
+from petmodels.signing import check_signed, trusted_keys
+from petmodels.storage import Storage
 from petmodels.versions import read_statement
 
+LONGEST_MESSAGE_BYTES = 10_000
 _TRIES = 100
 
 
 def promote(
-    storage: Storage, model: str, version: int, name: str, message: str = "", *, over: int | None = None
+    storage: Storage, memory: Memory, found: Resolved, name: str, message: str = "", *, over: int | None = None
 ) -> Alias:
     """Make an alias name a version; when it already does, nothing is written.
 
     With `over`, it does so only in the place of that version, or of none for 0. Raises NotFoundError when there is no
-    such version, ConflictError when the alias names another than `over`, or a prune is about to delete the version.
+    such version, ConflictError when the alias names another than `over`, or a prune is about to delete the version, and
+    TrustError's kinds when the store holds another manifest than was `found`, or an older alias than was seen.
     """
     check_alias(name)
+    model, version, manifest = found.manifest.model, found.manifest.version, found.statement.sha256
 
     def forward(alias: Alias | None) -> tuple[str, int, str]:
+        intent.check_valid()
         now = alias.version if alias else 0
         if over is not None and now not in {over, version}:
             names = f"names {model}@{now}" if now else "names nothing yet"
@@ -36,32 +43,34 @@ def promote(
             raise ConflictError(f"{model}@{name} {names}, and not {wanted}; look at petmodels history {model}")
         return PROMOTE, version, manifest
 
-    with note(storage, model, INTENTS, versions=[version]):
+    with note(storage, model, INTENTS, versions=[version]) as intent:
         _check_not_condemned(storage, model, version)
-        manifest = read_statement(storage, model, version).sha256
-        return _moved(storage, model, name, forward, message)
+        _check_same(storage, model, version, manifest)
+        return _moved(storage, memory, (model, name), forward, message)
 
 
-def rollback(storage: Storage, model: str, name: str, message: str = "") -> Alias:
+def rollback(storage: Storage, memory: Memory, model: str, name: str, message: str = "") -> Alias:
     """Make an alias name what it named before the last promotion that still counts.
 
     Raises NotFoundError when there is nothing to go back to or it was pruned, ConflictError when the alias is moved by
-    somebody else at the same time: what would be undone is then no longer what was looked at.
+    somebody else at the same time: what would be undone is then no longer what was looked at. TrustError's kinds as for
+    `promote`.
     """
-    seen, _, _ = read_alias(storage, model, name)
+    seen, _, _ = remembered_alias(storage, memory, model, name)
     target = seen.before()
     if target is None:
         raise NotFoundError(f"{model}@{name} never named another version to go back to; it names: {seen.version}")
 
     def back(alias: Alias | None) -> tuple[str, int, str]:
+        intent.check_valid()
         if alias is None or alias.steps[-1] != seen.steps[-1]:
             raise ConflictError(f"somebody moved it meanwhile; look at petmodels history {model}, run again: {name}")
         return ROLLBACK, target.version, target.manifest
 
-    with note(storage, model, INTENTS, versions=[target.version]):
+    with note(storage, model, INTENTS, versions=[target.version]) as intent:
         _check_not_condemned(storage, model, target.version)
-        read_statement(storage, model, target.version)
-        return _moved(storage, model, name, back, message)
+        _check_same(storage, model, target.version, target.manifest)
+        return _moved(storage, memory, (model, name), back, message)
 
 
 def _check_not_condemned(storage: Storage, model: str, version: int) -> None:
@@ -69,25 +78,46 @@ def _check_not_condemned(storage: Storage, model: str, version: int) -> None:
         raise ConflictError(f"a prune is deleting this version; promote a newer one: {model}@{version}")
 
 
+def _check_same(storage: Storage, model: str, version: int, manifest: str) -> None:
+    """Raise unless the stored manifest is the expected one, signed as this machine demands: an alias vouches for it."""
+    statement, where = read_statement(storage, model, version), f"the manifest of {model}@{version}"
+    if statement.sha256 != manifest:
+        raise ChecksumError(f"{where} is not the one that was seen before; it was swapped: {storage.address}")
+    check_signed(statement, trusted_keys(), where)
+
+
 def _moved(
-    storage: Storage, model: str, name: str, decide: Callable[[Alias | None], tuple[str, int, str]], message: str
-) -> Alias:
+    storage: Storage, memory: Memory, place: tuple[str, str], decide: Callable[[Alias | None], tuple[str, int, str]],
+    message: str,
+) -> Alias:  # fmt: skip
+    model, name = place
+    _check_message(message)
     for attempt in range(_TRIES):
-        alias, data, etag = _read_or_none(storage, model, name)
+        alias, data, etag = _read_or_none(storage, memory, model, name)
         move = decide(alias)
         if alias and move[:2] == (PROMOTE, alias.version):
             return alias
-        new = data + next_step(model, name, alias, move, message).to_bytes()
+        before = data if data.endswith(b"\n") or not data else data + b"\n"
+        new = before + next_step(model, name, alias, move, message).to_bytes()
+        moved = alias_in(new, model, name)  # what no reader would take is not written
         key = alias_key(model, name)
         if storage.replace(key, new, etag) if etag else storage.create(key, new):
-            return alias_in(new, model, name)
+            return moved
         time.sleep(random.uniform(0, min(0.01 * 2**attempt, 1)))
     raise ConflictError(f"others moved it {_TRIES} times while we tried; run again: {model}@{name}")
 
 
-def _read_or_none(storage: Storage, model: str, name: str) -> tuple[Alias | None, bytes, str]:
+def _check_message(message: str) -> None:
     try:
-        data, etag = storage.read(alias_key(model, name), LONGEST_ALIAS_BYTES)
-    except NotStoredError:
+        size = len(message.encode())
+    except UnicodeEncodeError as error:
+        raise RequestError(f"the message holds bytes that are no text: {message[:60]!r}") from error
+    if size > LONGEST_MESSAGE_BYTES:
+        raise RequestError(f"a message is at most {LONGEST_MESSAGE_BYTES} bytes long; this one has: {size}")
+
+
+def _read_or_none(storage: Storage, memory: Memory, model: str, name: str) -> tuple[Alias | None, bytes, str]:
+    try:
+        return remembered_alias(storage, memory, model, name)
+    except NotFoundError:
         return None, b"", ""
-    return alias_in(data, model, name), data, etag

@@ -5,25 +5,30 @@ one; running it again uploads only what is missing.
 """
 
 import secrets
+import time
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from petmodels.bundle import Bundle, BundleFile
-from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement
-from petmodels.errors import BundleError
+from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
+from petmodels.errors import BundleError, ConflictError, FormatError
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File, Manifest, Parent, manifest_in
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, OpenNote, condemned_blobs, note
 from petmodels.parallel import at_once
-from petmodels.signing import signed
+from petmodels.signing import public_key, signed
 from petmodels.storage import Storage
+from petmodels.verify import broken
 from petmodels.versions import newest_statement, newest_version
 
 # A file so small costs less to send than to ask for first.
 _TRIED_BYTES = 2**20
+# What a draft doesn't have yet: number, time, parent and signature; and the second name that a blob may need.
+_ADDED_BYTES, _ADDED_BYTES_A_FILE = 1_000, 20
+_TRIES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class _Sent:
 def publish(
     storage: Storage, model: str, bundle: Bundle, origin: Origin, progress: Progress = no_progress
 ) -> Published:
-    """Publish a bundle; when the newest version already is exactly this, return that one instead.
+    """Publish a bundle; when the newest version already is exactly this, whole and signed, return that one instead.
 
     Raises BundleError when the manifest would be too large, ChecksumError when a file changes meanwhile, and what the
     store raises.
@@ -69,7 +74,7 @@ def publish(
     with note(storage, model, INTENTS, blobs=blobs, newest=known) as intent:
         newest, parent = newest_statement(storage, model)
         before = manifest_in(parent, model, newest) if parent else None
-        if before and before.content() == draft.content():
+        if parent and before and _is_same(storage, before, draft, parent, origin.key_file):
             return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
         likely = {file.sha256 for file in before.files} if before else set()
         sent = _send(storage, model, bundle.files, likely, progress)
@@ -89,9 +94,31 @@ def _draft(model: str, bundle: Bundle, origin: Origin) -> Manifest:
         git_commit=origin.git_commit, dvc_lock=origin.dvc_lock, params=origin.params or bundle.params,
         card=bundle.card, metrics=bundle.metrics, files=files,
     )  # fmt: skip
-    if 2 * len(draft.to_payload()) > LONGEST_DOCUMENT_BYTES:
+    try:
+        size = len(_checked(Statement(draft.to_payload()), draft).to_bytes())
+    except UnicodeEncodeError as error:
+        raise BundleError(f"the message or another text holds bytes that are no text: {bundle.folder}") from error
+    except FormatError as error:
+        raise BundleError(f"no reader would take this version: {error}") from error
+    if size + _ADDED_BYTES + _ADDED_BYTES_A_FILE * len(files) > LONGEST_DOCUMENT_BYTES:
         raise BundleError(f"card, metrics, params and the list of files are too large together: {bundle.folder}")
     return draft
+
+
+def _checked(statement: Statement, manifest: Manifest) -> Statement:
+    """Return the statement, which any reader would take for this manifest, or raise FormatError."""
+    where = f"the manifest of {manifest.model}"
+    manifest_in(load_statement(statement.to_bytes(), where), manifest.model, manifest.version)
+    return statement
+
+
+def _is_same(storage: Storage, before: Manifest, draft: Manifest, statement: Statement, key_file: Path | None) -> bool:
+    """Say whether a version is what is to be published: nothing of it is lost, and the key, if one is given, signed."""
+    if before.content() != draft.content():
+        return False
+    if key_file and public_key(key_file) not in {one.key for one in statement.signatures}:
+        return False
+    return all(at_once(lambda file: _is_whole(storage, before.model, file.blob, file), before.files))
 
 
 def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set[str], progress: Progress) -> _Sent:
@@ -106,13 +133,12 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
         return True
 
     def is_stored(file: BundleFile) -> bool:
-        key = blob_key(model, file.sha256)
         is_tried = file.sha256 not in likely and file.size_bytes <= _TRIED_BYTES
-        whole = None if is_tried else _is_whole(storage, key, file)
+        whole = None if is_tried else _is_whole(storage, model, file.sha256, file)
         if whole is None:
             if put(file, file.sha256):
                 return True
-            whole = _is_whole(storage, key, file)
+            whole = _is_whole(storage, model, file.sha256, file)
         if whole:
             sent.blobs[file.sha256] = file.sha256
             progress(file.size_bytes)
@@ -121,31 +147,39 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
     def send(file: BundleFile) -> None:
         # A name that is condemned, or that holds other bytes, is never used again.
         if file.sha256 in condemned or not is_stored(file):
-            put(file, _other_name(file.sha256))
+            other = f"{file.sha256}.{secrets.token_hex(8)}"
+            # A repeated request whose first answer got lost meets its own object.
+            if not put(file, other) and not _is_whole(storage, model, other, file):
+                raise ConflictError(f"the store neither took nor has this file; run it again: {file.path}")
+            sent.blobs[file.sha256] = other
 
     at_once(send, {file.sha256: file for file in files}.values())
     return sent
 
 
-def _is_whole(storage: Storage, key: str, file: BundleFile) -> bool | None:
-    found = storage.find(key)
-    return found.may_be(file.sha256, file.size_bytes) if found else None
-
-
-def _other_name(sha256: str) -> str:
-    return f"{sha256}.{secrets.token_hex(8)}"
+def _is_whole(storage: Storage, model: str, blob: str, file: BundleFile | File) -> bool | None:
+    """Say whether a blob has the bytes of `file`, None when there is none; they are read where no hash is kept."""
+    found = storage.find(blob_key(model, blob))
+    if found is None or not found.may_be(file.sha256, file.size_bytes):
+        return None if found is None else False
+    return bool(found.sha256) or not broken(storage, blob_key(model, blob), file.sha256, file.size_bytes)
 
 
 def _put_manifest(
     storage: Storage, draft: Manifest, parent: Statement | None, newest: int, key_file: Path | None, intent: OpenNote
 ) -> Manifest:
-    while True:
+    for attempt in range(_TRIES):
         named = Parent(newest, parent.sha256) if parent else None
         created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         manifest = replace(draft, version=newest + 1, parent=named, created=created)
         statement = Statement(manifest.to_payload())
         statement = signed(statement, key_file) if key_file else statement
+        data = _checked(statement, manifest).to_bytes()
         intent.check_valid()
-        if storage.create(version_key(draft.model, newest + 1), statement.to_bytes()):
+        key = f"{storage.address}/{version_key(draft.model, manifest.version)}"
+        if storage.create(version_key(draft.model, manifest.version), data):
             return manifest
         newest, parent = newest_statement(storage, draft.model)
+        if newest < manifest.version:  # the store may only ask to try again
+            time.sleep(min(0.05 * attempt, 0.5))
+    raise ConflictError(f"{_TRIES} numbers in a row were taken by others; look here and run again: {key}")

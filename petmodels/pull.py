@@ -4,28 +4,31 @@ Reads the registry; leaves verified files in the cache and, when asked, a folder
 manifest, by which the folder is known as ours and can be brought to another version later.
 """
 
+import ctypes
 import errno
 import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from petmodels.cache import Cache, place
 from petmodels.disk import writing
-from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
+from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_payload, load_statement
 from petmodels.errors import ChecksumError, FormatError, MachineError, RequestError
 from petmodels.hashing import Progress, no_progress, sha256_of_all
 from petmodels.locks import lock
-from petmodels.manifest import File
-from petmodels.names import blob_key
+from petmodels.manifest import File, files_in
+from petmodels.names import PULLED, blob_key
 from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
 
-MANIFEST = ".petmodels.json"
+MANIFEST = PULLED
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 def fetch(
@@ -57,9 +60,11 @@ def fetch(
 def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress = no_progress) -> Path:
     """Make `target` a folder with exactly the version's files; return it.
 
-    An older pull in its place is renamed away and the new one into its place: what is there is whole at any moment.
-    Anything else there is refused with RequestError.
+    An older pull in its place and the new one change places: on Linux what is there is whole at any moment, elsewhere
+    it is gone for an instant. Anything else there, a file beside an older pull's too, is refused with RequestError.
     """
+    if target.resolve() in {here := Path.cwd(), *here.parents}:
+        raise RequestError(f"a pull puts another folder in its place, so it can't be one that you are in: {target}")
     if not holds(target, found):
         with _turn(cache, target):
             _pull(storage, cache, found, target, progress)
@@ -72,6 +77,8 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
     with writing(target):
         if target.is_symlink() or (target.exists() and not _is_ours(target)):
             raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
+        if stranger := _stranger(target):
+            raise RequestError(f"a file that no pull has put there would be lost; move it away: {stranger}")
     paths = fetch(storage, cache, found.manifest.model, found.manifest.files, progress)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +87,8 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
         try:
             temporary.mkdir()
             place({temporary / path: source for path, source in paths.items()})
-            (temporary / MANIFEST).write_bytes(found.statement.to_bytes())
+            with (temporary / MANIFEST).open("xb") as marker:
+                marker.write(found.statement.to_bytes())
             _swap(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -124,6 +132,19 @@ def _is_ours(target: Path) -> bool:
         return False
 
 
+def _stranger(target: Path) -> Path | None:
+    """Return a file in a pulled folder that its manifest doesn't list, None where there is none."""
+    try:
+        content = load_payload(load_statement((target / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
+        listed = {target / file.path for file in files_in(content.get("files"), MANIFEST)}
+    except FileNotFoundError:
+        return None  # an empty folder
+    except FormatError:
+        listed = set()
+    present = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
+    return next((path for path in present if path not in listed and path != target / MANIFEST), None)
+
+
 def _check_space(cache: Cache, missing_bytes: int) -> None:
     place = next(path for path in (cache.folder, *cache.folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
@@ -149,18 +170,37 @@ def _lives(process: int) -> bool:
 
 
 def _swap(temporary: Path, target: Path) -> None:
+    """Put `temporary` in the place of `target`; what was there is in the place of `temporary` then, or gone."""
+    old = temporary.with_name(f"{temporary.name.removesuffix('.partial')}-old.partial")
     for _ in range(100):  # others may pull into the same folder at the same time; the last one wins, whole
-        old = temporary.with_name(f"{temporary.name.removesuffix('.partial')}-old.partial")
         try:
             temporary.replace(target)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
+            if _exchanged(temporary, target):
+                return
             try:
                 target.replace(old)
             except FileNotFoundError:
                 continue  # another process has just moved it out of its own way
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                temporary.replace(target)
+            except OSError:
+                continue
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
+            return
         else:
             return
     raise RequestError(f"other processes keep replacing this folder; choose another one: {target}")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step, where the system can: Linux, but for some file systems."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)

@@ -22,7 +22,7 @@ from petmodels.memory import Memory
 from petmodels.names import check_model, spec_of
 from petmodels.parallel import at_once
 from petmodels.publish import Origin, Published, publish
-from petmodels.resolve import Notice, Resolved, resolve
+from petmodels.resolve import Notice, Resolved, remembered_alias, resolve
 from petmodels.signing import check_key_file
 from petmodels.storage import Storage, open_storage
 from petmodels.writable import check_writable
@@ -92,9 +92,12 @@ class Registry:
         return listing(self.storage, model, self.versions(model, limit=limit), self.aliases(model))
 
     def aliases(self, model: str) -> list[Alias]:
-        """Return a model's aliases with their histories, in the order of their names."""
+        """Return a model's aliases with their histories, in the order of their names.
+
+        Raises ReplayError when one is older than, or forks off, what this machine has seen.
+        """
         names = aliases.alias_names(self.storage, model)
-        return at_once(lambda name: aliases.read_alias(self.storage, model, name)[0], names)
+        return at_once(lambda name: remembered_alias(self.storage, self.memory, model, name)[0], names)
 
     def resolve(self, spec: str) -> Resolved:
         """Return the version that `pets@7`, `pets@production` or `pets` (the newest) names, checked and remembered."""
@@ -109,12 +112,12 @@ class Registry:
 
         With `over`, only in the place of that version, or of none for 0; else ConflictError is raised.
         """
-        found = self.resolve(spec).manifest
-        return promotion.promote(self._writable(), found.model, found.version, alias, message, over=over)
+        found = self.resolve(spec)
+        return promotion.promote(self._writable(), self.memory, found, alias, message, over=over)
 
     def rollback(self, model: str, alias: str, *, message: str = "") -> Alias:
         """Make an alias name what it named before; return the alias with its history."""
-        return promotion.rollback(self._writable(), model, alias, message)
+        return promotion.rollback(self._writable(), self.memory, model, alias, message)
 
     def pull(self, spec: str, folder: Path | str | None = None, *, progress: Progress = no_progress) -> Path:
         """Make `folder` exactly what `spec` names, verified, in one step; by default a folder in the cache.
@@ -150,7 +153,7 @@ class Registry:
 
         found = spec_of(spec)
         version = found.version or self.manifest(spec).version
-        return verify(self.storage, found.model, [version], progress)
+        return verify(self.storage, found.model, [version], progress, known=self.memory)
 
     def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
         """Read every byte of every version and alias of a model again, and return what is broken.
@@ -162,7 +165,7 @@ class Registry:
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
         if not numbers and model not in self.models():
             raise versions.no_model(self.storage, model)
-        found = verify(self.storage, model, numbers, progress)
+        found = verify(self.storage, model, numbers, progress, known=self.memory)
         findings = (*found.findings, *verify_aliases(self.storage, model))
         return Verified(found.num_versions, found.num_files, found.size_bytes, findings)
 

@@ -4,14 +4,16 @@ Reads every byte of the version again; leaves what was whole as it is, and in th
 that the manifest names, checked in the cache on the way. Killed anywhere, it is run again.
 """
 
+from dataclasses import replace
+
 from petmodels.aliases import alias_names, read_alias
 from petmodels.cache import Cache
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
 from petmodels.errors import ConflictError, FormatError
 from petmodels.hashing import Progress, no_progress
-from petmodels.manifest import File, manifest_in
+from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.names import blob_key, version_key
-from petmodels.notes import INTENTS, condemned_blobs, note
+from petmodels.notes import INTENTS, PRUNES, note, notes
 from petmodels.parallel import at_once
 from petmodels.pull import fetch
 from petmodels.resolve import Resolved
@@ -31,52 +33,70 @@ def repair(
     manifest, model = found.manifest, found.manifest.model
     check_writable(storage)
     key = version_key(model, manifest.version)
-    state, etag = _state(storage, found)
+    state, etag, data = _state(storage, found)
     if state == "another":
         raise ConflictError(f"{storage.address} has another version under this number; it stays: {manifest.name}")
     blobs = {file.sha256 for file in manifest.files}
     with note(storage, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
-        condemned = condemned_blobs(storage, model)
+        _check_not_condemned(storage, manifest)
 
         def mend(file: File) -> str:
-            finding = broken(storage, model, file, progress)
+            key = blob_key(model, file.blob)
+            finding = broken(storage, key, file.sha256, file.size_bytes, progress)
             if not finding:
                 return ""
-            blob = blob_key(model, file.blob)
-            if file.blob in condemned:
-                raise ConflictError(f"a prune is deleting this blob; wait for it and run again: {blob}")
             paths = fetch(source, cache, model, [file])
-            storage.delete(blob)  # its bytes are nobody's: every reader refuses them
-            storage.upload(blob, paths[file.path], file.sha256, no_progress)
+            storage.delete(key)  # its bytes are nobody's: every reader refuses them
+            if not storage.upload(key, paths[file.path], file.sha256, no_progress) and broken(
+                storage, key, file.sha256, file.size_bytes
+            ):
+                raise ConflictError(f"somebody else is writing this file; run it again: {manifest.name}/{file.path}")
             return f"{manifest.name}/{file.path}: {finding}"
 
         mended = at_once(mend, {file.blob: file for file in manifest.files}.values())
         intent.check_valid()
-        data = found.statement.to_bytes()
-        if state == "broken":
-            storage.replace(key, data, etag)
-        elif state == "gone":
-            storage.create(key, data)
-    words = {"broken": "its manifest was changed", "gone": "its manifest is gone"}
+        if data and not (storage.replace(key, data, etag) if etag else storage.create(key, data)):
+            raise ConflictError(f"somebody else wrote the manifest meanwhile; run it again: {manifest.name}")
+    words = {
+        "broken": "its manifest was changed",
+        "gone": "its manifest is gone",
+        "unsigned": "its manifest lost a signature",
+    }
     return tuple(filter(None, [*mended, f"{manifest.name}: {words[state]}" if state in words else ""]))
 
 
-def _state(storage: Storage, found: Resolved) -> tuple[str, str]:
-    """Return whether the stored manifest is `whole`, `gone`, `broken` or `another`, and its change mark."""
-    model, version = found.manifest.model, found.manifest.version
+def _check_not_condemned(storage: Storage, manifest: Manifest) -> None:
+    """Raise ConflictError when a prune is deleting the version or one of its blobs; our intent is written before."""
+    notes_there = notes(storage, manifest.model, PRUNES)
+    if any(manifest.version in one.versions for one in notes_there):
+        raise ConflictError(f"a prune is deleting this version; wait for it and run again: {manifest.name}")
+    condemned = {blob for one in notes_there for blob in one.blobs}
+    if lost := sorted(condemned & {file.blob for file in manifest.files}):
+        raise ConflictError(
+            f"a prune is deleting this blob; wait for it and run again: {blob_key(manifest.model, lost[0])}"
+        )
+
+
+def _state(storage: Storage, found: Resolved) -> tuple[str, str, bytes]:
+    """Return whether the stored manifest is `whole`, `gone`, `broken`, `unsigned` or `another`, its change mark, and
+    the bytes to be put in its place, if any.
+    """
+    model, version, wanted = found.manifest.model, found.manifest.version, found.statement.to_bytes()
     key = version_key(model, version)
     try:
         data, etag = storage.read(key, LONGEST_DOCUMENT_BYTES)
     except NotStoredError:
-        return "gone", ""
+        return "gone", "", wanted
     try:
         statement = load_statement(data, key)
         manifest_in(statement, model, version)
     except FormatError:
-        return "broken", etag
+        return "broken", etag, wanted
     if statement.sha256 == found.statement.sha256:
-        return "whole", etag
-    return ("broken" if _is_promised(storage, found) else "another"), etag
+        missing = tuple(one for one in found.statement.signatures if one not in statement.signatures)
+        signed = replace(statement, signatures=(*statement.signatures, *missing)).to_bytes()
+        return ("unsigned", etag, signed) if missing else ("whole", etag, b"")
+    return ("broken", etag, wanted) if _is_promised(storage, found) else ("another", etag, b"")
 
 
 def _is_promised(storage: Storage, found: Resolved) -> bool:

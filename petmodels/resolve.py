@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from petmodels.aliases import Alias, read_alias
 from petmodels.documents import Statement
-from petmodels.errors import ChecksumError, NotFoundError, SignatureError, UnreachableError
+from petmodels.errors import ChecksumError, NotFoundError, ReplayError, SignatureError, UnreachableError
 from petmodels.manifest import Manifest, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import LATEST, Spec
@@ -19,6 +19,7 @@ from petmodels.versions import newest_version, no_model, read_statement
 
 STALE_DAYS = "PETMODELS_STALE_DAYS"
 _STALE_DAYS = 7.0
+_TRIES = 5
 
 Notice = Callable[[str], None]
 
@@ -62,7 +63,7 @@ def stale_days() -> float:
 
 def _alias(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Alias:
     try:
-        alias, data, _ = read_alias(storage, spec.model, spec.alias)
+        return remembered_alias(storage, memory, spec.model, spec.alias)[0]
     except UnreachableError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:
@@ -75,8 +76,24 @@ def _alias(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Alia
             raise
         text = f"{error}; this machine has seen it name {spec.model}@{seen[0].version}"
         raise NotFoundError(text) from error
+
+
+def remembered_alias(storage: Storage, memory: Memory, model: str, name: str) -> tuple[Alias, bytes, str]:
+    """Return what `read_alias` does of an alias that goes on from what this machine has seen, and remember it.
+
+    One that seems older is read again before ReplayError is raised: another process here may have seen a step that was
+    taken in between.
+    """
+    for _ in range(_TRIES - 1):
+        alias, data, etag = read_alias(storage, model, name)
+        try:
+            memory.remember_alias(alias, data)
+        except ReplayError:
+            continue
+        return alias, data, etag
+    alias, data, etag = read_alias(storage, model, name)
     memory.remember_alias(alias, data)
-    return alias
+    return alias, data, etag
 
 
 def _offline_text(spec: Spec, alias: Alias, age_days: float, error: UnreachableError) -> str:

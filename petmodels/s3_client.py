@@ -51,7 +51,7 @@ def s3_client(address: str) -> "S3Client":
         with translated(address, "connect"):
             client: Any = session.create_client("s3", config=config)
     except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
-        raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000 ({error}): {address}") from error
+        raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000: {address}") from error
     return client  # type: ignore[no-any-return]
 
 

@@ -48,6 +48,13 @@ def signed(statement: Statement, key_file: Path) -> Statement:
     return Statement(statement.payload, (*statement.signatures, added))
 
 
+def public_key(path: Path) -> str:
+    """Return the public key that belongs to the secret one in a key file."""
+    from nacl.signing import SigningKey
+
+    return base64.b64encode(bytes(SigningKey(_seed(path)).verify_key)).decode()
+
+
 def check_key_file(path: Path) -> None:
     """Raise RequestError unless `path` holds a secret key; done before any work, so that nothing is sent for nought."""
     _seed(path)

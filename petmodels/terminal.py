@@ -14,7 +14,7 @@ _EVERY_SECONDS = 10.0
 
 def say(text: str) -> None:
     """Print a line of talk."""
-    print(text, file=sys.stderr, flush=True)
+    print(_printable(text), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:

@@ -35,8 +35,10 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
                 raise ConflictError(f"a prune is deleting this blob over there; wait for it and run again: {key}")
             if stored and not stored.may_be(file.sha256, file.size_bytes):
                 raise ChecksumError(f"the other registry holds other bytes under this name: {target.address}/{key}")
-            if not stored:
-                target.upload(key, paths[file.path], file.sha256, progress)
+            if not stored and not target.upload(key, paths[file.path], file.sha256, progress):
+                there = target.find(key)
+                if there is None or not there.may_be(file.sha256, file.size_bytes):
+                    raise ConflictError(f"somebody else is writing this file over there; run it again: {key}")
 
         at_once(send, {file.blob: file for file in manifest.files}.values())
         intent.check_valid()

@@ -8,6 +8,7 @@ from petmodels.aliases import alias_names, read_alias
 from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
+from petmodels.memory import Memory
 from petmodels.names import blob_key
 from petmodels.parallel import at_once
 from petmodels.signing import check_signed, trusted_keys
@@ -27,8 +28,12 @@ class Verified:
     findings: tuple[str, ...]
 
 
-def verify(storage: Storage, model: str, versions: Iterable[int], progress: Progress = no_progress) -> Verified:
+def verify(
+    storage: Storage, model: str, versions: Iterable[int], progress: Progress = no_progress, *, known: Memory
+) -> Verified:
     """Read every byte of some versions of a model again and check manifests, signatures and hashes.
+
+    A manifest is also compared with the one that is `known` here under its number, if any.
 
     Raises NotFoundError for a version that is absent and StoreError when the store can't be read; what is broken is
     returned and not raised, so that one finding does not hide the next.
@@ -39,11 +44,15 @@ def verify(storage: Storage, model: str, versions: Iterable[int], progress: Prog
         try:
             statement = read_statement(storage, model, version)
             check_signed(statement, trusted_keys(), f"the manifest of {model}@{version}")
+            known.check_statement(model, version, statement)
             manifests.append(manifest_in(statement, model, version))
         except TrustError as error:
             findings.append(f"{model}@{version}: {error}")
     users = _users(manifests)
-    found = at_once(lambda file: broken(storage, model, file, progress), [file for file, _ in users.values()])
+    found = at_once(
+        lambda file: broken(storage, blob_key(model, file.blob), file.sha256, file.size_bytes, progress),
+        [file for file, _ in users.values()],
+    )
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]
     size = sum(file.size_bytes for file, _ in users.values())
@@ -74,11 +83,11 @@ def _users(manifests: list[Manifest]) -> dict[str, tuple[File, list[str]]]:
     return users
 
 
-def broken(storage: Storage, model: str, file: File, progress: Progress = no_progress) -> str:
+def broken(storage: Storage, key: str, sha256: str, size_bytes: int, progress: Progress = no_progress) -> str:
     """Return what is wrong with a file's bytes in the store, "" when nothing is; every byte is read."""
     whole, size = hashlib.sha256(), 0
     try:
-        for piece in storage.download(blob_key(model, file.blob), 0, file.size_bytes + 1):
+        for piece in storage.download(key, 0, size_bytes + 1):
             whole.update(piece)
             size += len(piece)
             progress(len(piece))
@@ -86,6 +95,6 @@ def broken(storage: Storage, model: str, file: File, progress: Progress = no_pro
         return "its bytes are gone"
     except TrustError as error:
         return str(error)
-    if size != file.size_bytes:
-        return f"{'more' if size > file.size_bytes else 'fewer'} bytes than published: {size} of {file.size_bytes}"
-    return "" if whole.hexdigest() == file.sha256 else "its bytes were changed"
+    if size != size_bytes:
+        return f"{'more' if size > size_bytes else 'fewer'} bytes than published: {size} of {size_bytes}"
+    return "" if whole.hexdigest() == sha256 else "its bytes were changed"

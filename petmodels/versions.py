@@ -1,6 +1,7 @@
 """Find and read versions: which there are, which is the newest, and what a manifest says."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
 from petmodels.errors import NotFoundError
@@ -18,11 +19,19 @@ def models_in(storage: Storage) -> list[str]:
 
 
 def stored_versions(storage: Storage, model: str, limit: int | None = None) -> Iterator[tuple[int, Stored]]:
-    """Yield the numbers of a model's versions, newest first; one request for up to a thousand of them."""
-    for stored in storage.list(f"{check_model(model)}/versions/", limit):
-        version = version_of(stored.key)
-        if version is not None:
-            yield version, stored
+    """Yield the numbers of a model's versions, newest first; one request for up to a thousand of them.
+
+    Other objects there, such as the marker of an empty folder, hide none: with a `limit`, they cost a second request.
+    """
+    prefix = f"{check_model(model)}/versions/"
+    listed = list(storage.list(prefix, limit)) if limit else storage.list(prefix)
+    found = ((version, stored) for stored in listed if (version := version_of(stored.key)) is not None)
+    if limit:
+        first = list(found)
+        is_all = len(first) == limit or (isinstance(listed, list) and len(listed) < limit)
+        yield from first if is_all else islice(stored_versions(storage, model), limit)
+        return
+    yield from found
 
 
 def newest_version(storage: Storage, model: str) -> int | None:

@@ -1,5 +1,7 @@
 """Pulls: atomic, resumed, shared by hash, offline, on a full disk, and by sixteen processes at once."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,14 +16,13 @@ from typing import Any
 import pytest
 
 import petmodels
-from petmodels.errors import MachineError, UnreachableError
+from petmodels.errors import MachineError, RequestError, UnreachableError
 from petmodels.locks import lock
 from petmodels.registry import Registry
 from petmodels.storage import Storage
 from tests.petmodels.bundles import make_bundle, write_files
 from tests.petmodels.proxy import FOREVER, Fault, Proxy
 from tests.petmodels.race_runner import race
-from tests.petmodels.stores import free_port
 
 MIB = 2**20
 ROOT = Path(__file__).parents[2]
@@ -96,16 +97,18 @@ def test_who_waited_for_a_file_that_was_renamed_locks_a_new_one(tmp_path: Path) 
         assert waiting.result() != renamed.stat().st_ino
 
 
-def test_a_partial_file_with_other_bytes_is_thrown_away(published: Registry, tmp_path: Path) -> None:
+def test_a_partial_file_with_other_bytes_as_a_power_cut_leaves_it_is_fetched_anew(
+    published: Registry, tmp_path: Path
+) -> None:
     digest = next(file.sha256 for file in published.manifest("pets@1").files if file.path == "weights")
     partial = published.cache.path(digest).with_name(f"{digest}.partial")
     partial.parent.mkdir(parents=True)
-    partial.write_bytes(b"evil" * 1000)
+    partial.write_bytes(bytes(4000))
 
-    with pytest.raises(petmodels.PetmodelsError, match="bytes are not the published ones; they were thrown away"):
-        published.pull("pets@1", tmp_path / "out")
+    target = published.pull("pets@1", tmp_path / "out")
 
-    assert published.pull("pets@1", tmp_path / "out").exists()
+    assert hashlib.sha256((target / "weights").read_bytes()).hexdigest() == digest
+    assert not partial.exists()
 
 
 def test_versions_share_their_files(published: Registry, tmp_path: Path) -> None:
@@ -132,11 +135,54 @@ def test_a_damaged_cache_is_mended(published: Registry, tmp_path: Path) -> None:
 def test_a_pulled_folder_that_was_changed_is_made_whole_again(published: Registry, tmp_path: Path) -> None:
     target = published.pull("pets@1", tmp_path / "out")
     (target / "own" / "n.txt").unlink()
-    (target / "more").write_text("somebody's note")
 
     published.pull("pets@1", tmp_path / "out")
 
     assert sorted(path.name for path in target.rglob("*")) == [".petmodels.json", "empty", "n.txt", "own", "weights"]
+
+
+@pytest.mark.parametrize("spec", ["pets@1", "pets@2"])
+def test_somebodys_own_file_in_a_pulled_folder_is_named_and_stays(
+    published: Registry, tmp_path: Path, spec: str
+) -> None:
+    target = published.pull("pets@1", tmp_path / "out")
+    (target / "own" / "note.txt").write_text("somebody's note")
+
+    with pytest.raises(RequestError, match=r"no pull has put there would be lost; move it away: .*note\.txt$"):
+        published.pull(spec, tmp_path / "out")
+
+    assert (target / "own" / "note.txt").read_text() == "somebody's note"
+    assert (target / "own" / "n.txt").exists()
+
+
+@pytest.mark.parametrize("folder", [".", "..", "../here"])
+def test_the_folder_that_one_is_in_is_not_pulled_into(
+    published: Registry, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    with pytest.raises(RequestError, match=r"so it can't be one that you are in: \."):
+        published.pull("pets@1", folder)
+
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_two_pulls_change_places_in_one_step(
+    published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the moment of the exchange, the folder is one of the two versions, whole."""
+    target = published.pull("pets@1", tmp_path / "out")
+
+    def killed(*_: object, **__: object) -> None:
+        assert {path.name for path in target.iterdir()} >= {".petmodels.json", "weights"}
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    published.pull("pets@2", target)
+
+    assert json.loads(json.loads((target / ".petmodels.json").read_text())["payload"])["version"] == 2
+    before = next(tmp_path.glob(".out.*.partial"))
+    assert json.loads(json.loads((before / ".petmodels.json").read_text())["payload"])["version"] == 1
 
 
 def test_a_warm_pull_asks_once_for_an_alias_and_never_for_a_version(
@@ -161,12 +207,12 @@ def test_a_warm_pull_asks_once_for_an_alias_and_never_for_a_version(
 
 
 def test_offline_what_is_here_is_served_with_a_notice(
-    s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Registry(s3_address).publish(bundle, "pets")
     Registry(s3_address).promote("pets@1", "production")
     petmodels.load("pets@production", registry=s3_address)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    proxy.faults.append(Fault(reset="before", times=FOREVER))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     told: list[str] = []
 
@@ -182,7 +228,7 @@ def test_offline_what_is_here_is_served_with_a_notice(
 
 
 def test_offline_an_alias_that_was_long_not_confirmed_is_called_stale(
-    s3_address: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, s3_address: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(s3_address)
     registry.publish(bundle, "pets")
@@ -190,7 +236,7 @@ def test_offline_an_alias_that_was_long_not_confirmed_is_called_stale(
     registry.load("pets@production")
     seen = next((tmp_path / "cache" / "seen").rglob("production.jsonl"))
     os.utime(seen, (seen.stat().st_atime, seen.stat().st_mtime - 9 * 86_400))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    proxy.faults.append(Fault(reset="before", times=FOREVER))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     told: list[str] = []
 
