@@ -46,10 +46,11 @@ def repair(
             if not finding:
                 return ""
             paths = fetch(source, cache, model, [file])
+            if not broken(storage, key, file.sha256, file.size_bytes):
+                return ""  # another repair was quicker
             storage.delete(key)  # its bytes are nobody's: every reader refuses them
-            if not storage.upload(key, paths[file.path], file.sha256, no_progress) and broken(
-                storage, key, file.sha256, file.size_bytes
-            ):
+            is_ours = storage.upload(key, paths[file.path], file.sha256, no_progress)
+            if not is_ours and broken(storage, key, file.sha256, file.size_bytes):
                 raise ConflictError(f"somebody else is writing this file; run it again: {manifest.name}/{file.path}")
             return f"{manifest.name}/{file.path}: {finding}"
 

@@ -322,3 +322,23 @@ def test_a_folder_in_the_place_of_a_document_is_no_document(two: Registry, tmp_p
         elsewhere(two, tmp_path).manifest("pets@2")
     with pytest.raises(NotFoundError, match="pets has no alias staging; it has: production"):
         two.manifest("pets@staging")
+
+
+def test_of_two_repairs_the_slower_one_leaves_what_the_other_put_back(
+    two: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.copy("pets@1", tmp_path / "backup")
+    key = f"pets/blobs/{two.manifest('pets@1').files[0].blob}"
+    two.storage.delete(key)
+    backup = Registry(tmp_path / "backup")
+    download = type(two.storage).download
+
+    def quicker(storage: Storage, wanted: str, start: int, length: int) -> Any:
+        if storage.address == backup.storage.address and two.storage.find(key) is None:
+            two.storage.create(key, b"\x01")
+        return download(storage, wanted, start, length)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(two.storage), "download", quicker)
+
+    assert elsewhere(two, tmp_path).repair("pets@1", backup.storage.address) == ()
+    assert two.storage.read(key, 10)[0] == b"\x01"
