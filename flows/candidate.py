@@ -63,9 +63,11 @@ class Candidate:
     def settle(self, decision: Decision, overrides: str) -> str:
         """Do what the gate has decided; return the sentence that the run ends with."""
         if decision.outcome == "refuse":
-            (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
-            self.w.set_text(_REFUSED, self._refusal())
             emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
+            (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
+            self.w.set_text(
+                _REFUSED, self._refusal()
+            )  # after it: a run killed in between tells people twice, not never
             return decision.sentence
         version = publish(self, decision, overrides, self._verdict(decision.champion))
         records.record_version(self.model, version.name, self.registry.storage.address)

@@ -6,7 +6,7 @@ from pathlib import Path
 from flows.children import output, redacted
 from flows.errors import ChildError, RequestError
 
-_LEFTOVERS = (".git/index.lock", ".git/HEAD.lock", ".git/shallow.lock", ".dvc/tmp/rwlock")
+_LEFTOVERS = (".git/*.lock", ".git/refs/**/*.lock", ".dvc/tmp/rwlock")
 
 
 def refresh(remote: str, folder: Path, handle: int) -> None:
@@ -20,8 +20,9 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
         output(clone, folder.parent, keep=(handle,))
         partial.replace(folder)
         return
-    for leftover in _LEFTOVERS:
-        (folder / leftover).unlink(missing_ok=True)
+    for pattern in _LEFTOVERS:
+        for leftover in list(folder.glob(pattern)):
+            leftover.unlink(missing_ok=True)
     output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
     fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
     output(fetch, folder, keep=(handle,))

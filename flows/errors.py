@@ -3,6 +3,7 @@
 FlowError                one sentence, which becomes the flow run's state message
 ├── RequestError         ask for something else: a revision, version, alias or parameter that doesn't exist
 ├── SettingsError        set a variable of this machine's environment
+├── ChampionError        what the alias names can't be used; repair it, or roll back
 ├── BusyError            another run works in the same folder; wait for it
 ├── ChildError           a program that was started failed; the text is its own telling line
 │   ├── StageError       a stage of the pipeline failed; mend what its line names and run again
@@ -21,6 +22,10 @@ class RequestError(FlowError):
 
 class SettingsError(FlowError):
     """This machine's environment lacks a variable, or gives it an impossible value."""
+
+
+class ChampionError(FlowError):
+    """The version that the alias names is broken: no challenger can be compared with it."""
 
 
 class BusyError(FlowError):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.errors import ChampionError
 from petmodels import Registry, load
 from petmodels.comparison import Compared, compare
-from petmodels.errors import NotFoundError
+from petmodels.errors import BundleError, NotFoundError, TrustError
 
 BUNDLE = Path("data/bundle")
 _SEEN = "seen_images.csv"
@@ -44,7 +45,10 @@ class Evidence:
 
 
 def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evidence:
-    """Return the evidence on the bundle in `project` against the version that `alias` names, if there is one."""
+    """Return the evidence on the bundle in `project` against the version that `alias` names, if there is one.
+
+    Raises ChampionError when that one can't be used, and petmodels' own errors for the bundle.
+    """
     bundle = project / BUNDLE
     challenger = load(bundle)
     test = _rows(project / "data/split/test.csv")
@@ -52,14 +56,19 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
     seen = _marks([*known, *_rows(bundle / _SEEN)])
     polluting = tuple(row["source"] for row in test if _is_seen(row, seen))
     alone = Evidence(metrics=challenger.metrics, polluting=polluting)
-    try:
-        manifest = registry.manifest(f"{model}@{alias}")
-    except NotFoundError:
-        return alone
     if polluting:  # nothing that such a test side says means anything
         return alone
-    folder = registry.pull(manifest.name)
-    champion = load(folder)
+    try:
+        manifest = registry.manifest(f"{model}@{alias}")
+        folder = registry.pull(manifest.name)
+        champion = load(folder)
+    except NotFoundError:
+        return alone
+    except (TrustError, BundleError) as error:
+        told = (
+            f"what {model}@{alias} names is broken, mend it with petmodels repair or roll back, then run again: {error}"
+        )
+        raise ChampionError(told) from error
     photographs = {str(_photograph(project, row)): row for row in test}
     found = compare(champion, challenger, [(path, row["label"]) for path, row in photographs.items()])
     trained_on = _marks(_rows(folder / _SEEN))

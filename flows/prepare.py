@@ -7,6 +7,7 @@ and PETMODELS_NOTIFY, and leaves nothing on this machine.
 import argparse
 import os
 import sys
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -39,13 +40,24 @@ def main() -> None:
         if address := os.environ.get("PETMODELS_NOTIFY"):
             bring_up_to_date(client, notifications(save_block(address), late_seconds=arguments.late_seconds))
         else:
-            print("prepare: PETMODELS_NOTIFY is unset, so nobody is told of failed runs", file=sys.stderr)
+            print(_nobody_new(client), file=sys.stderr)
+
+
+def _nobody_new(client: SyncPrefectClient) -> str:
+    told = [one.name for one in notifications(UUID(int=0)) if client.read_automations_by_name(one.name)]
+    if told:
+        return (
+            "prepare: PETMODELS_NOTIFY is unset; the webhook of an earlier prepare is still told, until somebody "
+            f"deletes these automations: {', '.join(told)}"
+        )
+    return "prepare: PETMODELS_NOTIFY is unset, so nobody is told of failed runs"
 
 
 def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> None:
     """Make the pool where there is none, and set its limit; a person's other changes to it stay.
 
-    Without a job template the first workers of a pool would all write one at once, which SQLite doesn't like.
+    Ends the program with 1 where the pool is of another type, which Prefect never changes. Without a job template the
+    first workers of a pool would all write one at once, which SQLite doesn't like.
     """
     worker = lookup_type(BaseWorker, kind)
     template = worker.get_default_base_job_template()
@@ -53,6 +65,9 @@ def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> 
     try:
         client.create_work_pool(pool)
     except ObjectAlreadyExists:
+        found = client.read_work_pool(name).type
+        if found != kind:
+            sys.exit(f"prepare: pool {name} is of type {found}; delete it for another, or give --pool-type {found}")
         client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
 
 

@@ -1,14 +1,19 @@
 """The gate's rules, on evidence made by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from flows.artifacts import artifact_key
-from flows.evidence import Evidence
+from flows.errors import ChampionError
+from flows.evidence import Evidence, evidence
 from flows.gate import GateParams, decide, regressions
 from flows.paired import by_label
+from petmodels import Registry
 from petmodels.comparison import Compared
+from petmodels.errors import FormatError
+from tests.petmodels.bundles import image_bytes, make_bundle, write_files
 
 RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)
 METRICS = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.93, "baseline_majority": 0.1,
@@ -131,3 +136,34 @@ def test_a_first_version_is_above_the_commonest_label_and_not_below_the_logistic
 
 def test_any_models_name_makes_a_key_that_prefect_takes() -> None:
     assert artifact_key("my.pets_2", "Production", "history") == "my-pets-2-production-history"
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Registry:
+    """A registry whose champion has lost its network, with a copy in `backup`; the challenger is in data/bundle."""
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    listing = b"source,path,label,sha256,group\nred.jpg,images/red.jpg,red,00,00\n"
+    write_files(tmp_path / "data", {"split/test.csv": listing, "raw/red.jpg": image_bytes("red")})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "champion"), "pets")
+    registry.promote("pets@1", "production")
+    registry.copy("pets@1", tmp_path / "backup")
+    blob = next(file.blob for file in registry.manifest("pets@1").files if file.path == "model.onnx")
+    registry.storage.delete(f"pets/blobs/{blob}")
+    return Registry(tmp_path / "registry", cache=tmp_path / "another cache")
+
+
+def test_a_broken_champion_refuses_no_challenger(damaged: Registry, tmp_path: Path) -> None:
+    """It is an error of its own, which a repair mends: a refusal would be remembered."""
+    with pytest.raises(ChampionError, match=r"^what pets@production names is broken, .* repair or roll back, then run"):
+        evidence(damaged, "pets", "production", tmp_path)
+
+    damaged.repair("pets@1", tmp_path / "backup")
+    assert evidence(damaged, "pets", "production", tmp_path).champion == "pets@1"
+
+
+def test_a_broken_challenger_is_an_error_of_the_bundle(damaged: Registry, tmp_path: Path) -> None:
+    (tmp_path / "data/bundle/model.onnx").write_bytes(b"no network")
+
+    with pytest.raises(FormatError, match=r"model\.onnx"):
+        evidence(damaged, "pets", "production", tmp_path)

@@ -67,7 +67,8 @@ def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settin
 
 def test_what_a_killed_run_left_is_put_right(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet) as w:
-        (w.folder / ".git/index.lock").touch()
+        for lock in ("index", "config", "HEAD", "packed-refs", "refs/remotes/origin/main"):
+            (w.folder / f".git/{lock}.lock").touch()
         (w.folder / "dvc.lock").write_text("half")
         (w.folder / "params.yaml").write_text("changed: by hand")
 
