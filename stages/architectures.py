@@ -136,6 +136,6 @@ def _from_file(path: Path) -> Mapping[str, Tensor]:
         raise ParamsError(f"params.yaml: train: weights: a folder, not a file with weights: {path}") from error
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise ParamsError(f"params.yaml: train: weights: no readable weights in: {path}") from error
-    if not isinstance(state, Mapping):
-        raise ParamsError(f"params.yaml: train: weights: expected a state dict: {path}")
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ParamsError(f"params.yaml: train: weights: expected a state dict, tensors by name and no more: {path}")
     return state

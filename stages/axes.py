@@ -44,6 +44,9 @@ def ticks_on(axis: Axis, values: Sequence[float]) -> list[float]:
         return [
             10.0**power for power in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
         ]
+    if axis.percent and axis.range is None:
+        low, high = (low - 0.05, high + 0.05) if low == high else (low, high)
+        return [tick for tick in ticks(low, high) if 0 <= tick <= 1]
     found = [tick for tick in ticks(low, high) if axis.range is None or low <= tick <= high]
     return [tick for tick in found if tick == round(tick)] if axis.whole else found
 

@@ -17,7 +17,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One named series of (x, y) points; `kind` picks its look: a, b, c or plain (thin and dashed).
+    """One named series of (x, y) points; `kind` picks its look: a, b, c, d or plain (thin and dashed).
 
     With `weights`, one a point, the dots grow with them: a heavy one may be trusted more.
     """

@@ -81,7 +81,7 @@ def metrics(history: Sequence[Row]) -> Markup | None:
     names = [name for name in (history[0] if history else {}) if name not in known]
     lines = [
         Line(name=name.replace("_", " "), points=_column(history, name), kind=kind)
-        for name, kind in zip(names, "abc", strict=False)
+        for name, kind in zip(names, "abcd", strict=False)
     ]
     return _over_epochs(
         "Metrics of the valid side in each epoch", lines, history, Axis(title="valid side (%)", percent=True)

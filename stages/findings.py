@@ -69,7 +69,8 @@ def chosen(valid: Side, unsure_precision: float) -> Choice:
     """Return the temperature and the threshold that the valid side asks for."""
     temperature = round(scores.temperature(valid.logits, valid.truth), DIGITS)
     said = outcome(valid, temperature=temperature)
-    unsure_below = round(scores.unsure_threshold(said.confidence, said.right, unsure_precision), DIGITS)
+    # Not rounded: it lies between two confidences, which may differ in their last digits only.
+    unsure_below = scores.unsure_threshold(said.confidence, said.right, unsure_precision)
     sure = said.confidence >= unsure_below
     return Choice(
         temperature=temperature,
@@ -82,10 +83,12 @@ def chosen(valid: Side, unsure_precision: float) -> Choice:
 def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: int) -> dict[str, float | int]:
     """Return the test side's numbers, flat, for metrics.json; one that the data can't give (species) is left out.
 
-    `breeds` maps each label, in the logits' order, to its species ('' if unknown).
+    `breeds` maps each label, in the logits' order, to its species ('' if unknown). For the interval, the copies of one
+    picture count as one image: they say the same once more.
     """
     said, raw = outcome(test, temperature=choice.temperature), outcome(test)
-    low, high = scores.wilson_interval(int(said.right.sum()), len(said.right))
+    num_pictures = len({row.get("group") or row["path"] for row in test.rows})
+    low, high = scores.wilson_interval(float(said.right.mean()), num_pictures)
     sure = said.confidence >= choice.unsure_below
     numbers = {
         "accuracy": said.right.mean(),

@@ -23,7 +23,10 @@ Features = NDArray[np.float32]
 
 
 def fit_head(training: "Training") -> dict[str, float]:
-    """Set the learner's head to the optimum on the train side; return both sides' losses and the metrics, in order."""
+    """Set the learner's head to the optimum of cross entropy on the train side.
+
+    Returns both sides' losses, as `train.loss` names them, and the metrics, in order.
+    """
     layer = training.learn.model.eval()[1][-1]
     features, valid = _features(training)
     targets = np.array([training.labels.index(row["label"]) for row in training.rows["train"]])
@@ -36,7 +39,7 @@ def fit_head(training: "Training") -> dict[str, float]:
     probe.fit(layer, inputs, wanted, near=near)
     with torch.inference_mode():
         logits = layer(torch.from_numpy(features[:, 0]).to(training.device)).cpu()
-        train_loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)))
+        train_loss = float(training.learn.loss_func(logits, torch.from_numpy(targets)))
     return {"train_loss": train_loss, **_validated(training, layer, valid)}
 
 

@@ -29,7 +29,13 @@ def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str 
         labels = _listed(source, label_file)
         return lambda path: labels.get(_place(path, source)) if path.is_relative_to(source) else None
     compiled = re.compile(pattern)
-    return lambda path: spelled(match.group(1)) if (match := compiled.search(path.name)) else None
+
+    def by_pattern(path: Path) -> str | None:
+        match = compiled.search(path.name)
+        label = match.group(1) if match else None  # None, too, where another alternative of the pattern matched
+        return None if label is None else spelled(label)
+
+    return by_pattern
 
 
 def spelled(label: str) -> str:

@@ -46,9 +46,9 @@ def log_probabilities(logits: npt.ArrayLike, *, temperature: float = 1.0) -> Flo
     return result
 
 
-def wilson_interval(num_right: int, num_all: int) -> tuple[float, float]:
+def wilson_interval(share: float, num_all: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (E. B. Wilson 1927): it keeps to 0 to 1 and holds for small counts too."""
-    share, spread = num_right / num_all, NORMAL_97_5**2 / num_all
+    spread = NORMAL_97_5**2 / num_all
     centre = (share + spread / 2) / (1 + spread)
     half = np.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -23,15 +23,13 @@ class Together(Callback):  # type: ignore[misc]
     order = 11  # where fastai has its own
 
     def before_fit(self) -> None:
-        """Put both on. Raises ParamsError where a batch has fewer images than there are processes."""
+        """Put both on. Raises ParamsError where a batch can't be dealt out."""
         device = next(self.learn.model.parameters()).device
         places = [device] if device.type == "cuda" else None
         self.learn.model = nn.parallel.DistributedDataParallel(self.learn.model, device_ids=places)
         loader = self.learn.dls.train
         self.num_images, self.batch_size = loader.n, loader.bs
-        own = self.batch_size // size()
-        if not own:
-            raise ParamsError(f"params.yaml: train: batch_size is less than the {size()} GPUs: {self.batch_size}")
+        own = share_of(self.batch_size, self.num_images, size())
         loader.get_idxs = partial(_part, loader, self.num_images, self.batch_size)
         loader.n, loader.bs = self.num_images // self.batch_size * own, own
 
@@ -41,6 +39,25 @@ class Together(Callback):  # type: ignore[misc]
         loader = self.learn.dls.train
         loader.n, loader.bs = self.num_images, self.batch_size
         del loader.get_idxs
+
+
+def share_of(batch_size: int, num_images: int, num_processes: int) -> int:
+    """Return how many images of a batch each process gets; at least two, because batch norm needs a spread.
+
+    Raises ParamsError where they are fewer, or some would be left over; only of a train side that is a single batch the
+    remainder is left out.
+    """
+    own = batch_size // num_processes
+    if own < 2:
+        raise ParamsError(
+            f"params.yaml: train: batch_size: less than two images for each of {num_processes} GPUs: {batch_size}"
+        )
+    if batch_size % num_processes and batch_size != num_images:
+        whole = own * num_processes
+        raise ParamsError(
+            f"params.yaml: train: batch_size: no multiple of the {num_processes} GPUs, try {whole}: {batch_size}"
+        )
+    return own
 
 
 def _part(loader: Any, num_images: int, batch_size: int) -> list[int]:

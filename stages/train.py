@@ -46,7 +46,10 @@ class TrainParams:
         float, Field(ge=1, description="head's learning rate over the first layers', once unfrozen")
     ]
     weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam")]
-    loss: Annotated[Literal["cross_entropy", "label_smoothing", "focal"], Field(description="what training minimises")]
+    loss: Annotated[
+        Literal["cross_entropy", "label_smoothing", "focal"],
+        Field(description="what training minimises, but for the head that `probe` fits: cross entropy"),
+    ]
     metrics: Annotated[
         list[Literal["accuracy", "error_rate", "top_5_accuracy", "macro_f1"]],
         Field(min_length=1, description="measured on the valid side after each epoch"),

@@ -10,6 +10,7 @@ import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -75,8 +76,7 @@ class Training:
         self.labels = sorted({row["label"] for row in rows["train"]})
         self.device = checked_device(params.device, params.mixed_precision)
         keep_freed_memory(self.device)
-        names = [f"{row['sha256']} {row['label']}" for side in ("train", "valid") for row in rows[side]]
-        listing = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        listing = _listing(self.images, [row["label"] for side in ("train", "valid") for row in rows[side]])
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
         code += [path for path in [Path(params.weights)] if path.is_file()]
         name = kept.fingerprint({**asdict(params), "images": listing, "device": self.device.type}, code)
@@ -162,3 +162,11 @@ class Training:
         if self.progress.model is not None:
             place = f"{self.progress.phase} epoch {self.progress.epoch + 1}"
             print(f"train: going on from a checkpoint, with {place}", file=sys.stderr)
+
+
+def _listing(images: Sequence[Path], labels: Sequence[str]) -> str:
+    """Return a hash of all that is learned from: the prepared files' bytes, in order, and their labels."""
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), images)
+        names = [f"{found} {label}" for found, label in zip(hashes, labels, strict=True)]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -138,5 +138,5 @@ def _share(tried: Sequence[_Tried]) -> float:
 
 def _accuracy(tried: Sequence[_Tried]) -> str:
     right, number = sum(one.right for one in tried), sum(one.number for one in tried)
-    low, high = wilson_interval(right, number)
+    low, high = wilson_interval(right / number, number)
     return f"{right / number:.1%} ({low:.1%} to {high:.1%}; {right} of {number})"

@@ -126,6 +126,15 @@ def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path) -> None:
         body("test_resnet", str(tmp_path / "weights.pt"))
 
 
+def test_a_trainings_checkpoint_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "weights.pt")
+
+    with pytest.raises(
+        ParamsError, match=r"weights: expected a state dict, tensors by name and no more: .*weights\.pt$"
+    ):
+        body("test_resnet", str(tmp_path / "weights.pt"))
+
+
 def test_a_folder_is_no_file_with_weights(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="train: weights: a folder, not a file with weights"):
         body("test_resnet", str(tmp_path))

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import squeezenet1_1
 
 from stages import distributed
-from stages.errors import ResourceError
+from stages.errors import ParamsError, ResourceError
 from stages.train import TrainParams, train
 from tests.stages.settings import TRAIN
 
@@ -81,6 +81,27 @@ def test_a_process_that_fails_fails_the_stage(sides: Path, tmp_path: Path) -> No
 
     with pytest.raises(ResourceError, match=r"one of the training's 2 processes failed"):
         distributed.launch(params, paths(tmp_path, sides), number=2)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_images", "says"),
+    [
+        (64, 63, "batch_size: no multiple of the 3 GPUs, try 63: 64"),
+        (5, 100, "batch_size: less than two images for each of 3 GPUs: 5"),
+        (4, 4, "batch_size: less than two images for each of 3 GPUs: 4"),
+    ],
+)
+def test_a_batch_that_can_not_be_dealt_out_evenly_is_refused(batch_size: int, num_images: int, says: str) -> None:
+    from stages.together import share_of
+
+    with pytest.raises(ParamsError, match=f"^params.yaml: train: {says}$"):
+        share_of(batch_size, num_images, 3)
+
+
+def test_a_small_side_is_one_batch_whatever_its_size() -> None:
+    from stages.together import share_of
+
+    assert (share_of(66, 100, 3), share_of(10, 10, 3)) == (22, 3)
 
 
 def test_a_machine_without_several_gpus_trains_in_this_process() -> None:

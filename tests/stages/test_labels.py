@@ -28,6 +28,12 @@ def test_a_pattern_reads_the_label_from_the_files_name(tmp_path: Path, name: str
     assert rule(tmp_path / "images" / name) == label
 
 
+def test_a_name_that_fits_another_alternative_of_the_pattern_has_no_label(tmp_path: Path) -> None:
+    rule = label_rule(tmp_path, "pattern", pattern=r"^(cat)|^dog", label_file=None)
+
+    assert [rule(tmp_path / name) for name in ("cat_1.jpg", "dog_1.jpg")] == ["cat", None]
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "from a spreadsheet"])
 def test_a_label_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
     (tmp_path / "labels.csv").write_bytes(mark + b"path,label,photographer\r\na/1.jpg,pug,Ann\r\n")

@@ -121,6 +121,38 @@ def test_report_admits_it_where_the_baseline_is_not_beaten(data: Path) -> None:
     assert "fine-tuning brought nothing here" in reported(data)
 
 
+def test_report_of_a_model_from_scratch_speaks_of_no_fine_tuning(data: Path) -> None:
+    trained = read_json(data / "train/train.json") | {"weights": "none"}
+    (data / "train/train.json").write_text(json.dumps(trained))
+    metrics = read_json(data / "eval" / "metrics.json") | {"baseline_logistic": 1.0}
+    (data / "eval" / "metrics.json").write_text(json.dumps(metrics))
+
+    page = reported(data)
+
+    assert "the features of the network as it was drawn at random" in page
+    assert "<strong>training brought nothing here</strong>" in page
+
+
+def test_report_without_listed_pairs_does_not_claim_that_nothing_is_wrong(data: Path) -> None:
+    (data / "eval/confused_pairs.csv").write_text("actual,predicted,count\n")
+
+    page = reported(data)
+
+    assert "No image was misnamed." not in page
+    assert "Most confused pairs" not in page
+
+
+def test_report_says_where_no_threshold_reaches_the_wish(data: Path) -> None:
+    changes = {"unsure_below": 0.0, "valid_sure_accuracy": 0.667}
+    for name in ("metrics", "calibration"):
+        content = read_json(data / f"eval/{name}.json") | changes
+        (data / f"eval/{name}.json").write_text(json.dumps(content))
+
+    assert re.search(
+        r"95.0.%\), and those above no threshold do better: so no answer is called “unsure”", reported(data)
+    )
+
+
 def test_report_shows_conflicts_and_every_reason_for_a_reject(data: Path) -> None:
     rejects = [["source/a.jpg", "truncated"], ["source/b.jpg", "truncated"], ["source/<c>.jpg", "not an image"]]
     write_csv(data / "prepared" / "rejects.csv", ["source", "reason"], rejects)
@@ -211,6 +243,24 @@ def test_ticks_of_a_single_value_still_enclose_it() -> None:
     found = axes.ticks(0, 0)
 
     assert found[0] < 0 < found[-1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_axis_of_shares_names_no_impossible_ones(share: float) -> None:
+    named = axes.ticks_on(axes.Axis(title="right (%)", percent=True), [share, share])
+
+    assert 0 <= named[0] <= share <= named[-1] <= 1
+    assert len(named) > 2
+
+
+def test_every_metric_has_its_line() -> None:
+    names = ("accuracy", "error_rate", "top_5_accuracy", "macro_f1")
+    history = [{"epoch": str(epoch), "phase": "unfrozen", **dict.fromkeys(names, "0.5")} for epoch in range(3)]
+
+    drawn = str(figures.metrics(history))
+
+    assert all(name.replace("_", " ") in drawn for name in names)
+    assert 'class="line d"' in drawn
 
 
 def test_a_chart_names_itself_its_axes_and_its_series() -> None:

@@ -31,12 +31,12 @@ def test_probabilities_of_huge_logits_stay_finite_and_sum_to_one() -> None:
 
 
 def test_wilson_interval_gives_the_textbook_values() -> None:
-    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson_interval(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_holds_the_share_and_keeps_to_the_unit_interval(counts: tuple[int, int]) -> None:
-    low, high = wilson_interval(*counts)
+    low, high = wilson_interval(counts[0] / counts[1], counts[1])
 
     assert 0 <= low <= counts[0] / counts[1] + 1e-12
     assert counts[0] / counts[1] - 1e-12 <= high <= 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from stages import checkpoints
@@ -183,6 +185,23 @@ def test_a_checkpoint_of_other_params_is_left_alone(
 
 
 @pytest.mark.slow
+def test_a_checkpoint_of_otherwise_prepared_images_is_left_alone(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The originals and their labels are the same; the pixels are not."""
+    other = tmp_path / "sides"
+    shutil.copytree(sides, other)
+    for path in (other / "prepared/images").rglob("*.jpg"):
+        Image.open(path).save(path, quality=30)
+    interrupt(tmp_path, other, monkeypatch)
+    capsys.readouterr()
+
+    run(tmp_path, sides)
+
+    assert "going on from a checkpoint" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_checkpoint_of_other_weights_under_the_same_name_is_left_alone(
     sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,6 +307,17 @@ def test_a_probe_fits_the_head_at_once_and_leaves_the_body_as_it_was(sides: Path
     assert (row["phase"], row["learning_rate"]) == ("probe", "0.0")
     given, left = load_file(weights), load_file(out / "weights.safetensors")
     assert torch.equal(given["conv1.0.weight"], left["0.model.conv1.0.weight"])
+
+
+def test_a_probes_losses_of_both_sides_are_of_the_named_loss(sides: Path, tmp_path: Path) -> None:
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+    out = {loss: run(tmp_path / loss, sides, **PROBE, epochs=0, weights=weights, loss=loss)
+           for loss in ("cross_entropy", "focal")}  # fmt: skip
+
+    plain, focal = (table(out[loss] / "history.csv")[0] for loss in ("cross_entropy", "focal"))
+    assert float(focal["train_loss"]) < float(plain["train_loss"])
+    left = {(folder / "weights.safetensors").read_bytes() for folder in out.values()}
+    assert len(left) == 1
 
 
 @pytest.mark.slow

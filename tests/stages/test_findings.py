@@ -1,0 +1,38 @@
+"""What is chosen on the valid side, and what the test side's numbers count."""
+
+import numpy as np
+import pytest
+
+from stages import findings
+from stages.scores import wilson_interval
+
+
+def side(logits: "list[list[float]]", truth: list[int], groups: list[str] | None = None) -> findings.Side:
+    names = groups or [str(number) for number in range(len(truth))]
+    rows = [{"path": f"{number}.jpg", "species": "", "group": group} for number, group in enumerate(names)]
+    return findings.Side(rows=rows, truth=np.array(truth), logits=np.array(logits))
+
+
+def test_a_threshold_between_two_answers_that_are_nearly_sure_leaves_some_of_them_sure() -> None:
+    clear = [[margin, 0.0] for margin in np.linspace(30, 60, 200)]
+    unclear = [[0.5, 0.0]] * 200
+    valid = side([*clear, *unclear], [1, *[0] * 199, *[0, 1] * 100])
+
+    choice = findings.chosen(valid, 1.0)
+
+    assert 0 < choice.valid_unsure_share < 1
+    assert 0 < choice.valid_sure_accuracy <= 1
+    assert choice.unsure_below <= 1
+
+
+def test_copies_of_one_picture_make_no_interval_narrower() -> None:
+    logits, truth = [[1.0, 0.0]] * 10, [0] * 8 + [1] * 2
+    choice = findings.Choice(temperature=1.0, unsure_below=0.0, valid_unsure_share=0.0, valid_sure_accuracy=1.0)
+    breeds = {"pug": "", "beagle": ""}
+
+    alone = findings.measured(side(logits, truth), choice, breeds, 10)
+    copied = findings.measured(side(logits * 3, truth * 3, [str(n) for n in range(10)] * 3), choice, breeds, 10)
+
+    assert (copied["accuracy"], copied["num_test"]) == (0.8, 30)
+    assert (copied["accuracy_low"], copied["accuracy_high"]) == (alone["accuracy_low"], alone["accuracy_high"])
+    assert alone["accuracy_low"] == pytest.approx(wilson_interval(0.8, 10)[0], abs=1e-6)
