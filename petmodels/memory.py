@@ -63,10 +63,13 @@ class Memory:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with lock(path.with_suffix(".lock")):
-            seen = self.alias(alias.model, alias.name)
-            if seen:
-                self._check_goes_on(seen[0], alias)
+            self.check_alias(alias)
             self._write(path, data)
+
+    def check_alias(self, alias: Alias) -> None:
+        """Raise ReplayError when an alias's history is older than, or forks off, what was seen before."""
+        if seen := self.alias(alias.model, alias.name):
+            self._check_goes_on(seen[0], alias)
 
     def _check_goes_on(self, seen: Alias, shown: Alias) -> None:
         name, last = f"{seen.model}@{seen.name}", seen.steps[-1]

@@ -97,7 +97,7 @@ class Registry:
         Raises ReplayError when one is older than, or forks off, what this machine has seen.
         """
         names = aliases.alias_names(self.storage, model)
-        return at_once(lambda name: remembered_alias(self.storage, self.memory, model, name)[0], names)
+        return at_once(lambda name: remembered_alias(self.storage, self.memory, model, name, is_kept=False)[0], names)
 
     def resolve(self, spec: str) -> Resolved:
         """Return the version that `pets@7`, `pets@production` or `pets` (the newest) names, checked and remembered."""

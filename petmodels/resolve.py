@@ -78,21 +78,28 @@ def _alias(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Alia
         raise NotFoundError(text) from error
 
 
-def remembered_alias(storage: Storage, memory: Memory, model: str, name: str) -> tuple[Alias, bytes, str]:
+def remembered_alias(
+    storage: Storage, memory: Memory, model: str, name: str, *, is_kept: bool = True
+) -> tuple[Alias, bytes, str]:
     """Return what `read_alias` does of an alias that goes on from what this machine has seen, and remember it.
 
-    One that seems older is read again before ReplayError is raised: another process here may have seen a step that was
-    taken in between.
+    What isn't to be kept is only compared, and nothing is written. One that seems older is read again before ReplayError
+    is raised: another process here may have seen a step that was taken in between.
     """
     for _ in range(_TRIES - 1):
-        alias, data, etag = read_alias(storage, model, name)
         try:
-            memory.remember_alias(alias, data)
+            return _compared(storage, memory, model, name, is_kept=is_kept)
         except ReplayError:
             continue
-        return alias, data, etag
+    return _compared(storage, memory, model, name, is_kept=is_kept)
+
+
+def _compared(storage: Storage, memory: Memory, model: str, name: str, *, is_kept: bool) -> tuple[Alias, bytes, str]:
     alias, data, etag = read_alias(storage, model, name)
-    memory.remember_alias(alias, data)
+    if is_kept:
+        memory.remember_alias(alias, data)
+    else:
+        memory.check_alias(alias)
     return alias, data, etag
 
 

@@ -98,7 +98,7 @@ def test_an_alias_that_was_set_back_is_neither_shown_nor_moved(two: Registry) ->
     key = alias_key("pets", "production")
     old, _ = two.storage.read(key, 10**6)
     two.promote("pets@2", "production")
-    two.aliases("pets")
+    two.manifest("pets@production")
     two.storage.delete(key)
     two.storage.create(key, old)
 
@@ -342,3 +342,11 @@ def test_of_two_repairs_the_slower_one_leaves_what_the_other_put_back(
 
     assert elsewhere(two, tmp_path).repair("pets@1", backup.storage.address) == ()
     assert two.storage.read(key, 10)[0] == b"\x01"
+
+
+def test_looking_at_histories_needs_no_place_to_write(two: Registry, tmp_path: Path) -> None:
+    found = Registry(two.storage.address, cache=tmp_path / "none")
+
+    assert [alias.version for alias in found.aliases("pets")] == [1]
+    assert [one.manifest.version for one in found.listing("pets") if one.manifest] == [2, 1]
+    assert not (tmp_path / "none").exists()
