@@ -2,12 +2,12 @@
 
 `python -m flows.prepare` creates them on the server that PREFECT_API_URL names, or brings them up to date: each is
 found again by its name. PETMODELS_NOTIFY is the address of a webhook that takes JSON; it is kept as a secret of the
-block `petmodels-notify`. Without it nobody is told, and the rest is the same.
+block `petmodels-notify`. Without it those that tell people are left alone: on a new server nobody is told.
 """
 
 from collections.abc import Iterable
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
@@ -102,6 +102,12 @@ def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[Auto
         _tell("petmodels: tell of late runs", late, block, "petmodels: a run is late", RUN_BODY),
         _tell("petmodels: tell of refused challengers", refused, block, "petmodels: challenger refused", told),
     ]
+
+
+def still_telling(client: SyncPrefectClient) -> list[str]:
+    """Return the names of the automations that tell people on this server, made by an earlier preparation."""
+    names = [one.name for one in notifications(uuid4())]
+    return [name for name in names if any(found.enabled for found in client.read_automations_by_name(name))]
 
 
 def save_block(address: str) -> UUID:

@@ -13,6 +13,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
 
 from flows import pipeline, records
 from flows.evidence import BUNDLE
@@ -64,10 +65,10 @@ class Candidate:
         """Do what the gate has decided; return the sentence that the run ends with."""
         if decision.outcome == "refuse":
             emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
+            # An event waits in this process until it is sent; noted before that, a kill would leave nobody told.
+            EventsWorker.instance().drain()
             (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
-            self.w.set_text(
-                _REFUSED, self._refusal()
-            )  # after it: a run killed in between tells people twice, not never
+            self.w.set_text(_REFUSED, self._refusal())
             return decision.sentence
         version = publish(self, decision, overrides, self._verdict(decision.champion))
         records.record_version(self.model, version.name, self.registry.storage.address)

@@ -1,12 +1,11 @@
 """A clone of the project in a folder: made, brought up to date, and put right after a run that was killed in it."""
 
+import os
 import shutil
 from pathlib import Path
 
 from flows.children import output, redacted
 from flows.errors import ChildError, RequestError
-
-_LEFTOVERS = (".git/*.lock", ".git/refs/**/*.lock", ".dvc/tmp/rwlock")
 
 
 def refresh(remote: str, folder: Path, handle: int) -> None:
@@ -20,10 +19,10 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
         output(clone, folder.parent, keep=(handle,))
         partial.replace(folder)
         return
-    for pattern in _LEFTOVERS:
-        for leftover in list(folder.glob(pattern)):
-            leftover.unlink(missing_ok=True)
-    output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
+    _unlock(folder)
+    address = ["git", "config", "--get", "--default", "", "remote.origin.url"]
+    if output(address, folder, keep=(handle,)).strip() != remote:
+        output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
     fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
     output(fetch, folder, keep=(handle,))
 
@@ -42,6 +41,21 @@ def checked_out(remote: str, folder: Path, revision: str, handle: int) -> str:
     output(["git", "checkout", "--quiet", "--force", "--detach", commit], folder, keep=(handle,))
     output(["git", "clean", "-ffdq"], folder, keep=(handle,))  # what git ignores stays: the data and its cache
     return commit
+
+
+def _unlock(folder: Path) -> None:
+    """Delete every lock that a killed git or DVC left: who holds the workspace's own lock knows that none works here.
+
+    Of git's objects, which are many, none has to be locked for what is done in a workspace.
+    """
+    (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    top = str(folder / ".git")
+    for parent, folders, files in os.walk(top):
+        if parent == top and "objects" in folders:
+            folders.remove("objects")
+        for name in files:
+            if name.endswith(".lock"):
+                (Path(parent) / name).unlink(missing_ok=True)
 
 
 def _is_clone(folder: Path, handle: int) -> bool:

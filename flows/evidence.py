@@ -58,16 +58,15 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
     alone = Evidence(metrics=challenger.metrics, polluting=polluting)
     if polluting:  # nothing that such a test side says means anything
         return alone
+    if alias not in {found.name for found in registry.aliases(model)}:
+        return alone
+    named = f"{model}@{alias}"
     try:
-        manifest = registry.manifest(f"{model}@{alias}")
+        manifest = registry.manifest(named)
         folder = registry.pull(manifest.name)
         champion = load(folder)
-    except NotFoundError:
-        return alone
-    except (TrustError, BundleError) as error:
-        told = (
-            f"what {model}@{alias} names is broken, mend it with petmodels repair or roll back, then run again: {error}"
-        )
+    except (NotFoundError, TrustError, BundleError) as error:
+        told = f"what {named} names is broken, mend it with petmodels repair or roll back, then run again: {error}"
         raise ChampionError(told) from error
     photographs = {str(_photograph(project, row)): row for row in test}
     found = compare(champion, challenger, [(path, row["label"]) for path, row in photographs.items()])

@@ -7,15 +7,16 @@ and PETMODELS_NOTIFY, and leaves nothing on this machine.
 import argparse
 import os
 import sys
-from uuid import UUID
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
-from flows.automations import bring_up_to_date, endings, notifications, save_block
+from flows.automations import BLOCK, bring_up_to_date, endings, notifications, save_block, still_telling
+from flows.errors import FlowError, RequestError
 from flows.prefect_settings import LATE_SECONDS, ZOMBIE_SECONDS
 
 CPU, GPU = "cpu", "gpu"
@@ -32,7 +33,16 @@ def main() -> None:
     parser.add_argument("--zombie-seconds", type=int, default=ZOMBIE_SECONDS, help="silence after which a run is dead")
     parser.add_argument("--late-seconds", type=int, default=LATE_SECONDS, help="lateness after which people are told")
     arguments = parser.parse_args()
+    try:
+        _prepare(arguments)
+    except FlowError as error:
+        sys.exit(f"prepare: {error}")
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
     with get_client(sync_client=True) as client:
+        for name in (CPU, GPU):
+            _check_type(client, name, arguments.pool_type)
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
         _limit_pool(client, GPU, arguments.pool_type, arguments.gpus)
         _limit_queue(client, CPU, RETRAIN_QUEUE, 1)
@@ -40,34 +50,47 @@ def main() -> None:
         if address := os.environ.get("PETMODELS_NOTIFY"):
             bring_up_to_date(client, notifications(save_block(address), late_seconds=arguments.late_seconds))
         else:
-            print(_nobody_new(client), file=sys.stderr)
+            print(f"prepare: PETMODELS_NOTIFY is unset, {_who_is_told(client)}", file=sys.stderr)
 
 
-def _nobody_new(client: SyncPrefectClient) -> str:
-    told = [one.name for one in notifications(UUID(int=0)) if client.read_automations_by_name(one.name)]
-    if told:
-        return (
-            "prepare: PETMODELS_NOTIFY is unset; the webhook of an earlier prepare is still told, until somebody "
-            f"deletes these automations: {', '.join(told)}"
-        )
-    return "prepare: PETMODELS_NOTIFY is unset, so nobody is told of failed runs"
+def _who_is_told(client: SyncPrefectClient) -> str:
+    telling = ", ".join(still_telling(client))
+    if not telling:
+        return "so nobody is told of failed runs"
+    mend = f"to end that, delete in Prefect's UI the block {BLOCK} and the automations {telling}"
+    return f"but an earlier one is still told of failed runs; {mend}"
+
+
+def worker_of(kind: str) -> type[BaseWorker[Any, Any, Any]]:
+    """Return what Prefect's workers of a type are; raise RequestError where that isn't installed."""
+    try:
+        return lookup_type(BaseWorker, kind)
+    except KeyError as error:
+        told = "process needs nothing more, docker and kubernetes a pip install of prefect-docker or prefect-kubernetes"
+        raise RequestError(f"no worker of this type is installed here; {told}: {kind}") from error
+
+
+def _check_type(client: SyncPrefectClient, name: str, kind: str) -> None:
+    """Raise RequestError where the pool exists with another type: a pool keeps its type for life."""
+    try:
+        found = client.read_work_pool(name).type
+    except ObjectNotFound:
+        return
+    if found != kind:
+        mend = f"delete it (prefect work-pool delete {name}), or give --pool-type {found}"
+        raise RequestError(f"the pool {name} exists with the type {found}, not {kind}; {mend}")
 
 
 def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> None:
     """Make the pool where there is none, and set its limit; a person's other changes to it stay.
 
-    Ends the program with 1 where the pool is of another type, which Prefect never changes. Without a job template the
-    first workers of a pool would all write one at once, which SQLite doesn't like.
+    Without a job template the first workers of a pool would all write one at once, which SQLite doesn't like.
     """
-    worker = lookup_type(BaseWorker, kind)
-    template = worker.get_default_base_job_template()
+    template = worker_of(kind).get_default_base_job_template()
     pool = WorkPoolCreate(name=name, type=kind, concurrency_limit=limit, base_job_template=template)
     try:
         client.create_work_pool(pool)
     except ObjectAlreadyExists:
-        found = client.read_work_pool(name).type
-        if found != kind:
-            sys.exit(f"prepare: pool {name} is of type {found}; delete it for another, or give --pool-type {found}")
         client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
 
 

@@ -83,8 +83,8 @@ def remembered_alias(
 ) -> tuple[Alias, bytes, str]:
     """Return what `read_alias` does of an alias that goes on from what this machine has seen, and remember it.
 
-    What isn't to be kept is only compared, and nothing is written. One that seems older is read again before ReplayError
-    is raised: another process here may have seen a step that was taken in between.
+    What isn't to be kept is only compared, and nothing is written. One that seems older is read again before
+    ReplayError is raised: another process here may have seen a step that was taken in between.
     """
     for _ in range(_TRIES - 1):
         try:

@@ -122,12 +122,16 @@ def _line(line: Line, across: Scale, up: Scale, x: Axis, y: Axis) -> Markup:
 
 
 def _legend(lines: Sequence[Line], *, boxes: bool = False) -> Markup:
-    parts, x = [], float(LEFT)
+    """Name the series from left to right; those that the drawing is too narrow for stand in a second row."""
+    parts, x, y = [], float(LEFT), 0
     for line in lines:
-        swatch = svg.box(x, 6, 16, 10, f"part {line.kind}", line.name) if boxes else None
-        parts.append(swatch or svg.segment(x, 11, x + 16, 11, f"line {line.kind}"))
-        parts.append(svg.text(x + 21, 15, line.name))
-        x += 36 + 6.3 * len(line.name)
+        width = 36 + 6.3 * len(line.name)
+        if x + width > svg.WIDTH and y == 0:
+            x, y = float(LEFT), 12
+        swatch = svg.box(x, y + 6, 16, 10, f"part {line.kind}", line.name) if boxes else None
+        parts.append(swatch or svg.segment(x, y + 11, x + 16, y + 11, f"line {line.kind}"))
+        parts.append(svg.text(x + 21, y + 15, line.name))
+        x += width
     return Markup("").join(parts)
 
 

@@ -50,7 +50,8 @@ def share_of(batch_size: int, num_images: int, num_processes: int) -> int:
     own = batch_size // num_processes
     if own < 2:
         raise ParamsError(
-            f"params.yaml: train: batch_size: less than two images for each of {num_processes} GPUs: {batch_size}"
+            f"params.yaml: train: batch_size, or the train side, is less than two images for each of {num_processes} "
+            f"GPUs: {batch_size}"
         )
     if batch_size % num_processes and batch_size != num_images:
         whole = own * num_processes

@@ -67,14 +67,49 @@ def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settin
 
 def test_what_a_killed_run_left_is_put_right(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet) as w:
-        for lock in ("index", "config", "HEAD", "packed-refs", "refs/remotes/origin/main"):
-            (w.folder / f".git/{lock}.lock").touch()
+        (w.folder / ".git/index.lock").touch()
         (w.folder / "dvc.lock").write_text("half")
         (w.folder / "params.yaml").write_text("changed: by hand")
 
     with workspace(settings, "a", "main", quiet) as again:
         assert again.text("dvc.lock") == ""
         assert "download" in again.text("params.yaml")
+
+
+LOCKS = [
+    "config",
+    "HEAD",
+    "packed-refs",
+    "shallow",
+    "refs/remotes/origin/main",
+    "refs/tags/v2",
+    "refs/heads/objects/one",
+]
+
+
+@pytest.mark.parametrize("locked", LOCKS)
+def test_a_lock_that_a_killed_git_left_stops_no_later_run(project: Project, settings: Settings, locked: str) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        lock = w.folder / f".git/{locked}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    head = project.change(download={"seed": LOCKS.index(locked) + 1})
+    git(project.folder, "tag", "--force", "v2")
+    git(project.folder, "push", "--quiet", "--force", "origin", "v2")
+
+    with workspace(settings, "a", "v2", quiet) as again:
+        assert again.commit == head
+        assert list((again.folder / ".git").rglob("*.lock")) == []
+
+
+def test_a_git_remote_that_has_moved_is_followed(settings: Settings, project: Project, tmp_path: Path) -> None:
+    moved = Settings(**{**vars(settings), "git": str(tmp_path / "moved.git")})
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.remote), moved.git)
+    with workspace(settings, "a", "main", quiet):
+        pass
+
+    with workspace(moved, "a", "main", quiet) as w:
+        assert w.git("remote", "get-url", "origin") == moved.git
 
 
 @pytest.mark.parametrize("ruined", [".git/HEAD", ".git/config"])

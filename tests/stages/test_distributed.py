@@ -87,8 +87,8 @@ def test_a_process_that_fails_fails_the_stage(sides: Path, tmp_path: Path) -> No
     ("batch_size", "num_images", "says"),
     [
         (64, 63, "batch_size: no multiple of the 3 GPUs, try 63: 64"),
-        (5, 100, "batch_size: less than two images for each of 3 GPUs: 5"),
-        (4, 4, "batch_size: less than two images for each of 3 GPUs: 4"),
+        (5, 100, "batch_size, or the train side, is less than two images for each of 3 GPUs: 5"),
+        (4, 4, "batch_size, or the train side, is less than two images for each of 3 GPUs: 4"),
     ],
 )
 def test_a_batch_that_can_not_be_dealt_out_evenly_is_refused(batch_size: int, num_images: int, says: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import album, axes, charts, figures
+from stages import album, axes, charts, figures, svg
 from stages.outputs import write_csv
 from stages.report import write_report
 from tests.stages.evaluated import read_json, write_data
@@ -261,6 +261,7 @@ def test_every_metric_has_its_line() -> None:
 
     assert all(name.replace("_", " ") in drawn for name in names)
     assert 'class="line d"' in drawn
+    assert max(float(x) for x in re.findall(r'<text[^>]* x="([\d.]+)"', drawn)) < svg.WIDTH
 
 
 def test_a_chart_names_itself_its_axes_and_its_series() -> None:

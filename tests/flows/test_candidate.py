@@ -1,0 +1,59 @@
+"""Who is told of a challenger's end, and when."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.candidate import Candidate
+from flows.gate import Decision
+from flows.workspace import Workspace
+from petmodels import Registry
+from tests.petmodels.bundles import image_bytes, make_bundle
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Candidate:
+    """A challenger in a workspace, with one test photograph; the champion has other bytes and the same answers."""
+    folder = tmp_path / "workspace"
+    make_bundle(folder / "data/bundle", tag="challenger")
+    (folder / "data/split").mkdir()
+    (folder / "data/raw").mkdir()
+    (folder / "data/raw/red.jpg").write_bytes(image_bytes("red"))
+    with (folder / "data/split/test.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["path", "label", "sha256", "group", "source"], ["", "red", "1", "1", "red.jpg"]])
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "champion", tag="champion"), "pets")
+    registry.promote("pets@1", "production")
+    w = Workspace(folder=folder, commit="c" * 40, tell=lambda _line: None, handle=-1)
+    return Candidate(registry=registry, model="pets", alias="production", w=w)
+
+
+@pytest.fixture
+def sent() -> Iterator[list[AssertingEventsClient]]:
+    """The clients that have sent events to a server by now, and what they sent."""
+    AssertingEventsClient.reset()
+    EventsWorker.set_client_override(AssertingEventsClient)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # asked for nothing, but wished for
+        yield AssertingEventsClient.all
+    EventsWorker.set_client_override(None)
+
+
+def test_a_refusal_is_told_before_it_is_noted(
+    candidate: Candidate, sent: list[AssertingEventsClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def set_text(*_: object) -> None:
+        told.extend(event.event for client in sent for event in getattr(client, "events", []))
+
+    monkeypatch.setattr(Workspace, "set_text", set_text)
+
+    candidate.settle(Decision("refuse", "refused: it is worse", ()), "")
+
+    assert told == ["petmodels.challenger.refused"]

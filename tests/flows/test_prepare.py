@@ -1,0 +1,72 @@
+"""What `python -m flows.prepare` says to an operator whose server isn't a new one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from flows.errors import RequestError
+from flows.object_store import weed
+from flows.prepare import worker_of
+from flows.stack import Options, Stack, running_stack
+from tests.flows.api import Api
+from tests.flows.stand_ins import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")]
+
+
+TELLING = (
+    "petmodels: tell of failed and crashed runs, petmodels: tell of late runs, petmodels: tell of refused challengers"
+)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server that was prepared with process pools and a webhook."""
+    options = Options(checkout=PROJECT, pools=(), deploy=False, notify="http://127.0.0.1:9/a-secret-path")
+    with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
+        yield running
+
+
+def prepare(stack: Stack, *arguments: str) -> tuple[int, list[str]]:
+    """Run it without a webhook; return its exit status and what it says."""
+    variables = {name: value for name, value in stack.variables.items() if name != "PETMODELS_NOTIFY"}
+    command = [sys.executable, "-m", "flows.prepare", *arguments]
+    done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_a_pool_of_another_type_is_refused_by_name(stack: Stack) -> None:
+    status, (line,) = prepare(stack, "--pool-type", "kubernetes", "--cpus", "9")
+
+    assert (status, line) == (
+        1,
+        "prepare: the pool cpu exists with the type process, not kubernetes; delete it (prefect work-pool delete cpu), "
+        "or give --pool-type process",
+    )
+    assert Api(stack.api).get("/work_pools/cpu")["concurrency_limit"] == 4
+
+
+def test_a_type_whose_worker_is_not_installed_is_refused_by_name() -> None:
+    with pytest.raises(RequestError, match=r"^no worker of this type is installed here; .*prefect-docker.*: no-such$"):
+        worker_of("no-such")
+
+
+def test_without_a_webhook_those_who_go_on_telling_the_old_one_are_named(stack: Stack) -> None:
+    status, (line,) = prepare(stack)
+
+    assert (status, line) == (
+        0,
+        "prepare: PETMODELS_NOTIFY is unset, but an earlier one is still told of failed runs; to end that, delete in "
+        f"Prefect's UI the block petmodels-notify and the automations {TELLING}",
+    )
+
+
+def test_without_a_webhook_and_without_old_automations_nobody_is_told(stack: Stack) -> None:
+    api = Api(stack.api)
+    for automation in api.post("/automations/filter"):
+        if automation["name"] in TELLING.split(", "):
+            api.patch(f"/automations/{automation['id']}", enabled=False)
+
+    assert prepare(stack) == (0, ["prepare: PETMODELS_NOTIFY is unset, so nobody is told of failed runs"])
