@@ -63,12 +63,20 @@ def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress
     An older pull in its place and the new one change places: on Linux what is there is whole at any moment, elsewhere
     it is gone for an instant. Anything else there, a file beside an older pull's too, is refused with RequestError.
     """
-    if target.resolve() in {here := Path.cwd(), *here.parents}:
+    if _is_around_us(target):
         raise RequestError(f"a pull puts another folder in its place, so it can't be one that you are in: {target}")
     if not holds(target, found):
         with _turn(cache, target):
             _pull(storage, cache, found, target, progress)
     return target
+
+
+def _is_around_us(target: Path) -> bool:
+    try:
+        here = Path.cwd()
+        return target.resolve() in {here, *here.parents}
+    except (OSError, RuntimeError):  # this folder is gone, or the target a link to itself, which is refused later
+        return False
 
 
 def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress) -> None:

@@ -168,6 +168,24 @@ def test_the_folder_that_one_is_in_is_not_pulled_into(
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep a folder that somebody is in")
+def test_from_a_folder_that_is_gone_one_can_pull_into_another(
+    published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+
+    assert published.pull("pets@1", tmp_path / "out").exists()
+
+
+def test_a_link_to_itself_is_not_pulled_into(published: Registry, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("out")
+
+    with pytest.raises(RequestError, match="something else is there; choose a folder that is empty"):
+        published.pull("pets@1", tmp_path / "out")
+
+
 def test_two_pulls_change_places_in_one_step(
     published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
