@@ -176,10 +176,12 @@ def _put_manifest(
         statement = signed(statement, key_file) if key_file else statement
         data = _checked(statement, manifest).to_bytes()
         intent.check_valid()
-        key = f"{storage.address}/{version_key(draft.model, manifest.version)}"
-        if storage.create(version_key(draft.model, manifest.version), data):
+        key = version_key(draft.model, manifest.version)
+        if storage.create(key, data):
             return manifest
         newest, parent = newest_statement(storage, draft.model)
         if newest < manifest.version:  # the store may only ask to try again
             time.sleep(min(0.05 * attempt, 0.5))
-    raise ConflictError(f"{_TRIES} numbers in a row were taken by others; look here and run again: {key}")
+    raise ConflictError(
+        f"{_TRIES} numbers in a row were taken by others; look here and run again: {storage.address}/{key}"
+    )

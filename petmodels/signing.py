@@ -9,9 +9,13 @@ import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petmodels.documents import Signature, Statement
 from petmodels.errors import MachineError, RequestError, SignatureError
+
+if TYPE_CHECKING:
+    from nacl.signing import SigningKey
 
 TRUSTED_KEYS = "PETMODELS_TRUSTED_KEYS"
 _PREFIX = "petmodels-secret-key "
@@ -34,7 +38,7 @@ def new_key(path: Path) -> str:
         file.write(_PREFIX + base64.b64encode(bytes(key)).decode() + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return base64.b64encode(bytes(key.verify_key)).decode()
+    return _public(key)
 
 
 def signed(statement: Statement, key_file: Path) -> Statement:
@@ -43,8 +47,7 @@ def signed(statement: Statement, key_file: Path) -> Statement:
 
     key = SigningKey(_seed(key_file))
     signature = key.sign(_DOMAIN + statement.payload.encode()).signature
-    public = base64.b64encode(bytes(key.verify_key)).decode()
-    added = Signature(public, base64.b64encode(signature).decode())
+    added = Signature(_public(key), base64.b64encode(signature).decode())
     return Statement(statement.payload, (*statement.signatures, added))
 
 
@@ -52,7 +55,7 @@ def public_key(path: Path) -> str:
     """Return the public key that belongs to the secret one in a key file."""
     from nacl.signing import SigningKey
 
-    return base64.b64encode(bytes(SigningKey(_seed(path)).verify_key)).decode()
+    return _public(SigningKey(_seed(path)))
 
 
 def check_key_file(path: Path) -> None:
@@ -91,6 +94,10 @@ def _holds(payload: str, signature: Signature) -> bool:
     except (BadSignatureError, ValueError):
         return False
     return True
+
+
+def _public(key: "SigningKey") -> str:
+    return base64.b64encode(bytes(key.verify_key)).decode()
 
 
 def _seed(path: Path) -> bytes:

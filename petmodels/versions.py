@@ -1,6 +1,6 @@
 """Find and read versions: which there are, which is the newest, and what a manifest says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
@@ -24,14 +24,20 @@ def stored_versions(storage: Storage, model: str, limit: int | None = None) -> I
     Other objects there, such as the marker of an empty folder, hide none: with a `limit`, they cost a second request.
     """
     prefix = f"{check_model(model)}/versions/"
-    listed = list(storage.list(prefix, limit)) if limit else storage.list(prefix)
-    found = ((version, stored) for stored in listed if (version := version_of(stored.key)) is not None)
     if limit:
-        first = list(found)
-        is_all = len(first) == limit or (isinstance(listed, list) and len(listed) < limit)
-        yield from first if is_all else islice(stored_versions(storage, model), limit)
-        return
-    yield from found
+        listed = list(storage.list(prefix, limit))
+        found = list(_numbered(listed))
+        is_all = len(found) == limit or len(listed) < limit
+        yield from found if is_all else islice(stored_versions(storage, model), limit)
+    else:
+        yield from _numbered(storage.list(prefix))
+
+
+def _numbered(listed: Iterable[Stored]) -> Iterator[tuple[int, Stored]]:
+    for stored in listed:
+        version = version_of(stored.key)
+        if version is not None:
+            yield version, stored
 
 
 def newest_version(storage: Storage, model: str) -> int | None:

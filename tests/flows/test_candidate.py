@@ -1,6 +1,5 @@
 """Who is told of a challenger's end, and when."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,24 +12,17 @@ from flows.candidate import Candidate
 from flows.gate import Decision
 from flows.workspace import Workspace
 from petmodels import Registry
-from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.bundles import make_bundle
 
 
 @pytest.fixture
 def candidate(tmp_path: Path) -> Candidate:
-    """A challenger in a workspace, with one test photograph; the champion has other bytes and the same answers."""
-    folder = tmp_path / "workspace"
-    make_bundle(folder / "data/bundle", tag="challenger")
-    (folder / "data/split").mkdir()
-    (folder / "data/raw").mkdir()
-    (folder / "data/raw/red.jpg").write_bytes(image_bytes("red"))
-    with (folder / "data/split/test.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([["path", "label", "sha256", "group", "source"], ["", "red", "1", "1", "red.jpg"]])
+    """A challenger in a workspace, for a registry that has a champion."""
+    (tmp_path / "workspace/build").mkdir(parents=True)
     registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
-    registry.publish(make_bundle(tmp_path / "champion", tag="champion"), "pets")
+    registry.publish(make_bundle(tmp_path / "champion"), "pets")
     registry.promote("pets@1", "production")
-    w = Workspace(folder=folder, commit="c" * 40, tell=lambda _line: None, handle=-1)
+    w = Workspace(folder=tmp_path / "workspace", commit="c" * 40, tell=lambda _line: None, handle=-1)
     return Candidate(registry=registry, model="pets", alias="production", w=w)
 
 
