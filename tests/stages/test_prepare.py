@@ -1,6 +1,7 @@
 """Every file of the source is used or rejected for a stated reason, and pictures that are the same share a group."""
 
 import csv
+import io
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from stages.errors import DataError, ParamsError
 from stages.outputs import write_csv
 from stages.params import section
+from stages.pictures import Usable, usable_image
 from stages.prepare import PrepareParams, prepare
 from tests.pictures import content, pet, turned, unusable, usable, write_source
 from tests.stages.settings import PREPARE, params_yaml
@@ -65,6 +67,41 @@ def test_a_row_says_what_an_image_shows_and_where_it_came_from(tmp_path: Path, i
     assert len(row["phash"]) == 64
     with Image.open(out / row["path"]) as stored:
         assert (stored.format, stored.mode, stored.size) == ("JPEG", "RGB", (50, 40))
+
+
+def hashed(image: Image.Image) -> tuple[int, Image.Image]:
+    """Return the perceptual hash of an image, as a number, and the picture that it is of."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    found = usable_image(PrepareParams(**PREPARE), buffer.getvalue())
+    assert isinstance(found, Usable)
+    assert len(found.phash) == 64
+    return int(found.phash, 16), found.picture
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_the_perceptual_hash_is_of_the_lowest_frequencies_as_scipy_finds_them(kind: int) -> None:
+    from scipy.fft import dctn
+
+    found, picture = hashed(pet(kind, 1))
+
+    small = picture.convert("L").resize((64, 64), Image.Resampling.HAMMING)
+    lowest = dctn(np.asarray(small, np.float64))[:16, :16]
+    assert found == int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes(), "big")
+    assert 120 <= found.bit_count() <= 128
+
+
+@pytest.mark.parametrize("lighter", [1, 3, 60])
+def test_the_perceptual_hash_of_a_plain_picture_or_gradient_knows_no_brightness(lighter: int) -> None:
+    def plain(light: int) -> Image.Image:
+        return Image.new("L", (60, 48), light)
+
+    def gradient(light: int) -> Image.Image:
+        return Image.fromarray(np.tile(np.arange(0, 180, 3, dtype=np.uint8) + light, (48, 1)))
+
+    for drawn in (plain, gradient):
+        distance = (hashed(drawn(10))[0] ^ hashed(drawn(10 + lighter))[0]).bit_count()
+        assert distance <= PREPARE["duplicate_distance"], drawn.__name__
 
 
 @pytest.mark.parametrize("odd", sorted(ODD_USABLE))
