@@ -1,8 +1,9 @@
 """Judge the model on the test side, which neither training nor any choice has seen; write the numbers and the report.
 
 Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
-tables of predictions, confusion, reliability, breeds and confused pairs, calibration.json, params.json (what this and
-the stages before were told), heatmaps/, report.html.
+tables of predictions, confusion, reliability, breeds and confused pairs, test_logits.npy (what the learner said, for
+export to compare with), calibration.json, params.json (what this and the stages before were told), heatmaps/,
+report.html.
 The temperature and the threshold for "unsure" are chosen on the valid side.
 """
 
@@ -54,6 +55,8 @@ def evaluate(
 
     Raises DataError where a side is empty or holds a breed that the model doesn't know.
     """
+    import numpy as np
+
     from stages import findings, report
     from stages.model import load
 
@@ -69,6 +72,7 @@ def evaluate(
         write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
         write_json(folder / "calibration.json", findings.calibration(test, choice, params.calibration_bins))
+        np.save(folder / "test_logits.npy", test.logits.astype(np.float32))
         findings.write_tables(
             folder, test, said, breeds, num_bins=params.calibration_bins, num_pairs=params.num_confused_pairs
         )
@@ -89,17 +93,17 @@ def _breeds(labels: Sequence[str], sides: Sides) -> dict[str, str]:
 
 
 def _predicted(model: "Model", sides: Sides, prepared: Path, features: Path) -> "tuple[Side, Side]":
-    """Return what the model says of the valid and of the test side."""
+    """Return what the model says of the valid side, by the fastest engine, and of the test side, as it was trained."""
     import numpy as np
 
     from stages.findings import Side
     from stages.predictions import known_logits
 
     place = {label: number for number, label in enumerate(model.labels)}
-    names = ("valid", "test")
-    logits = known_logits(model, {name: [prepared / row["path"] for row in sides[name]] for name in names}, features)
-    truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in names}
-    valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in names)
+    images = {name: [prepared / row["path"] for row in sides[name]] for name in ("valid", "test")}
+    logits = {"valid": known_logits(model, images["valid"], features), "test": model.logits(images["test"])}
+    truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in images}
+    valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in images)
     return valid, test
 
 

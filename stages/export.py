@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.model import Model
+    from stages.features import Preprocessing
 
-# Largest difference of a probability between the ONNX file and the learner that training left.
+# Largest difference of a probability between the ONNX file and what the learner said when it was judged.
 TOLERANCE = 1e-4
 
 
@@ -56,8 +56,8 @@ def export(
 ) -> None:
     """Write the bundle of the model in `train` and its judgement in `eval` to `out`.
 
-    Raises DataError when the ONNX file's probabilities on any test image differ from the learner's by TOLERANCE or
-    more.
+    Raises DataError when the ONNX file's probabilities on any test image differ by TOLERANCE or more from what the
+    learner said of it when it was judged.
     """
     from stages.model import load
     from stages.onnx_file import write_onnx
@@ -69,7 +69,9 @@ def export(
     rows = read_csv(split / "test.csv")
     with new_folder(out) as folder:
         write_onnx(folder / "model.onnx", model, temperature=calibration["temperature"], opset=params.opset)
-        expected = _checked(folder / "model.onnx", model, [prepared / row["path"] for row in rows], calibration)
+        images = [prepared / row["path"] for row in rows]
+        said = _judged(eval / "test_logits.npy", len(images), len(model.labels))
+        expected = _checked(folder / "model.onnx", said, images, model.preprocessing, calibration)
         _write_self_test(folder, rows, expected, prepared, params.num_self_test_images)
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
@@ -87,24 +89,46 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _judged(path: Path, num_images: int, num_labels: int) -> "NDArray[np.float32]":
+    """Return what the learner said when it was judged: images x labels."""
+    import numpy as np
+
+    try:
+        said: NDArray[np.float32] = np.load(path)
+    except ValueError as error:
+        raise DataError(f"no array of numbers; run `dvc repro --force evaluate`: {path}") from error
+    if said.shape != (num_images, num_labels):
+        raise DataError(
+            f"another test side was judged, {said.shape} instead of {(num_images, num_labels)} images and labels; "
+            f"run `dvc repro evaluate`: {path}"
+        )
+    return said
+
+
 def _checked(
-    onnx: Path, model: "Model", paths: Sequence[Path], calibration: Mapping[str, Any]
+    onnx: Path,
+    said: "NDArray[np.float32]",
+    images: Sequence[Path],
+    preprocessing: "Preprocessing",
+    calibration: Mapping[str, Any],
 ) -> "NDArray[np.float32]":
-    """Return the ONNX file's probabilities of the test images, which agree with the learner's."""
+    """Return the ONNX file's probabilities of the test images, which agree with the logits that evaluate judged."""
     import numpy as np
 
     from stages.onnx_file import probabilities
     from stages.scores import log_probabilities
 
-    wanted = np.exp(log_probabilities(model.logits(paths), temperature=calibration["temperature"]))
-    found = probabilities(onnx, paths, model.preprocessing)
+    wanted = np.exp(log_probabilities(said, temperature=calibration["temperature"]))
+    found = probabilities(onnx, images, preprocessing)
     difference = float(np.abs(wanted - found).max())
     if difference >= TOLERANCE:
         raise DataError(
-            f"the ONNX file is {TOLERANCE} or more off the learner, try another export.opset: {difference:.2g}"
+            f"the ONNX file is {TOLERANCE} or more off the learner; try another export.opset, or, if the learner is "
+            f"another one than was judged, `dvc repro evaluate`: {difference:.2g}"
         )
     print(
-        f"export: largest difference between ONNX and learner on {len(paths)} images: {difference:.1e}", file=sys.stderr
+        f"export: largest difference between ONNX and learner on {len(images)} images: {difference:.1e}",
+        file=sys.stderr,
     )
     return found
 

@@ -22,14 +22,14 @@ Images = Mapping[str, Sequence[Path]]
 Outputs = dict[str, NDArray[np.float32]]
 
 
-def known_logits(model: Model, images: Images, features: Path) -> Outputs:
-    """Return, side by side, the model's logits, computed by what is fastest or kept in the folder `features`.
+def known_logits(model: Model, images: Sequence[Path], features: Path) -> NDArray[np.float32]:
+    """Return the model's logits, a row an image, computed by what is fastest or kept in the folder `features`.
 
     They differ from `Model.logits` by about 1e-5.
     """
     last = _linear_head(model)
-    said = _known(model, model.body if last else model.network, images, features)
-    return {side: _through(last, rows, model.device) for side, rows in said.items()} if last else said
+    said = _known(model, model.body if last else model.network, len(images), features).of(images)
+    return _through(last, said, model.device) if last else said
 
 
 def frozen_features(train: Path, model: Model, images: Images, features: Path) -> Outputs:
@@ -39,13 +39,12 @@ def frozen_features(train: Path, model: Model, images: Images, features: Path) -
     """
     about = json.loads((train / "train.json").read_text(encoding="utf-8"))
     body = untrained_body(TrainParams(**about["params"])).to(model.device)
-    return _known(model, body, images, features)
-
-
-def _known(model: Model, network: nn.Module, images: Images, features: Path) -> Outputs:
-    num_images = sum(map(len, images.values()))
-    known = KnownOutputs(network, model.preprocessing, model.device, num_images=num_images, folder=features)
+    known = _known(model, body, sum(map(len, images.values())), features)
     return {side: known.of(paths) for side, paths in images.items()}
+
+
+def _known(model: Model, network: nn.Module, num_images: int, features: Path) -> KnownOutputs:
+    return KnownOutputs(network, model.preprocessing, model.device, num_images=num_images, folder=features)
 
 
 def _linear_head(model: Model) -> nn.Linear | None:

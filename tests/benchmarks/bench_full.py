@@ -27,7 +27,8 @@ model, train, features = load(Path("data/train")), Path("data/train"), Path("bui
 images = {}
 for side in ("train", "valid", "test"):
     images[side] = [Path("data/prepared", row["path"]) for row in rows(Path(f"data/split/{side}.csv"))]
-known_logits(model, {side: images[side] for side in ("valid", "test")}, features)
+known_logits(model, images["valid"], features)
+model.logits(images["test"])
 frozen_features(train, model, images, features)
 """
 _ONNX = """

@@ -33,7 +33,7 @@ def probed(sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def judged(folder: Path, sides: Path) -> bytes:
+def judged_anew(folder: Path, sides: Path) -> bytes:
     settings = folder / "params.yaml"
     settings.write_text(params_yaml(), encoding="utf-8")
     paths = {"prepared": sides / "prepared", "split": sides / "split"} | {
@@ -43,7 +43,7 @@ def judged(folder: Path, sides: Path) -> bytes:
     return (folder / "eval/metrics.json").read_bytes()
 
 
-def test_after_a_probe_the_network_looks_at_the_test_images_alone_and_at_those_once(
+def test_after_a_probe_the_baseline_asks_for_the_test_images_features_alone_and_for_those_once(
     probed: Path, sides: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path] = []
@@ -54,7 +54,7 @@ def test_after_a_probe_the_network_looks_at_the_test_images_alone_and_at_those_o
 
     monkeypatch.setattr(known_outputs, "output_batches", watched)
 
-    first, second = judged(probed, sides), judged(probed, sides)
+    first, second = judged_anew(probed, sides), judged_anew(probed, sides)
 
     assert sorted(asked) == sorted(sides / "prepared" / row["path"] for row in rows(sides / "split/test.csv"))
     assert first == second
@@ -70,6 +70,19 @@ def test_logits_are_the_learners_whichever_engine_computes_them(
     model = load(probed / "train" if head == "linear" else trained)
     paths = [sides / "prepared" / row["path"] for row in rows(sides / "split/test.csv")]
 
-    found = known_logits(model, {"test": paths}, probed / "features")["test"]
+    found = known_logits(model, paths, probed / "features")
 
     assert np.allclose(found, model.logits(paths), atol=1e-4)
+
+
+def test_the_test_side_is_judged_by_what_the_learner_itself_says(judged: Path, sides: Path, trained: Path) -> None:
+    from stages.model import load
+
+    model, tested = load(trained), rows(sides / "split/test.csv")
+
+    said = np.load(judged / "test_logits.npy")
+
+    assert np.array_equal(said, model.logits([sides / "prepared" / row["path"] for row in tested]))
+    assert [model.labels[place] for place in said.argmax(axis=1)] == [
+        row["predicted"] for row in rows(judged / "predictions.csv")
+    ]

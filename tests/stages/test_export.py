@@ -19,7 +19,7 @@ from stages import export as stage
 from stages.card import markdown
 from stages.errors import DataError, ResourceError
 from stages.export import ExportParams, export
-from stages.model import Model, load
+from stages.model import load
 from stages.onnx_file import probabilities
 from tests.disks import small_disk
 from tests.pictures import write_source
@@ -207,16 +207,44 @@ def test_all_stages_from_scratch_in_other_processes_and_folders_leave_the_same_b
         assert everything(tmp_path / name) == everything(folder), name
 
 
-def test_an_onnx_file_that_says_otherwise_stops_the_stage_and_keeps_the_last_bundle(
-    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def said_otherwise(judged: Path, folder: Path, logits: NDArray[np.float32]) -> Path:
+    """Copy what evaluate left to `folder`, but with other logits of the test images."""
+    np.save(shutil.copytree(judged, folder) / "test_logits.npy", logits)
+    return folder
+
+
+def test_an_onnx_file_that_says_otherwise_than_was_judged_stops_the_stage_and_keeps_the_last_bundle(
+    made: Path, sides: Path, trained: Path, judged: Path, tmp_path: Path
 ) -> None:
     good = everything(shutil.copytree(made, tmp_path / "bundle"))
-    monkeypatch.setattr(Model, "logits", lambda _, paths: np.eye(3, dtype=np.float32)[[0] * len(paths)] * 9)
+    logits = np.load(judged / "test_logits.npy")
+    logits[-1, 0] += 0.01
+    other = said_otherwise(judged, tmp_path / "eval", logits)
 
-    with pytest.raises(DataError, match=r"ONNX file is 0\.0001 or more off the learner, try another export\.opset"):
-        bundle(tmp_path, sides, trained, judged)
+    with pytest.raises(DataError, match=r"ONNX file is 0\.0001 or more off the learner; try another export\.opset"):
+        bundle(tmp_path, sides, trained, other)
 
     assert everything(tmp_path / "bundle") == good
+
+
+@pytest.mark.parametrize(
+    "cut", [(slice(1, None), slice(None)), (slice(None), slice(1, None))], ids=["images", "labels"]
+)
+def test_a_judgement_of_another_test_side_stops_the_stage(
+    sides: Path, trained: Path, judged: Path, tmp_path: Path, cut: tuple[slice, slice]
+) -> None:
+    other = said_otherwise(judged, tmp_path / "eval", np.load(judged / "test_logits.npy")[cut])
+
+    with pytest.raises(DataError, match=r"another test side was judged, .*; run `dvc repro evaluate`: .*logits\.npy$"):
+        bundle(tmp_path, sides, trained, other)
+
+
+def test_a_torn_judgement_stops_the_stage(sides: Path, trained: Path, judged: Path, tmp_path: Path) -> None:
+    shutil.copytree(judged, tmp_path / "eval")
+    (tmp_path / "eval/test_logits.npy").write_bytes((judged / "test_logits.npy").read_bytes()[:-4])
+
+    with pytest.raises(DataError, match=r"^no array of numbers; run `dvc repro --force evaluate`: .*logits\.npy$"):
+        bundle(tmp_path, sides, trained, tmp_path / "eval")
 
 
 def test_a_full_disk_stops_the_stage_and_keeps_the_last_bundle(
