@@ -15,7 +15,7 @@ from pathlib import Path
 from flows.children import Tell
 from flows.workspace import Workspace
 from petmodels.errors import ChecksumError, PetmodelsError
-from petmodels.hashing import no_progress, sha256_of
+from petmodels.hashing import digest_of, no_progress, sha256_of
 from petmodels.storage import NotStoredError, Storage, Stored, open_storage
 
 FOLDER = Path("build/checkpoints")
@@ -100,10 +100,10 @@ class _Courier:
         mark = (found.st_mtime_ns, found.st_size)
         if self.sent.get(path.name) == mark:
             return
-        sha256 = sha256_of(path)
-        key = f"{self.prefix}{path.name}.{sha256}"
+        digest = digest_of(path)
+        key = f"{self.prefix}{path.name}.{digest.sha256}"
         if self.storage.find(key) is None:
-            self.storage.upload(key, path, sha256, no_progress)
+            self.storage.upload(key, path, digest, no_progress)
         self.sent[path.name] = mark
         for older in list(self.storage.list(self.prefix)):
             if older.key.startswith(f"{self.prefix}{path.name}.") and older.key != key:

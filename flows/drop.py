@@ -14,7 +14,7 @@ from typing import Any
 
 from flows.errors import RemoteError, SettingsError
 from petmodels.errors import AddressError, ChecksumError
-from petmodels.hashing import no_progress
+from petmodels.hashing import digest_of, no_progress
 from petmodels.storage import NotStoredError, Stored, open_storage
 
 ACCEPTED, QUARANTINE = "accepted", "quarantine"
@@ -118,7 +118,7 @@ class Drop:
 
     def _keep(self, key: str, path: Path, sha256: str) -> str:
         if self._storage.find(key) is None:
-            self._storage.upload(key, path, sha256, no_progress)
+            self._storage.upload(key, path, digest_of(path, sha256), no_progress)
         elif not self._holds(key, sha256):
             raise RemoteError(f"holds other bytes than its name says; look at it and remove it: {self.address}/{key}")
         return key

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from flows.errors import FlowError, StackError
 from flows.photographs import Photograph, dealt, of_project, unpacked
 from flows.stack import Options, Stack, running_stack
-from petmodels.hashing import no_progress, sha256_of
+from petmodels.hashing import digest_of, no_progress
 from petmodels.s3 import S3Storage
 from petmodels.storage import open_storage
 
@@ -90,7 +90,7 @@ def _drop(stack: Stack, photographs: Sequence[Photograph]) -> None:
     assert isinstance(drop, S3Storage)
     for photograph in photographs:
         path = photograph.path
-        drop.upload(f"{photograph.label}/{path.name}", path, sha256_of(path), no_progress)
+        drop.upload(f"{photograph.label}/{path.name}", path, digest_of(path), no_progress)
 
 
 def _started(stack: Stack, deployment: str) -> str:

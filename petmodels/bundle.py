@@ -14,7 +14,7 @@ from typing import Any
 from petmodels.disk import is_folder
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
-from petmodels.hashing import sha256_of_all
+from petmodels.hashing import Digest, digests_of
 from petmodels.names import PULLED, check_paths
 
 MODEL, LABELS, PREPROCESS, SELF_TEST = "model.onnx", "labels.json", "preprocess.json", "self_test.json"
@@ -32,13 +32,18 @@ _LONGEST_TEXT_BYTES = 2**20
 
 @dataclass(frozen=True)
 class BundleFile:
-    """A file of a bundle on disk: its path inside the bundle, and where it is, how large, and its hash."""
+    """A file of a bundle on disk: its path inside the bundle, and where it is, how large, and its hashes."""
 
     path: str
     source: Path
     size_bytes: int
-    sha256: str
+    digest: Digest
     media_type: str
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the whole file."""
+        return self.digest.sha256
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,10 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _hashed(found: dict[str, Path]) -> tuple[BundleFile, ...]:
-    hashes = sha256_of_all(found.values())
+    digests = digests_of(found.values())
     return tuple(
-        BundleFile(path, source, source.stat().st_size, sha256, _media_type(source))
-        for (path, source), sha256 in zip(found.items(), hashes, strict=True)
+        BundleFile(path, source, source.stat().st_size, digest, _media_type(source))
+        for (path, source), digest in zip(found.items(), digests, strict=True)
     )
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from petmodels.errors import ChecksumError
 from petmodels.folder_errors import MissingError, translated
 from petmodels.folder_files import partial_files, write_whole
-from petmodels.hashing import PIECE_BYTES, Progress, sha256_of
+from petmodels.hashing import PIECE_BYTES, Digest, Progress, sha256_of
 from petmodels.locks import lock
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
@@ -76,14 +76,14 @@ class FolderStorage:
             self._write(key, lambda path: path.write_bytes(data))
         return True
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
+    def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:
         """Copy a file in and check the copy's hash before it gets its name."""
         if self.find(key):
             return False
 
         def copy(target: Path) -> None:
             shutil.copyfile(path, target)
-            if sha256_of(target) != sha256:
+            if sha256_of(target) != digest.sha256:
                 raise ChecksumError(f"the file changed while it was published; publish again: {path}")
 
         self._write(key, copy)

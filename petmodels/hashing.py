@@ -1,11 +1,26 @@
 """SHA-256 of files: in pieces, never a whole file in memory."""
 
+import base64
 import hashlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from petmodels.errors import ChecksumError
+
 PIECE_BYTES = 2**20
+# A file above SINGLE_BYTES is stored in parts, of which S3 takes no more than 10,000.
+SINGLE_BYTES, PART_BYTES = 16 * 2**20, 8 * 2**20
+_MOST_PARTS = 9_000
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The SHA-256 of a file in lower-case hexadecimal, and those of its parts, in order, when it has several."""
+
+    sha256: str
+    parts: tuple[bytes, ...] = ()
 
 
 def sha256_of(path: Path) -> str:
@@ -20,8 +35,48 @@ def sha256_of_all(paths: Iterable[Path]) -> list[str]:
         return list(pool.map(sha256_of, paths))
 
 
+def digests_of(paths: Iterable[Path]) -> list[Digest]:
+    """Return the digest of each file, in order. A byte is read once, so that whole and parts are of the same bytes."""
+    with (
+        ThreadPoolExecutor(thread_name_prefix="part") as helpers,
+        ThreadPoolExecutor(thread_name_prefix="hash") as pool,
+    ):
+        return list(pool.map(lambda path: _digest(path, helpers), paths))
+
+
+def digest_of(path: Path, sha256: str = "") -> Digest:
+    """Return the digest of a file; raise ChecksumError when it isn't the one that was named, if any."""
+    (found,) = digests_of([path])
+    if sha256 and found.sha256 != sha256:
+        raise ChecksumError(f"the file changed since it was checked; run it again: {path}")
+    return found
+
+
+def part_bytes(size_bytes: int) -> int:
+    """Return the size of each part of a file of this size, but for the last."""
+    return max(PART_BYTES, -(-size_bytes // _MOST_PARTS))
+
+
+def composite(parts: Sequence[bytes]) -> str:
+    """Return what S3 calls the SHA-256 of an object that came in these parts."""
+    return f"{base64.b64encode(hashlib.sha256(b''.join(parts)).digest()).decode()}-{len(parts)}"
+
+
 def no_progress(_num_bytes: int) -> None:
     """Tell nobody how many more bytes were moved."""
+
+
+def _digest(path: Path, helper: Executor) -> Digest:
+    size = path.stat().st_size
+    if size <= SINGLE_BYTES:
+        return Digest(sha256_of(path))
+    whole, parts = hashlib.sha256(), []
+    with path.open("rb") as file:
+        while body := file.read(part_bytes(size)):
+            part = helper.submit(hashlib.sha256, body)
+            whole.update(body)
+            parts.append(part.result().digest())
+    return Digest(whole.hexdigest(), tuple(parts))
 
 
 Progress = Callable[[int], None]

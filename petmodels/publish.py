@@ -21,7 +21,7 @@ from petmodels.notes import INTENTS, OpenNote, condemned_blobs, note
 from petmodels.parallel import at_once
 from petmodels.signing import public_key, signed
 from petmodels.storage import Storage
-from petmodels.verify import broken
+from petmodels.verify import is_whole
 from petmodels.versions import newest_statement, newest_version
 
 # A file so small costs less to send than to ask for first.
@@ -74,7 +74,7 @@ def publish(
     with note(storage, model, INTENTS, blobs=blobs, newest=known) as intent:
         newest, parent = newest_statement(storage, model)
         before = manifest_in(parent, model, newest) if parent else None
-        if parent and before and _is_same(storage, before, draft, parent, origin.key_file):
+        if parent and before and _is_same(storage, before, draft, bundle, parent, origin.key_file):
             return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
         likely = {file.sha256 for file in before.files} if before else set()
         sent = _send(storage, model, bundle.files, likely, progress)
@@ -112,13 +112,16 @@ def _checked(statement: Statement, manifest: Manifest) -> Statement:
     return statement
 
 
-def _is_same(storage: Storage, before: Manifest, draft: Manifest, statement: Statement, key_file: Path | None) -> bool:
+def _is_same(
+    storage: Storage, before: Manifest, draft: Manifest, bundle: Bundle, statement: Statement, key_file: Path | None
+) -> bool:
     """Say whether a version is what is to be published: nothing of it is lost, and the key, if one is given, signed."""
     if before.content() != draft.content():
         return False
     if key_file and public_key(key_file) not in {one.key for one in statement.signatures}:
         return False
-    return all(at_once(lambda file: _is_whole(storage, before.model, file.blob, file), before.files))
+    ours = {file.sha256: file for file in bundle.files}
+    return all(at_once(lambda file: _is_there(storage, before.model, ours[file.sha256], file.blob), before.files))
 
 
 def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set[str], progress: Progress) -> _Sent:
@@ -126,7 +129,7 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
     condemned, sent = condemned_blobs(storage, model), _Sent()
 
     def put(file: BundleFile, blob: str) -> bool:
-        if not storage.upload(blob_key(model, blob), file.source, file.sha256, progress):
+        if not storage.upload(blob_key(model, blob), file.source, file.digest, progress):
             return False
         sent.blobs[file.sha256] = blob
         sent.bytes += file.size_bytes
@@ -134,11 +137,11 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
 
     def is_stored(file: BundleFile) -> bool:
         is_tried = file.sha256 not in likely and file.size_bytes <= _TRIED_BYTES
-        whole = None if is_tried else _is_whole(storage, model, file.sha256, file)
+        whole = None if is_tried else _is_there(storage, model, file, file.sha256)
         if whole is None:
             if put(file, file.sha256):
                 return True
-            whole = _is_whole(storage, model, file.sha256, file)
+            whole = _is_there(storage, model, file, file.sha256)
         if whole:
             sent.blobs[file.sha256] = file.sha256
             progress(file.size_bytes)
@@ -149,7 +152,7 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
         if file.sha256 in condemned or not is_stored(file):
             other = f"{file.sha256}.{secrets.token_hex(8)}"
             # A repeated request whose first answer got lost meets its own object.
-            if not put(file, other) and not _is_whole(storage, model, other, file):
+            if not put(file, other) and not _is_there(storage, model, file, other):
                 raise ConflictError(f"the store neither took nor has this file; run it again: {file.path}")
             sent.blobs[file.sha256] = other
 
@@ -157,12 +160,8 @@ def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set
     return sent
 
 
-def _is_whole(storage: Storage, model: str, blob: str, file: BundleFile | File) -> bool | None:
-    """Say whether a blob has the bytes of `file`, None when there is none; they are read where no hash is kept."""
-    found = storage.find(blob_key(model, blob))
-    if found is None or not found.may_be(file.sha256, file.size_bytes):
-        return None if found is None else False
-    return bool(found.sha256) or not broken(storage, blob_key(model, blob), file.sha256, file.size_bytes)
+def _is_there(storage: Storage, model: str, file: BundleFile, blob: str) -> bool | None:
+    return is_whole(storage, blob_key(model, blob), file.digest, file.size_bytes)
 
 
 def _put_manifest(

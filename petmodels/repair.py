@@ -10,7 +10,7 @@ from petmodels.aliases import alias_names, read_alias
 from petmodels.cache import Cache
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
 from petmodels.errors import ConflictError, FormatError
-from petmodels.hashing import Progress, no_progress
+from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, PRUNES, note, notes
@@ -48,8 +48,9 @@ def repair(
             paths = fetch(source, cache, model, [file])
             if not broken(storage, key, file.sha256, file.size_bytes):
                 return ""  # another repair was quicker
+            digest = digest_of(paths[file.path], file.sha256)
             storage.delete(key)  # its bytes are nobody's: every reader refuses them
-            is_ours = storage.upload(key, paths[file.path], file.sha256, no_progress)
+            is_ours = storage.upload(key, paths[file.path], digest, no_progress)
             if not is_ours and broken(storage, key, file.sha256, file.size_bytes):
                 raise ConflictError(f"somebody else is writing this file; run it again: {manifest.name}/{file.path}")
             return f"{manifest.name}/{file.path}: {finding}"

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from petmodels.hashing import Progress
+from petmodels.hashing import Digest, Progress
 from petmodels.s3_errors import BrokenOffError, ChangedError, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
@@ -75,11 +75,11 @@ class S3Storage:
             return False
         return True
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
+    def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:
         """Put a file, in parts when it is large; the store checks the SHA-256 of what arrives."""
         from petmodels.s3_upload import upload
 
-        return upload(self, key, path, sha256, progress)
+        return upload(self, key, path, digest, progress)
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield a range of an object's bytes; a broken connection is taken up again where it broke."""

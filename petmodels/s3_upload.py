@@ -1,31 +1,29 @@
 """Files to S3: in one request, or in parts, several at a time; the store checks the SHA-256 of each part."""
 
 import base64
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
-from petmodels.hashing import Progress
+from petmodels.hashing import Digest, Progress, part_bytes
 from petmodels.s3_errors import ChangedError, translated
 from petmodels.storage import NotStoredError, Unfinished
+from petmodels.verify import is_whole
 
 if TYPE_CHECKING:
     from petmodels.s3 import S3Storage
 
-SINGLE_BYTES = 16 * 2**20
-PART_BYTES = 8 * 2**20
-_MOST_PARTS = 9_000
 _THREADS = 4
 
 
-def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Progress) -> bool:
-    """Put a file under `key`, False when there is one; raise ChecksumError when its bytes have another SHA-256."""
+def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress: Progress) -> bool:
+    """Put a file under `key`, False when there is one; raise ChecksumError when its bytes have another digest."""
     size = path.stat().st_size
-    if size <= SINGLE_BYTES:
-        is_new = _put(storage, key, path, sha256)
+    if not digest.parts:
+        is_new = _put(storage, key, path, digest.sha256)
         progress(size if is_new else 0)
         return is_new
     names: Any = {"Bucket": storage.bucket, "Key": storage.prefix + key}
@@ -33,8 +31,8 @@ def upload(storage: "S3Storage", key: str, path: Path, sha256: str, progress: Pr
         begun = storage.client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")
     names["UploadId"] = begun["UploadId"]
     try:
-        parts = _upload_parts(storage, names, path, sha256, progress)
-        return _complete(storage, key, names, parts, size)
+        parts = _upload_parts(storage, names, path, digest.parts, progress)
+        return _complete(storage, key, names, parts, digest, size)
     except BaseException:
         _give_up(storage, key, begun["UploadId"])
         raise
@@ -57,44 +55,50 @@ def discard(storage: "S3Storage", upload: Unfinished) -> None:
 def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
     checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
     try:
-        with translated(storage.address, f"write {key}"), path.open("rb") as file:
+        with _unchanged(path), translated(storage.address, f"write {key}"), path.open("rb") as file:
             storage.client.put_object(
                 Bucket=storage.bucket, Key=storage.prefix + key, Body=file, ChecksumSHA256=checksum, IfNoneMatch="*"
             )
     except ChangedError:
         return False
-    except ChecksumError as error:
-        raise ChecksumError(f"the file changed while it was published; publish again: {path}") from error
     return True
 
 
-def _upload_parts(storage: "S3Storage", names: Any, path: Path, sha256: str, progress: Progress) -> list[Any]:
-    whole, parts, running = hashlib.sha256(), list[Future[Any]](), set[Future[Any]]()
-    part_bytes = max(PART_BYTES, -(-path.stat().st_size // _MOST_PARTS))
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool, path.open("rb") as file:
-        while body := file.read(part_bytes):
-            whole.update(body)
-            part = pool.submit(_upload_part, storage, names, len(parts) + 1, body, progress)
+def _upload_parts(
+    storage: "S3Storage", names: Any, path: Path, wanted: Sequence[bytes], progress: Progress
+) -> list[Any]:
+    parts, running, step = list[Future[Any]](), set[Future[Any]](), part_bytes(path.stat().st_size)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool, path.open("rb") as file, _unchanged(path):
+        for number, sha256 in enumerate(wanted, start=1):
+            part = pool.submit(_upload_part, storage, names, number, file.read(step), sha256, progress)
             parts.append(part)
             running.add(part)
             if len(running) > _THREADS:  # holds a few parts in memory, never the whole file
                 next(iter(running)).result()
                 running = {one for one in running if not one.done()}
-        sent = [part.result() for part in parts]
-    if whole.hexdigest() != sha256:
-        raise ChecksumError(f"the file changed while it was published; publish again: {path}")
-    return sent
+        if file.read(1):
+            raise ChecksumError("longer than it was")
+        return [part.result() for part in parts]
 
 
-def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, progress: Progress) -> Any:
-    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha256: bytes, progress: Progress) -> Any:
+    checksum = base64.b64encode(sha256).decode()
     with translated(storage.address, f"write {names['Key']}"):
         answer = storage.client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)
     progress(len(body))
     return {"ETag": answer["ETag"], "PartNumber": number, "ChecksumSHA256": checksum}
 
 
-def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], size: int) -> bool:
+@contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    """Say of bytes that the store refuses, for their hash is another, what happened to the file."""
+    try:
+        yield
+    except ChecksumError as error:
+        raise ChecksumError(f"the file changed while it was published; publish again: {path}") from error
+
+
+def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], digest: Digest, size: int) -> bool:
     try:
         with translated(storage.address, f"write {key}"):
             storage.client.complete_multipart_upload(**names, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
@@ -103,8 +107,7 @@ def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], size
         return False
     except StoreError:
         # A repeated completion whose first answer got lost finds the upload gone and the object there.
-        found = storage.find(key)
-        if found is None or found.size_bytes != size:
+        if not is_whole(storage, key, digest, size):
             raise
     return True
 

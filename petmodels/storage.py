@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from petmodels.errors import AddressError, RequestError
-from petmodels.hashing import Progress
+from petmodels.hashing import Digest, Progress, composite
 
 REGISTRY = "PETMODELS_REGISTRY"
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")
@@ -43,6 +43,11 @@ class Stored:
         """Say whether everything the store knows about the object fits this hash and size."""
         known = base64.b64decode(self.sha256).hex() if self.sha256 and "-" not in self.sha256 else sha256
         return self.size_bytes == size_bytes and known == sha256
+
+    def must_be(self, digest: Digest, size_bytes: int) -> bool:
+        """Say whether the store knows, without reading the object again, that it has just these bytes."""
+        known = {base64.b64encode(bytes.fromhex(digest.sha256)).decode(), composite(digest.parts)}
+        return self.size_bytes == size_bytes and self.sha256 in known
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Storage(Protocol):
         """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen."""
         ...
 
-    def upload(self, key: str, path: Path, sha256: str, progress: Progress) -> bool:
+    def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:
         """Store a file where none is; whatever its size, it appears whole or not at all, and only with these bytes.
 
         False when there is an object already, which stays as it is, and may be what an earlier try has left.

@@ -5,7 +5,7 @@ For USB sticks and sites without a network: every byte is checked on the way, in
 
 from petmodels.cache import Cache
 from petmodels.errors import ChecksumError, ConflictError
-from petmodels.hashing import Progress, no_progress
+from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.manifest import File
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, condemned_blobs, note
@@ -13,6 +13,7 @@ from petmodels.parallel import at_once
 from petmodels.pull import fetch
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
+from petmodels.verify import is_whole
 from petmodels.versions import read_statement
 from petmodels.writable import check_writable
 
@@ -30,15 +31,15 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
 
         def send(file: File) -> None:
             key = blob_key(model, file.blob)
-            stored = None if file.blob in condemned else target.find(key)
             if file.blob in condemned:
                 raise ConflictError(f"a prune is deleting this blob over there; wait for it and run again: {key}")
-            if stored and not stored.may_be(file.sha256, file.size_bytes):
+            digest = digest_of(paths[file.path], file.sha256)
+            whole = is_whole(target, key, digest, file.size_bytes)
+            if whole is False:
                 raise ChecksumError(f"the other registry holds other bytes under this name: {target.address}/{key}")
-            if not stored and not target.upload(key, paths[file.path], file.sha256, progress):
-                there = target.find(key)
-                if there is None or not there.may_be(file.sha256, file.size_bytes):
-                    raise ConflictError(f"somebody else is writing this file over there; run it again: {key}")
+            is_new = whole is None and target.upload(key, paths[file.path], digest, progress)
+            if not whole and not is_new and not is_whole(target, key, digest, file.size_bytes):
+                raise ConflictError(f"somebody else is writing this file over there; run it again: {key}")
 
         at_once(send, {file.blob: file for file in manifest.files}.values())
         intent.check_valid()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from petmodels.aliases import alias_names, read_alias
 from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError
-from petmodels.hashing import Progress, no_progress
+from petmodels.hashing import Digest, Progress, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import blob_key
@@ -73,6 +73,14 @@ def verify_aliases(storage: Storage, model: str) -> list[str]:
         except PetmodelsError as error:
             findings.append(f"{model}@{name}: {error}")
     return findings
+
+
+def is_whole(storage: Storage, key: str, digest: Digest, size_bytes: int) -> bool | None:
+    """Say whether an object has just these bytes, None when there is none; they are read where the store can't tell."""
+    found = storage.find(key)
+    if found is None or not found.may_be(digest.sha256, size_bytes):
+        return None if found is None else False
+    return found.must_be(digest, size_bytes) or not broken(storage, key, digest.sha256, size_bytes)
 
 
 def _users(manifests: list[Manifest]) -> dict[str, tuple[File, list[str]]]:

@@ -12,14 +12,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from petmodels import s3_upload
+from petmodels import hashing
 from petmodels.errors import PetmodelsError
 from petmodels.registry import Registry
 from petmodels.s3 import S3Storage
 
 # The smallest parts that S3 takes, so that little has to be sent.
-s3_upload.SINGLE_BYTES = 2_000
-s3_upload.PART_BYTES = 5 * 2**20
+hashing.SINGLE_BYTES = 2_000
+hashing.PART_BYTES = 5 * 2**20
 _COUNTING = threading.Lock()
 
 

@@ -136,8 +136,8 @@ def test_a_download_over_several_connections_keeps_what_came_in_order(
 def test_a_publish_survives_what_passes(
     proxy: Proxy, s3_address: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petmodels.s3_upload.SINGLE_BYTES", MIB)
-    monkeypatch.setattr("petmodels.s3_upload.PART_BYTES", 5 * MIB)
+    monkeypatch.setattr("petmodels.hashing.SINGLE_BYTES", MIB)
+    monkeypatch.setattr("petmodels.hashing.PART_BYTES", 5 * MIB)
     registry = Registry(s3_address)
     proxy.faults.append(fault)
 

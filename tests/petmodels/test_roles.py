@@ -10,6 +10,7 @@ import pytest
 
 from petmodels.doctor import examine
 from petmodels.errors import AccessError
+from petmodels.hashing import Digest
 from petmodels.names import blob_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle
@@ -77,8 +78,8 @@ def as_role(guarded: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def small_parts() -> Iterator[None]:
     """Send files in parts from 5 MiB on, so that the publisher needs the rights for that too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("petmodels.s3_upload.SINGLE_BYTES", 2**20)
-        patch.setattr("petmodels.s3_upload.PART_BYTES", 5 * 2**20)
+        patch.setattr("petmodels.hashing.SINGLE_BYTES", 2**20)
+        patch.setattr("petmodels.hashing.PART_BYTES", 5 * 2**20)
         yield
 
 
@@ -137,7 +138,9 @@ def test_a_consumer_can_write_nothing(as_role: Role, tmp_path: Path) -> None:
         lambda: registry.prune("pets", keep=1, is_dry=False),
         lambda: registry.storage.delete(before[0]),
         lambda: registry.storage.create("pets/versions/mine", b"{}"),
-        lambda: registry.storage.upload("pets/blobs/mine", tmp_path / "mine" / "card.json", "0" * 64, lambda _: None),
+        lambda: registry.storage.upload(
+            "pets/blobs/mine", tmp_path / "mine" / "card.json", Digest("0" * 64), lambda _: None
+        ),
     ):
         with pytest.raises(AccessError, match=r"not allowed to .*; docs/consumer.md lists the rights each role needs"):
             attempt()
