@@ -113,7 +113,9 @@ def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildErro
         return StageError(own or f"the stage {stage} failed and said: {_before_dvc(said)}")
     # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
     told = next((line for line in said if line.startswith("! [remote rejected]")), "")
-    told = told or next((line for line in reversed(said) if re.match(r"(ERROR|fatal|error):", line)), "")
+    # DVC says the cause first and what became of it last, git the other way round.
+    told = told or next((line for line in said if line.startswith("ERROR:")), "")
+    told = told or next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), "")
     told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
     kind = RemoteError if _is_remote(command) else ChildError
     return kind(f"{_name(command)}: {told}")

@@ -14,12 +14,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.errors import RequestError
+from flows.errors import ChildError, RequestError
 from flows.workspace import Workspace
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 # What `dvc status` says of data that isn't on this machine, although the lock knows it.
 _ABSENT = {"deleted", "not in cache"}
+_LOST = "Checkout failed for following targets"
 _PROGRESS = (
     (re.compile(r"^Running stage '(\w+)'"), "ran"),
     (re.compile(r"^Stage '(\w+)' is cached"), "from the run-cache"),
@@ -56,12 +57,26 @@ def reproduce(w: Workspace, *targets: str, alone: bool = False) -> list[Step]:
 
 def pull(w: Workspace, *targets: str) -> None:
     """Bring the outputs of stages to what the lock says, whatever lies there."""
-    w.dvc("pull", "--quiet", "--force", *targets)
+    w.dvc("pull", "--force", *targets)
+
+
+def can_pull(w: Workspace, stage: str) -> bool:
+    """Bring the outputs of a stage to what the lock says; False when neither this clone nor the DVC remote has them.
+
+    Where the list of a folder's files is there and one of the files isn't, DVC can't go on, and that is raised.
+    """
+    try:
+        pull(w, stage)
+    except ChildError as error:
+        if _LOST in str(error):
+            return False
+        raise
+    return True
 
 
 def push(w: Workspace, *targets: str) -> None:
     """Give all that was computed here to the other machines, and the run-cache with it."""
-    w.dvc("push", "--quiet", "--run-cache", *targets)
+    w.dvc("push", "--run-cache", *targets)
 
 
 def steps_in(lines: Sequence[str]) -> list[Step]:

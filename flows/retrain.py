@@ -100,8 +100,11 @@ def _before_training(w: Workspace) -> list[pipeline.Step]:
 
 
 def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
-    """Have the stage train run where the accelerator is; what comes back is its dvc.lock."""
-    if not pipeline.changed_stages(w, "train"):
+    """Have the stage train run where the accelerator is; what comes back is its dvc.lock.
+
+    It runs there too when nothing has changed but the DVC remote has lost what it had left.
+    """
+    if not pipeline.changed_stages(w, "train") and pipeline.can_pull(w, "train"):
         return [pipeline.Step("train", "unchanged")]
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
     run: Any = run_deployment(train_on, parameters={"revision": w.commit, **texts}, poll_interval=_POLL_SECONDS)

@@ -18,8 +18,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.artifacts import leave_table
 from flows.object_store import weed
 from flows.outcome import settled, without_secrets
+from flows.pipeline import outputs_of
 from flows.services import marked
 from petmodels.errors import NotFoundError
+from petmodels.storage import open_storage
 from tests.disks import small_disk
 from tests.flows.operator import Operator
 from tests.flows.projects import git
@@ -208,6 +210,23 @@ def test_other_machines_compute_nothing_again(operator: Operator) -> None:
     table = operator.table("machines-stages")
     assert len(table) == 6
     assert not any(row["what happened"].startswith("ran") for row in table), table
+
+
+def test_what_the_remote_has_lost_is_trained_again_where_trainings_run(operator: Operator) -> None:
+    revision = operator.branch("lost", train={"epochs": 2})
+    operator.retrain("lost", revision)
+    trained = outputs_of(operator.registry.manifest("lost@1").dvc_lock)["data/train"]
+    remote = open_storage(operator.stack.variables["PETMODELS_DVC_REMOTE"])
+    remote.delete(f"files/md5/{trained[:2]}/{trained[2:]}")
+    for worker in ("cpu-1", "gpu-1"):
+        operator.forget_workspace(worker)
+
+    sentence = operator.retrain("lost", revision, force=True)
+
+    (row,) = (row for row in operator.table("lost-stages") if row["stage"] == "train")
+    assert row["what happened"] == "ran, by train/gpu"
+    assert sentence.startswith("nothing to do: lost@1 is what ") or "lost@1" in sentence
+    assert remote.find(f"files/md5/{trained[:2]}/{trained[2:]}") is not None
 
 
 @pytest.mark.usefixtures("base")

@@ -1,5 +1,6 @@
 """Workspaces: clones at a revision that one run at a time may write to; and the pipeline in them, by real DVC."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,46 @@ def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: S
     assert len(unlocked) == 6
     assert locked == []
     assert {step.what for step in cached} == {"from the run-cache"}
+
+
+@pytest.mark.slow
+def test_a_dvc_remote_that_refuses_is_told_with_its_reason(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with workspace(settings, "a", "main", quiet) as w:
+        pipeline.reproduce(w, "download")
+        lock = w.text(pipeline.LOCK)
+    other = Settings(**{**vars(settings), "workspaces": tmp_path / "other", "dvc_remote": "s3://nobody/dvc"})
+
+    with workspace(other, "a", "main", quiet) as w:
+        w.set_text(pipeline.LOCK, lock)
+        with pytest.raises(RemoteError, match=r"^dvc pull: .*Unable to locate credentials"):
+            pipeline.can_pull(w, "download")
+        w.dvc("repro", "download")
+        with pytest.raises(RemoteError, match=r"^dvc push: .*Unable to locate credentials"):
+            pipeline.push(w, "download")
+
+
+@pytest.mark.slow
+def test_what_neither_clone_nor_remote_has_can_not_be_pulled(settings: Settings, tmp_path: Path) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        pipeline.reproduce(w, "download")
+        lock = w.text(pipeline.LOCK)
+        here = pipeline.can_pull(w, "download")
+        pipeline.push(w, "download")
+    other = Settings(**{**vars(settings), "workspaces": tmp_path / "other"})
+
+    with workspace(other, "a", "main", quiet) as w:
+        w.set_text(pipeline.LOCK, lock)
+        there = pipeline.can_pull(w, "download")
+    shutil.rmtree(tmp_path / "dvc")
+    shutil.rmtree(tmp_path / "other")
+    with workspace(other, "a", "main", quiet) as w:
+        w.set_text(pipeline.LOCK, lock)
+        anywhere = pipeline.can_pull(w, "download")
+
+    assert (here, there, anywhere) == (True, True, False)
