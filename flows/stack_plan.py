@@ -84,9 +84,9 @@ def planned(folder: Path, options: Options) -> Stack:
     variables = _variables(folder, address, store, options)
     logs = folder / "logs"
     services = {"s3": Service("s3", command, variables, logs, folder / "s3")}
-    start = [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
+    start = [PYTHON, "-m", "flows.server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
     database = {DATABASE: options.database} if options.database else {}
-    services["server"] = Service("server", start, variables | SERVER | database, logs)
+    services["server"] = Service("server", start, variables | SERVER | database, logs, options.checkout.resolve())
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
         own_folder = folder / "workspaces" / name

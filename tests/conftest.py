@@ -21,6 +21,7 @@ def ctrl_c() -> None:
 # The longest, which wait for servers and workers more than they compute: they begin first, each in its own process.
 _LONG = {
     "tests/flows/test_retrain.py": "retrain",
+    "tests/flows/test_interrupted.py": "interrupted",
     "tests/flows/test_loop.py": "loop",
     "tests/flows/test_stack.py": "loop",
     "tests/flows/test_operators_screen.py": "screen",

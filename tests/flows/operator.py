@@ -96,6 +96,11 @@ class Operator:
         found = self.api.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", limit=200)
         return [line["message"] for line in found]
 
+    def kept_with(self, text: bytes) -> list[Path]:
+        """Return the files of the stack that hold `text`: its database, logs and workspaces, not its identities."""
+        kept = [path for path in self.stack.folder.rglob("*") if path.is_file() and path.name != "identities.json"]
+        return [path for path in kept if text in path.read_bytes()]
+
     def waits_for_log(self, run: str, text: str, seconds: float = 240) -> None:
         """Wait until a run has logged a line with this text."""
         wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}")
