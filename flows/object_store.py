@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 from petmodels.folder_files import write_whole
 
@@ -62,6 +63,7 @@ def serving(folder: Path, identities: list[dict[str, object]] | None = None) -> 
         finally:
             process.kill()
             process.wait()
+            forget_sockets(server)
 
 
 def prepared(
@@ -79,8 +81,15 @@ def prepared(
     fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
     more = [f"-dir={folder / 'data'}", f"-bucket={BUCKET}", f"-s3.config={config}"]
     off = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-    command = [program, "mini", *fixed, *more, *off, *flags]
+    command = [program, "-logtostderr=true", "mini", *fixed, *more, *off, *flags]
     return Server(f"http://127.0.0.1:{ports['s3.port']}", folder), command
+
+
+def forget_sockets(server: Server) -> None:
+    """Delete what a server that has ended leaves outside its folder: the sockets of its parts."""
+    for port in {urlsplit(server.endpoint).port, *_ports(server.folder / "ports.json").values()}:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  its own choice
+            path.unlink(missing_ok=True)
 
 
 def free_port() -> int:

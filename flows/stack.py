@@ -89,6 +89,7 @@ def _stop(stack: Stack) -> None:
     server.stop(5)
     store.stop(5)
     end_marked(str(stack.folder))
+    object_store.forget_sockets(stack.store)
 
 
 def _ids(services: list[Service]) -> list[int]:

@@ -138,6 +138,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, options: Options) -> Iterato
     with running_stack(folder, options) as running:
         yield running
     assert marked(str(folder)) == []
+    assert list(Path("/tmp").glob(f"seaweedfs-s3-{running.store.endpoint.rpartition(':')[2]}.sock")) == []  # noqa: S108
 
 
 @pytest.fixture(scope="module")
