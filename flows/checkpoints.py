@@ -73,8 +73,8 @@ class _Courier:
             return
         file, _, sha256 = newest.key.removeprefix(self.prefix).rpartition(".")
         target = self.folder / Path(file).name
-        if target.exists() and sha256_of(target) == sha256:
-            return
+        if target.exists() and (sha256_of(target) == sha256 or target.stat().st_mtime > newest.modified.timestamp()):
+            return  # it was made here after the last one that could be sent
         self._download(newest, target, sha256)
         self.tell(f"a checkpoint of this training was found and fetched: {newest.size_bytes / 1e6:.1f} MB")
 

@@ -10,14 +10,11 @@ from flows.errors import ChildError, RequestError
 
 def refresh(remote: str, folder: Path, handle: int) -> None:
     """Make the clone in `folder` know what git's remote knows; the lock `handle` is held while git works."""
-    if folder.exists() and not _is_clone(folder, handle):
-        shutil.rmtree(folder)
     if not folder.exists():
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        clone = ["git", "clone", "--quiet", "--no-checkout", remote, str(partial)]
-        output(clone, folder.parent, keep=(handle,))
-        partial.replace(folder)
+        _cloned(remote, folder, handle).replace(folder)
+        return
+    if not _is_clone(folder, handle):
+        renew(remote, folder, handle)
         return
     _unlock(folder)
     address = ["git", "config", "--get", "--default", "", "remote.origin.url"]
@@ -25,6 +22,22 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
         output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
     fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
     output(fetch, folder, keep=(handle,))
+
+
+def renew(remote: str, folder: Path, handle: int) -> None:
+    """Give a clone that is damaged, by a power cut perhaps, git's part of it anew; what git ignores there stays."""
+    partial = _cloned(remote, folder, handle)
+    shutil.rmtree(folder / ".git", ignore_errors=True)
+    (partial / ".git").replace(folder / ".git")
+    shutil.rmtree(partial)
+
+
+def _cloned(remote: str, folder: Path, handle: int) -> Path:
+    """Return a new clone beside `folder`, with nothing checked out."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    output(["git", "clone", "--quiet", "--no-checkout", remote, str(partial)], folder.parent, keep=(handle,))
+    return partial
 
 
 def checked_out(remote: str, folder: Path, revision: str, handle: int) -> str:

@@ -24,7 +24,7 @@ from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
 from flows.loop import MODEL, run_loop
 from flows.object_store import weed
-from flows.photographs import PETS, SUFFIXES
+from flows.photographs import BROKEN, PETS, SUFFIXES
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
 OFFLINE_TRAINING = {
@@ -96,7 +96,10 @@ def _settings(source: str) -> dict[str, dict[str, Any]]:
 
 def _labelling(path: Path) -> dict[str, Any]:
     """Choose the pets' pattern where most names of images fit it, else the folders' names."""
-    names = [name for name in _names(path) if name.lower().endswith(SUFFIXES)]
+    try:
+        names = [name for name in _names(path) if name.lower().endswith(SUFFIXES)]
+    except BROKEN:
+        return {}  # download says what is wrong with it
     fitting = sum(bool(re.search(PETS, Path(name).name)) for name in names)
     folder = "**/images/*" if any("images/" in name for name in names) else "**/*.*"
     if 2 * fitting >= len(names):

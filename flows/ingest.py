@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 
 from prefect import flow
 from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
 from pydantic import ConfigDict, Field
 
 from flows.arrivals import check_branch, listed, num_since, push_rows
@@ -128,3 +129,5 @@ def _due(num_images: int, newest: Manifest | None, minimum: int) -> str:
 def _emit(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:
     payload = {"model": model, "branch": branch, "images": num_images, "since": newest.name if newest else ""}
     emit_event("petmodels.images.arrived", {"prefect.resource.id": f"petmodels.model.{model}"}, payload=payload)
+    # It waits in this process until it is sent; were the drop emptied before that, a kill would leave no retrain due.
+    EventsWorker.instance().drain()

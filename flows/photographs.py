@@ -19,7 +19,7 @@ PETS = r"^(.+)_\d+\.jpg$"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 _FIRST_SHARE = 0.4
 _FEWEST = 5
-_BROKEN = (shutil.ReadError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+BROKEN = (shutil.ReadError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def unpacked(source: Path, folder: Path) -> list[Photograph]:
                 shutil.unpack_archive(source, folder, filter="data")
             else:
                 shutil.unpack_archive(source, folder, "zip")
-        except _BROKEN as error:
+        except BROKEN as error:
             raise RequestError(f"no whole archive of photographs (tar, tar.gz or zip): {source}") from error
         source = folder
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)

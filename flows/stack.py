@@ -8,6 +8,7 @@ every process. The workers share nothing but git and the store: each has a works
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from flows.stack_plan import PYTHON, Options, Stack, planned
 __all__ = ["Options", "Stack", "running_stack"]
 
 PORT, S3_PORT = 4200, 8333
+_MOST_SECONDS = 180
 
 
 @contextmanager
@@ -74,7 +76,11 @@ def _run(stack: Stack, options: Options, name: str, arguments: list[str]) -> Non
     service = Service(name, [PYTHON, *arguments], stack.variables, stack.services["s3"].logs, options.checkout)
     service.start()
     assert service.process
-    if service.process.wait(timeout=180):
+    try:
+        status = service.process.wait(timeout=_MOST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"{name} has not ended after {_MOST_SECONDS} seconds; its log: {service.log}") from error
+    if status:
         raise StackError(f"{name} failed: {service.last_line()}; its log: {service.log}")
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.children import Tell, output, run
-from flows.clone import checked_out, refresh
-from flows.errors import BusyError
+from flows.clone import checked_out, refresh, renew
+from flows.errors import BusyError, ChildError
 from flows.leash import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -79,12 +79,21 @@ def workspace(
     try:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        refresh(settings.git, folder, handle)
-        commit = checked_out(settings.git, folder, revision, handle)
+        commit = _at(settings.git, folder, revision, handle)
         _write_config(settings, folder, own_cache=fresh)
         yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle)
     finally:
         os.close(handle)
+
+
+def _at(remote: str, folder: Path, revision: str, handle: int) -> str:
+    """Bring the clone to a revision, and make git's part anew where git can't; return the commit's hash."""
+    try:
+        refresh(remote, folder, handle)
+        return checked_out(remote, folder, revision, handle)
+    except ChildError:
+        renew(remote, folder, handle)  # fails as well, and tells why, when it is the remote or the disk
+        return checked_out(remote, folder, revision, handle)
 
 
 def _locked_soon(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:

@@ -53,7 +53,10 @@ def history(
     json: JsonOption = False,
 ) -> None:
     """Show every step of every alias, oldest first."""
-    aliases = registry_at(registry).aliases(model)
+    found = registry_at(registry)
+    aliases = found.aliases(model)
+    if not aliases:
+        found.versions(model, limit=1)  # says so when there is no such model
     rows = [{"alias": alias.name, **vars(step)} for alias in aliases for step in alias.steps]
     if json:
         show_json(rows)

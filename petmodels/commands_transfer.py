@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from petmodels.errors import ChecksumError, RequestError
-from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
+from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at, where
 from petmodels.terminal import counted, progress, say, show, show_json, size_text
 
 
@@ -47,7 +47,7 @@ def copy(
         show_json({"version": name, "target": target, "new": is_new})
         return
     show(f"{name}: {'copied to' if is_new else 'already in'} {target}")
-    say(f"done; next: petmodels promote {name} production --registry {target}")
+    say(f"done; next: petmodels promote {name} production{where(target)}")
 
 
 def repair(
@@ -66,7 +66,7 @@ def repair(
     for finding in mended:
         show(f"{finding}; put back")
     show(f"{spec}: {len(mended)} repaired" if mended else f"{spec}: nothing to repair")
-    say(f"done; next: petmodels verify {spec}")
+    say(f"done; next: petmodels verify {spec}{where(registry)}")
 
 
 def verify(

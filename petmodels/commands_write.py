@@ -1,12 +1,15 @@
 """The commands that change a registry: publish, promote, rollback, prune, and keygen for those who sign."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at
+from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at, where
 from petmodels.terminal import counted, progress, say, show, show_json, size_text
+
+if TYPE_CHECKING:
+    from petmodels.aliases import Alias
 
 
 def publish(
@@ -37,7 +40,7 @@ def publish(
         return
     there = f" ({size_text(done.present_bytes)} already there)" if done.present_bytes else ""
     show(f"{manifest.name}: {counted(len(manifest.files), 'file')}, {size_text(manifest.size_bytes)}{there}")
-    say(f"published; next: petmodels promote {manifest.name} production")
+    say(f"published; next: petmodels promote {manifest.name} production{where(registry)}")
 
 
 def promote(
@@ -52,7 +55,7 @@ def promote(
 ) -> None:
     """Make an alias name a version."""
     moved = registry_at(registry).promote(spec, alias, message=message, over=over)
-    _show_alias(moved.model, moved.name, moved.version, len(moved.steps), json=json)
+    _show_alias(moved, registry, json=json)
 
 
 def rollback(
@@ -64,7 +67,7 @@ def rollback(
 ) -> None:
     """Make an alias name what it named before."""
     moved = registry_at(registry).rollback(model, alias, message=message)
-    _show_alias(moved.model, moved.name, moved.version, len(moved.steps), json=json)
+    _show_alias(moved, registry, json=json)
 
 
 def prune(
@@ -88,7 +91,7 @@ def prune(
     rest = f"{counted(done.num_uploads, 'unfinished upload')}, {counted(done.num_notes, 'dead note')}"
     show(f"{verb} {counted(done.num_blobs, 'blob')}, {size_text(done.size_bytes)}; {rest}")
     if not yes:
-        say(f"nothing was deleted; to do it: petmodels prune {model} --keep {keep} --yes")
+        say(f"nothing was deleted; to do it: petmodels prune {model} --keep {keep} --yes{where(registry)}")
 
 
 def keygen(
@@ -102,12 +105,13 @@ def keygen(
     say(f"the secret key is in {key}, keep it; consumers trust it with: export {TRUSTED_KEYS}={public}")
 
 
-def _show_alias(model: str, name: str, version: int, num_steps: int, *, json: bool) -> None:
+def _show_alias(moved: "Alias", registry: str, *, json: bool) -> None:
+    model, name, version = moved.model, moved.name, moved.version
     if json:
-        show_json({"model": model, "alias": name, "version": version, "steps": num_steps})
+        show_json({"model": model, "alias": name, "version": version, "steps": len(moved.steps)})
         return
     show(f"{model}@{name} is {model}@{version}")
-    say(f"done; next: petmodels pull {model}@{name} ./model")
+    say(f"done; next: petmodels pull {model}@{name} ./model{where(registry)}")
 
 
 def _text(path: Path | None) -> str:

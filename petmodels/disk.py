@@ -41,4 +41,4 @@ def machine_error(error: OSError, path: Path) -> MachineError:
         return MachineError(f"no space left; free some, or choose another disk with {CACHE}: {path}")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return MachineError(f"not allowed to write here; check its rights, or set {CACHE}: {path}")
-    return MachineError(f"this can't be used ({error.strerror}): {path}")
+    return MachineError(f"this can't be used ({error.strerror}); choose another place, or set {CACHE}: {path}")

@@ -67,13 +67,13 @@ def check_alias(name: str) -> str:
     if name == LATEST:
         raise AddressError("latest always names the newest version and can't be moved; choose another alias: latest")
     if not is_alias(name):
-        raise AddressError(f"an alias is 1 to 64 of a-z 0-9 . _ - and begins with a letter: {name!r}")
+        raise AddressError(f"an alias is 1 to 64 of a-z 0-9 . _ - from a letter to a letter or digit: {name!r}")
     return name
 
 
 def is_alias(name: str) -> bool:
     """Say whether this can be the name of an alias."""
-    return name != LATEST and _ALIAS.fullmatch(name) is not None
+    return name != LATEST and _ALIAS.fullmatch(name) is not None and ".." not in name
 
 
 def version_key(model: str, version: int) -> str:

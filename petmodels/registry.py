@@ -14,7 +14,7 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import FormatError
+from petmodels.errors import AddressError, FormatError, NotFoundError
 from petmodels.hashing import Progress, no_progress
 from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
@@ -25,7 +25,7 @@ from petmodels.publish import Origin, Published, publish
 from petmodels.resolve import Notice, Resolved, remembered_alias, resolve
 from petmodels.signing import check_key_file
 from petmodels.storage import Storage, open_storage
-from petmodels.writable import check_writable
+from petmodels.writable import check_writable, root_document
 
 if TYPE_CHECKING:
     from petmodels.model import Model
@@ -73,8 +73,14 @@ class Registry:
         return publish(self._writable(), model, bundle, origin, progress)
 
     def models(self) -> list[str]:
-        """Return the names of all models, in order; one whose first publisher was killed has no version yet."""
-        return versions.models_in(self.storage)
+        """Return the names of all models, in order; one whose first publisher was killed has no version yet.
+
+        Raises NotFoundError when no registry is there: nobody has ever published to this address.
+        """
+        names = versions.models_in(self.storage)
+        if not names and root_document(self.storage) is None:
+            raise NotFoundError(f"no registry in {self.storage.address}: nothing was ever published there")
+        return names
 
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
         """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none."""
@@ -163,7 +169,7 @@ class Registry:
         from petmodels.verify import Verified, verify, verify_aliases
 
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
-        if not numbers and model not in self.models():
+        if not numbers and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
         findings = (*found.findings, *verify_aliases(self.storage, model))
@@ -186,7 +192,7 @@ class Registry:
         """Copy a version to another registry under the same number; False when it was there already."""
         from petmodels.transfer import copy
 
-        return copy(self.storage, open_storage(target), self.cache, self.resolve(spec), progress)
+        return copy(self.storage, self._other(target), self.cache, self.resolve(spec), progress)
 
     def repair(self, spec: str, source: str | Path, *, progress: Progress = no_progress) -> tuple[str, ...]:
         """Put back from another registry what a version has lost in this one; return what was wrong, a line each.
@@ -197,12 +203,19 @@ class Registry:
 
         found = spec_of(spec)
         name = f"{found.model}@{found.version}" if found.version else self.manifest(spec).name
+        storage = self._other(source)
         other = Registry(source, cache=self.cache.folder, notice=self._notice)
-        return repair(self._writable(), other.storage, self.cache, other.resolve(name), progress)
+        return repair(self._writable(), storage, self.cache, other.resolve(name), progress)
 
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""
         yield from notes.notes(self.storage, model, notes.INTENTS)
+
+    def _other(self, address: str | Path) -> Storage:
+        storage = open_storage(address)
+        if storage.address == self.storage.address:
+            raise AddressError(f"this is the registry itself, name another one: {address}")
+        return storage
 
     def _writable(self) -> Storage:
         if not self._is_writable:

@@ -19,6 +19,7 @@ from petmodels.errors import AddressError, RequestError
 from petmodels.hashing import Digest, Progress, composite
 
 REGISTRY = "PETMODELS_REGISTRY"
+_FORMS = "s3://bucket/prefix, file:///folder or a folder's path"
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}")
 
 
@@ -118,17 +119,19 @@ class Storage(Protocol):
 
 def open_storage(address: str | Path | None = None) -> Storage:
     """Return the storage at `address`, or at PETMODELS_REGISTRY when None; nothing is read or written yet."""
-    text = str(address or os.environ.get(REGISTRY, ""))
-    if not text:
+    text = os.environ.get(REGISTRY, "") if address is None else str(address)
+    if not text and address is None:
         raise AddressError(f"no registry given; set {REGISTRY} or use --registry, for example: s3://my-bucket/models")
+    if not text:
+        raise AddressError(f"this address of a registry is empty; give one, for example: {_FORMS}")
     scheme, colon, _ = text.partition("://")
     if not colon:
-        return _folder(Path(text))
+        return _folder(_plain_path(text))
     if scheme == "file":
         return _folder(_file_path(text))
     if scheme == "s3":
         return _s3(text)
-    raise AddressError(f"a registry is s3://bucket/prefix, file:///folder or a folder's path: {_without_secret(text)}")
+    raise AddressError(f"a registry is {_FORMS}: {_without_secret(text)}")
 
 
 def number_in(name: str, default: float, *, least: float = 0) -> float:
@@ -156,6 +159,13 @@ def _s3(text: str) -> Storage:
     if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
     return S3Storage(parts.netloc, parts.path.strip("/"))
+
+
+def _plain_path(text: str) -> Path:
+    """Return the path; what looks like an address with too few slashes is no folder that anybody meant."""
+    if found := re.match(r"(s3|file|https?):", text, re.IGNORECASE):
+        raise AddressError(f"after {found[0]} come two slashes, as in {_FORMS}; a folder of this name is ./{text}")
+    return Path(text)
 
 
 def _file_path(text: str) -> Path:

@@ -50,6 +50,15 @@ def test_only_the_last_checkpoint_is_kept_and_none_after_the_end(tmp_path: Path)
     assert list((place / "t").iterdir()) == []
 
 
+def test_a_checkpoint_that_could_not_be_sent_is_not_replaced_by_an_older_one(tmp_path: Path) -> None:
+    place, w = str(tmp_path / "remote"), machine(tmp_path / "first")
+    killed(place, w, b"epoch 1")
+    write(w, b"epoch 2")
+
+    with carried(place, "t", w):
+        assert (w.folder / FOLDER / "a.pt").read_bytes() == b"epoch 2"
+
+
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
     place, second = tmp_path / "remote", machine(tmp_path / "second")
     killed(str(place), machine(tmp_path / "first"), b"epoch 1")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 TWO_AT_ONCE = """
 import asyncio
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ async def main() -> None:
 
 def counted(folder: Path, first: str) -> subprocess.CompletedProcess[str]:
     code = f"{TWO_AT_ONCE}{first}asyncio.run(main())"
-    environment = {"PREFECT_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"PREFECT_HOME": str(folder), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", code]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=100)
 
@@ -38,6 +39,16 @@ def counted(folder: Path, first: str) -> subprocess.CompletedProcess[str]:
 def test_two_transactions_that_read_first_both_write(tmp_path: Path) -> None:
     done = counted(tmp_path, "from flows.server import take_turns; take_turns()\n")
     assert (done.stdout, done.returncode) == ("[0, 1]\n", 0), done.stderr
+
+
+def test_in_the_background_there_would_be_no_turns() -> None:
+    command = [sys.executable, "-m", "flows.server", "start", "--background"]
+
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+    assert (done.returncode, done.stderr) == (
+        1, "server: in the background its transactions would take no turns; leave --background out\n"
+    )  # fmt: skip
 
 
 def test_without_turns_one_is_refused_which_is_why_there_are_turns(tmp_path: Path) -> None:

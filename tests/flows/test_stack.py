@@ -169,6 +169,17 @@ def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: 
         assert found[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
 
 
+def test_a_queue_is_paused_and_resumed_at_once(api: Api) -> None:
+    """Prefect opens a second session while this transaction is under way; it must not wait for the first one's lock."""
+    began = time.monotonic()
+
+    for is_paused in (True, False):
+        api.patch("/work_pools/cpu/queues/retrain", is_paused=is_paused)
+        assert api.get("/work_pools/cpu/queues/retrain")["is_paused"] is is_paused
+
+    assert time.monotonic() - began < 30  # SQLite gives up after 60
+
+
 def test_the_weekly_retrain_keeps_to_its_time_zone(api: Api) -> None:
     (schedule,) = deployments(api)["retrain/weekly"]["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")

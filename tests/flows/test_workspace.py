@@ -113,13 +113,26 @@ def test_a_git_remote_that_has_moved_is_followed(settings: Settings, project: Pr
         assert w.git("remote", "get-url", "origin") == moved.git
 
 
-@pytest.mark.parametrize("ruined", [".git/HEAD", ".git/config"])
-def test_a_broken_clone_is_made_anew(settings: Settings, ruined: str) -> None:
+RUINED = [".git/HEAD", ".git/config", ".git/index", ".git/refs/remotes/origin/main", ".git/objects"]
+
+
+@pytest.mark.parametrize("ruined", RUINED)
+@pytest.mark.parametrize("content", [b"", b"\0"])
+def test_a_broken_clone_is_made_anew(project: Project, settings: Settings, ruined: str, content: bytes) -> None:
+    """git doesn't flush what it writes, so a power cut may tear it. What it ignores stays, checkpoints among it."""
     with workspace(settings, "a", "main", quiet) as w:
-        (w.folder / ruined).write_text("\0")
+        kept = w.folder / "build/checkpoints/a.pt"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("epoch 1")
+        place = w.folder / ruined
+        for path in [one for one in place.rglob("*") if one.is_file()] if place.is_dir() else [place]:
+            path.unlink(missing_ok=True)  # git shares files with a remote on the same disk
+            path.write_bytes(content)
 
     with workspace(settings, "a", "main", quiet) as again:
+        assert again.commit == git(project.folder, "rev-parse", "main")
         assert (again.folder / "dvc.yaml").exists()
+        assert kept.read_text() == "epoch 1"
 
 
 def test_overrides_are_yaml_and_keep_the_rest(settings: Settings) -> None:

@@ -259,7 +259,17 @@ def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> No
         ("show cats", 3, "no model cats in REGISTRY; models there: pets"),
         ("promote pets@2 latest", 1, "latest always names the newest version and can't be moved; "
          "choose another alias: latest"),
-        ("promote pets@2 Prod", 1, "an alias is 1 to 64 of a-z 0-9 . _ - and begins with a letter: 'Prod'"),
+        ("promote pets@2 Prod", 1, "an alias is 1 to 64 of a-z 0-9 . _ - from a letter to a letter or digit: 'Prod'"),
+        ("promote pets@2 a..b", 1, "an alias is 1 to 64 of a-z 0-9 . _ - from a letter to a letter or digit: 'a..b'"),
+        ("history cats", 3, "no model cats in REGISTRY; models there: pets"),
+        ("list --registry s3:/bucket/models", 1, "after s3: come two slashes, as in s3://bucket/prefix, file:///folder "
+         "or a folder's path; a folder of this name is ./s3:/bucket/models"),
+        ("list --registry gone", 3, "no registry in HERE/gone: nothing was ever published there"),
+        ("verify --all --registry gone", 3, "no registry in HERE/gone: nothing was ever published there"),
+        ("list --registry ../bundle1/model.onnx", 1, "a registry's folder is wanted, this is a file: "
+         "HERE/../bundle1/model.onnx"),
+        ("copy pets@1 REGISTRY", 1, "this is the registry itself, name another one: REGISTRY"),
+        ("repair pets@1 REGISTRY", 1, "this is the registry itself, name another one: REGISTRY"),
         ("publish nowhere --model pets", 1, "no such folder; a bundle is a folder with a model in it: nowhere"),
         ("publish . --model pets", 1, "the folder is empty, there is nothing to publish: ."),
         ("publish . --model ../x", 1, "a model's name is 1 to 64 of a-z 0-9 . _ - between letters or digits: '../x'"),
@@ -279,10 +289,14 @@ def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> No
 def test_a_mistake_costs_one_line_and_its_exit_code(
     two: Command, words: str, code: int, line: str, tmp_path: Path
 ) -> None:
+    places = {"REGISTRY": str(tmp_path / "registry"), "HERE": str(tmp_path / "here")}
+    for word, place in places.items():
+        words, line = words.replace(word, place), line.replace(word, place)
+
     done = two(*words.split())
 
     assert (done.code, done.data) == (code, [])
-    assert done.talk[0] == f"petmodels: {line.replace('REGISTRY', str(tmp_path / 'registry'))}"
+    assert done.talk[0] == f"petmodels: {line}"
 
 
 @pytest.mark.parametrize(
@@ -333,6 +347,24 @@ def test_a_registry_whose_folders_name_is_no_text_can_be_used(run: Command, bund
 
     assert run("publish", bundle, "--model", "pets", "--registry", place).code == 0
     assert run("pull", "pets@1", place + "/model", "--registry", place).code == 0
+
+
+@pytest.mark.parametrize("command", ["copy", "repair"])
+def test_a_variable_that_is_not_set_names_no_registry(two: Command, command: str) -> None:
+    done = two(command, "pets@1", "")
+
+    assert (done.code, done.data) == (1, [])
+    assert done.talk[0].startswith("petmodels: this address of a registry is empty; give one, for example: s3://")
+
+
+def test_the_next_command_names_the_registry_that_the_environment_does_not(two: Command, bundle: Path) -> None:
+    done = [two("publish", bundle, "--model", "pets", "--registry", "my stick")]
+    done += [two("promote", "pets", "production", "--registry", "my stick")]
+
+    assert [one.talk for one in done] == [
+        ["published; next: petmodels promote pets@1 production --registry 'my stick'"],
+        ["done; next: petmodels pull pets@production ./model --registry 'my stick'"],
+    ]
 
 
 def test_a_misspelt_option_exits_2(run: Command) -> None:
