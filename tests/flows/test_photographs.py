@@ -2,6 +2,9 @@
 
 import csv
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ from PIL import Image
 
 from flows.errors import RequestError
 from flows.photographs import Photograph, dealt, unpacked
+
+ROOT = Path(__file__).parents[2]
 
 
 def project(folder: Path, *, num_images: int) -> Path:
@@ -78,3 +83,18 @@ def test_what_is_no_whole_archive_is_refused_by_name(tmp_path: Path, kind: str) 
 def test_a_folder_without_photographs_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=f"no photographs in {tmp_path}"):
         unpacked(tmp_path, tmp_path / "unused")
+
+
+@pytest.mark.slow
+def test_half_an_archive_costs_the_demo_one_line(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "whole.tgz", "w:gz") as archive:
+        archive.add(photographs(tmp_path / "photographs"), "images")
+    (tmp_path / "half.tgz").write_bytes((tmp_path / "whole.tgz").read_bytes()[:300])
+    command = [sys.executable, "-m", "flows.demo", "--source", str(tmp_path / "half.tgz")]
+    command += ["--folder", str(tmp_path / "demo")]
+
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "download: broken or truncated archive " in done.stderr
