@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from flows.errors import ChildError, RemoteError, StageError
@@ -114,11 +115,20 @@ def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildErro
     # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
     told = next((line for line in said if line.startswith("! [remote rejected]")), "")
     # DVC says the cause first and what became of it last, git the other way round.
-    told = told or next((line for line in said if line.startswith("ERROR:")), "")
+    told = told or _with_list(next((line for line in said if line.startswith("ERROR:")), ""), said)
     told = told or next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), "")
     told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
     kind = RemoteError if _is_remote(command) else ChildError
     return kind(f"{_name(command)}: {told}")
+
+
+def _with_list(line: str, said: list[str]) -> str:
+    """Return a line of DVC's with what it announces: the files that follow it, up to DVC's question about them."""
+    if not line.endswith(":"):
+        return line
+    following = said[said.index(line) + 1 :]
+    files = list(takewhile(lambda one: not one.startswith(("Is your cache", "<", "ERROR")), following))
+    return f"{line} {', '.join(files[:5])}"
 
 
 def _before_dvc(said: list[str]) -> str:

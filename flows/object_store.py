@@ -95,14 +95,23 @@ def forget_sockets(server: Server) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now, below those that outgoing connections take at any moment."""
+    """Return a port that nobody listens on, below those that outgoing connections take at any moment.
+
+    On Linux no other call returns it, in any process, until this one ends; a server can listen there all the same.
+    """
     while True:
         port = random.randrange(15_000, 32_000)
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        one = socket.socket()
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            one.close()
+            continue
+        if sys.platform == "linux":
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lets those in who set it too: servers do
+            one.detach()  # it stays open for as long as this process lives
+        else:
+            one.close()
         return port
 
 

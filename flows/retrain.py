@@ -31,6 +31,7 @@ from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
 from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
+from petmodels.writable import check_writable
 
 _POLL_SECONDS = 2.0
 
@@ -85,6 +86,8 @@ def _check_names(model: str, alias: str, train_on: str) -> None:
 
 
 def _newest(registry: Registry, model: str) -> Manifest | None:
+    """Return the newest version, None for none; raises what would else be raised where the next one is published."""
+    check_writable(registry.storage)
     try:
         return registry.manifest(model)
     except NotFoundError:

@@ -243,6 +243,32 @@ def test_a_failed_stage_fails_the_run_once_with_its_own_line(operator: Operator)
         operator.registry.versions("failing")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "variables", "sentence"),
+    [
+        ({"alias": "Production"}, {}, "an alias is 1 to 64 of a-z 0-9 . _ - from a letter to a letter or digit: "),
+        ({"train_on": "train/tpu"}, {}, "no such deployment to train on: train/tpu"),
+        ({}, {"PETMODELS_REGISTRY": "s3://no-such-bucket/models"}, "there is no such bucket; check the address "),
+        ({}, {"PETMODELS_DVC_REMOTE": "/proc/dvc"}, "dvc push: "),
+        ({}, {"PETMODELS_GIT": "/nowhere/project.git"}, "git clone: "),
+    ],
+)
+def test_what_a_retrain_can_not_have_fails_it_once_before_anything_is_trained(
+    operator: Operator, parameters: dict[str, str], variables: dict[str, str], sentence: str
+) -> None:
+    """Variables of the worker's machine are set for one run as Prefect allows it."""
+    deployment = operator.api.get("/deployments/name/retrain/weekly")["id"]
+    content = {"parameters": {"model": "lacking", **parameters}, "job_variables": {"env": variables}}
+
+    run = operator.ended(operator.api.post(f"/deployments/{deployment}/create_flow_run", **content)["id"])
+
+    assert (run["state"]["type"], run["run_count"]) == ("FAILED", 1)
+    assert run["state"]["message"].startswith(sentence)
+    assert operator.api.post("/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [run["id"]]}}) == []
+    with pytest.raises(NotFoundError):
+        operator.registry.versions("lacking")
+
+
 def test_an_unknown_revision_costs_one_sentence(operator: Operator) -> None:
     run = operator.run("retrain/weekly", model="wrong", revision="nowhere")
 

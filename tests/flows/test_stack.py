@@ -244,6 +244,16 @@ def test_a_busy_port_is_one_line(tmp_path: Path, options: Options) -> None:
             running_stack(tmp_path, Options(checkout=options.checkout, port=port)).__enter__()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a port be held for a server")
+def test_a_free_port_is_nobody_elses_and_a_server_can_listen_there() -> None:
+    port = object_store.free_port()
+
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)):
+        server.accept()[0].close()
+
+
 def test_two_git_remotes_are_one_too_many(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="--project makes a git remote, and PETMODELS_GIT names one; unset either: g"):
         Options(git="git@example.org:pets.git", project=tmp_path)
