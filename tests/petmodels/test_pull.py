@@ -358,7 +358,7 @@ print(sorted(str(path) for path in pull.Path({str(tmp_path / "disk")!r}).rglob("
 def test_a_cache_that_may_not_be_written_is_one_line(published: Registry, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
 
-    with pytest.raises(MachineError, match=r"this can't be used \(Not a directory\): .*file"):
+    with pytest.raises(MachineError, match=r"this can't be used \(Not a directory\); .* set PETMODELS_CACHE: .*file"):
         Registry(tmp_path / "registry", cache=tmp_path / "file").pull("pets@1", tmp_path / "out")
 
 
