@@ -211,7 +211,7 @@ def test_what_neither_clone_nor_remote_has_can_not_be_pulled(settings: Settings,
     with workspace(other, "a", "main", quiet) as w:
         w.set_text(pipeline.LOCK, lock)
         anywhere = pipeline.can_pull(w, "download")
-        with pytest.raises(RemoteError, match="dvc pull: .* Checkout failed for following targets: data/raw$"):
+        with pytest.raises(RemoteError, match=r"dvc pull: .* Checkout failed for following targets: data/raw$"):
             pipeline.pull(w, "download")
 
     assert (here, there, anywhere) == (True, True, False)
