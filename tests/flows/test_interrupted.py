@@ -69,6 +69,7 @@ def test_a_killed_retrain_is_ended_by_the_next_one(operator: Operator) -> None:
     with pytest.raises(NotFoundError):
         operator.registry.versions("flow-dies")
     assert operator.retrain("flow-dies", revision).startswith("production names flow-dies@1")
+    assert operator.files("flow-dies") == operator.plain(revision)
 
 
 def test_a_store_that_is_away_costs_a_run_at_most(operator: Operator) -> None:
@@ -83,6 +84,19 @@ def test_a_store_that_is_away_costs_a_run_at_most(operator: Operator) -> None:
     operator.retrain("store-dies", revision)
     assert operator.registry.versions("store-dies") == [1]
     assert operator.registry.verify_all("store-dies").findings == ()
+    assert operator.files("store-dies") == operator.plain(revision)
+
+
+def test_a_retrain_lives_through_an_outage_of_the_server(operator: Operator) -> None:
+    revision, run, training = in_the_middle(operator, "server-dies", 7)
+
+    operator.stack.services["server"].kill()
+    time.sleep(30)
+    operator.stack.restart("server")
+    states = [operator.ended(one)["state"]["type"] for one in (training, run)]
+
+    assert states == ["COMPLETED", "COMPLETED"]
+    assert operator.files("server-dies") == operator.plain(revision)
 
 
 def test_a_killed_worker_is_followed_by_its_training_and_the_next_retrain_goes_on(operator: Operator) -> None:
@@ -112,6 +126,7 @@ def test_a_power_cut_costs_the_run_and_no_version(operator: Operator) -> None:
 
     assert operator.retrain("power-cut", revision).startswith("production names power-cut@1")
     assert operator.registry.verify_all("power-cut").findings == ()
+    assert operator.files("power-cut") == operator.plain(revision)
 
 
 def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:
