@@ -411,8 +411,9 @@ def test_mixed_precision_that_can_not_take_effect_is_refused(sides: Path, tmp_pa
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes."),
+        RuntimeError("can't start new thread"),
     ],
-    ids=["Python", "CUDA", "CPU"],
+    ids=["Python", "CUDA", "CPU", "thread"],
 )
 def test_a_lack_of_memory_says_what_to_lower(
     sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
