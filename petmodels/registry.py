@@ -192,7 +192,7 @@ class Registry:
         """Copy a version to another registry under the same number; False when it was there already."""
         from petmodels.transfer import copy
 
-        return copy(self.storage, self._other(target), self.cache, self.resolve(spec), progress)
+        return copy(self.storage, self._other(target).storage, self.cache, self.resolve(spec), progress)
 
     def repair(self, spec: str, source: str | Path, *, progress: Progress = no_progress) -> tuple[str, ...]:
         """Put back from another registry what a version has lost in this one; return what was wrong, a line each.
@@ -203,19 +203,18 @@ class Registry:
 
         found = spec_of(spec)
         name = f"{found.model}@{found.version}" if found.version else self.manifest(spec).name
-        storage = self._other(source)
-        other = Registry(source, cache=self.cache.folder, notice=self._notice)
-        return repair(self._writable(), storage, self.cache, other.resolve(name), progress)
+        other = self._other(source)
+        return repair(self._writable(), other.storage, self.cache, other.resolve(name), progress)
 
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""
         yield from notes.notes(self.storage, model, notes.INTENTS)
 
-    def _other(self, address: str | Path) -> Storage:
-        storage = open_storage(address)
-        if storage.address == self.storage.address:
+    def _other(self, address: str | Path) -> "Registry":
+        other = Registry(address, cache=self.cache.folder, notice=self._notice)
+        if other.storage.address == self.storage.address:
             raise AddressError(f"this is the registry itself, name another one: {address}")
-        return storage
+        return other
 
     def _writable(self) -> Storage:
         if not self._is_writable:

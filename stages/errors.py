@@ -46,6 +46,11 @@ class ResourceError(StageError):
 def is_lack_of_memory(error: BaseException) -> bool:
     """Say whether this is how Python, numpy, torch (also of a GPU) or ONNX Runtime say that memory ran out."""
     text = str(error).lower()
-    told = ["out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc"]
-    told.append("can't start new thread")  # its stack needs memory
+    told = (
+        "out of memory",
+        "can't allocate memory",
+        "failed to allocate memory",
+        "bad_alloc",
+        "can't start new thread",  # its stack needs memory
+    )
     return isinstance(error, MemoryError) or ("shared memory" not in text and any(words in text for words in told))

@@ -34,6 +34,16 @@ def in_the_middle(operator: Operator, model: str, seed: int, epochs: int = 8) ->
     return revision, run, training
 
 
+def assert_goes_on(operator: Operator, model: str, revision: str) -> None:
+    """Assert that the next retrain takes the last checkpoint up, and ends with an undisturbed one's files."""
+    again = operator.start("retrain/weekly", model=model, revision=revision)
+    training = operator.training_of(again)
+
+    assert operator.ended(again)["state"]["type"] == "COMPLETED"
+    assert any("train: going on from a checkpoint, with epoch" in line for line in operator.logs(training))
+    assert operator.files(model) == operator.plain(revision)
+
+
 def test_a_cancelled_retrain_cancels_its_training(operator: Operator) -> None:
     _, run, training = in_the_middle(operator, "cancelled", 6, epochs=200)
 
@@ -50,13 +60,9 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(operat
     operator.kill_processes_of(training)
     states = [operator.ended(one)["state"]["type"] for one in (training, run)]
     operator.forget_workspace("gpu-1")
-    again = operator.start("retrain/weekly", model="gpu-dies", revision=revision)
-    second = operator.training_of(again)
 
     assert states == ["CRASHED", "FAILED"]
-    assert operator.ended(again)["state"]["type"] == "COMPLETED"
-    assert any("train: going on from a checkpoint, with epoch" in line for line in operator.logs(second))
-    assert operator.files("gpu-dies") == operator.plain(revision)
+    assert_goes_on(operator, "gpu-dies", revision)
 
 
 def test_a_killed_retrain_is_ended_by_the_next_one(operator: Operator) -> None:
@@ -106,13 +112,9 @@ def test_a_killed_worker_is_followed_by_its_training_and_the_next_retrain_goes_o
     operator.stack.services["gpu-1"].kill()
     operator.stack.restart("gpu-1")
     states = [operator.ended(one)["state"]["type"] for one in (training, run)]
-    again = operator.start("retrain/weekly", model="worker-dies", revision=revision)
-    second = operator.training_of(again)
 
     assert states == ["CRASHED", "FAILED"]
-    assert operator.ended(again)["state"]["type"] == "COMPLETED"
-    assert any("train: going on from a checkpoint, with epoch" in line for line in operator.logs(second))
-    assert operator.files("worker-dies") == operator.plain(revision)
+    assert_goes_on(operator, "worker-dies", revision)
 
 
 def test_a_power_cut_costs_the_run_and_no_version(operator: Operator) -> None:
