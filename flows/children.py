@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
+from flows.dvc_commands import BEGINS
 from flows.errors import ChildError, RemoteError, StageError
 
 Tell = Callable[[str], None]
 
 _LEASH = Path(__file__).with_name("leash.py")
-_KEPT_LINES = 200
+_KEPT_LINES = 2000
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'")
@@ -108,6 +109,9 @@ def _environment() -> dict[str, str]:
 
 def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildError:
     said = [line.strip() for line in lines if line.strip()]
+    begun = max((place for place, line in enumerate(said) if line.startswith(BEGINS)), default=None)
+    if begun is not None:  # the command is several of DVC's, of which the last one that began has failed
+        command, said = said[begun].removeprefix("> ").split(), said[begun + 1 :]
     stage = next((found[1] for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None)
     if stage:
         own = next((line for line in reversed(said) if line.startswith(f"{stage}: ")), None)

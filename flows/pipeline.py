@@ -46,37 +46,18 @@ def changed_stages(w: Workspace, *stages: str) -> list[str]:
     return [stage for stage, changes in status.items() if any(map(_asks_for_work, changes))]
 
 
-def reproduce(w: Workspace, *targets: str, alone: bool = False) -> list[Step]:
-    """Bring stages up to date, with all before them unless `alone`; pull what another machine has computed.
-
-    Raises StageError with the stage's own line.
-    """
-    lines = w.dvc("repro", "--pull", *(["--single-item"] if alone else []), *targets)
-    return steps_in(lines)
-
-
-def pull(w: Workspace, *targets: str) -> None:
-    """Bring the outputs of stages to what the lock says, whatever lies there."""
-    w.dvc("pull", "--force", *targets)
-
-
 def can_pull(w: Workspace, stage: str) -> bool:
     """Bring the outputs of a stage to what the lock says; False when neither this clone nor the DVC remote has them.
 
     Where the list of a folder's files is there and one of the files isn't, DVC can't go on, and that is raised.
     """
     try:
-        pull(w, stage)
+        w.dvc(f"pull --force {stage}")
     except ChildError as error:
         if _LOST in str(error):
             return False
         raise
     return True
-
-
-def push(w: Workspace, *targets: str) -> None:
-    """Give all that was computed here to the other machines, and the run-cache with it."""
-    w.dvc("push", "--run-cache", *targets)
 
 
 def steps_in(lines: Sequence[str]) -> list[Step]:

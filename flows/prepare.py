@@ -6,6 +6,7 @@ and PETMODELS_NOTIFY, and leaves nothing on this machine.
 
 import argparse
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=4, help="how many runs the pool cpu may have at once")
     parser.add_argument("--gpus", type=int, default=1, help="how many the pool gpu may: as many as there are GPUs")
     parser.add_argument("--pool-type", default="process", help="process, docker or kubernetes")
+    parser.add_argument("--python", help="the interpreter of process workers, at one path on every machine")
     parser.add_argument("--zombie-seconds", type=int, default=ZOMBIE_SECONDS, help="silence after which a run is dead")
     parser.add_argument("--late-seconds", type=int, default=LATE_SECONDS, help="lateness after which people are told")
     arguments = parser.parse_args()
@@ -40,11 +42,16 @@ def main() -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    if arguments.python and arguments.pool_type != "process":
+        raise RequestError(f"--python is for process pools; a run's image brings its own: {arguments.pool_type}")
     with get_client(sync_client=True) as client:
         for name in (CPU, GPU):
             _check_type(client, name, arguments.pool_type)
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
         _limit_pool(client, GPU, arguments.pool_type, arguments.gpus)
+        if arguments.python:
+            for name in (CPU, GPU):
+                _start_by(client, name, shlex.join([arguments.python, "-m", "prefect.engine"]))
         _limit_queue(client, CPU, RETRAIN_QUEUE, 1)
         bring_up_to_date(client, endings(zombie_seconds=arguments.zombie_seconds))
         if address := os.environ.get("PETMODELS_NOTIFY"):
@@ -92,6 +99,17 @@ def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> 
         client.create_work_pool(pool)
     except ObjectAlreadyExists:
         client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
+
+
+def _start_by(client: SyncPrefectClient, name: str, command: str) -> None:
+    """Have the pool's runs started by a command.
+
+    Without one, a process worker starts each run by a program of Prefect's that sees to the flow's packages and then
+    makes way for the run: Prefect is imported twice, and the run begins two seconds later.
+    """
+    template = client.read_work_pool(name).base_job_template
+    template["variables"]["properties"]["command"]["default"] = command
+    client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
 def _limit_queue(client: SyncPrefectClient, pool: str, name: str, limit: int) -> None:

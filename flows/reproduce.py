@@ -35,7 +35,7 @@ def reproduce(version: str) -> str:
         raise RequestError(f"{manifest.name} doesn't say from which commit and params it comes; it can't be rebuilt")
     with workspace(settings, "reproduce", manifest.git_commit, tell, fresh=True) as w:
         w.set_text(pipeline.PARAMS, manifest.params)
-        w.dvc("repro", "--no-run-cache")
+        w.dvc("repro --no-run-cache")
         outputs = _differing(pipeline.outputs_of(manifest.dvc_lock), pipeline.outputs_of(w.text(pipeline.LOCK)))
         files = _differing(_published(manifest), _built(w.folder / BUNDLE))
         metrics = load_object(w.text(str(BUNDLE / "metrics.json")), "metrics.json of the rebuilt bundle")

@@ -33,7 +33,7 @@ from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
 from petmodels.writable import check_writable
 
-_POLL_SECONDS = 2.0
+_POLL_SECONDS = 1.0
 
 
 @flow(name="retrain", flow_run_name="retrain {model} {revision}", on_cancellation=[cancel_what_it_started])
@@ -97,9 +97,7 @@ def _newest(registry: Registry, model: str) -> Manifest | None:
 @task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")
 @without_secrets()
 def _before_training(w: Workspace) -> list[pipeline.Step]:
-    steps = pipeline.reproduce(w, "split")
-    pipeline.push(w, "download", "prepare", "split")
-    return steps
+    return pipeline.steps_in(w.dvc("repro --pull split", "push --run-cache download prepare split"))
 
 
 def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
@@ -123,8 +121,7 @@ def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
 @task(name="after training", cache_policy=NO_CACHE, task_run_name="evaluate, export")
 @without_secrets()
 def _after_training(w: Workspace) -> list[pipeline.Step]:
-    steps = pipeline.reproduce(w)
-    pipeline.push(w)
+    steps = pipeline.steps_in(w.dvc("repro --pull", "push --run-cache"))
     return [step for step in steps if step.stage in {"evaluate", "export"}]
 
 
@@ -138,4 +135,5 @@ def _judged(candidate: Candidate, rules: GateParams) -> Decision:
         decision = Decision("refuse", f"refused: {error}", ())
     records.record_decision(model, decision)
     records.record_metrics(model, json.loads(w.text("data/eval/metrics.json") or "{}"), "the challenger")
+    records.record_charts(model, w.text("data/eval/report.html"))
     return decision

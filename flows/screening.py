@@ -66,7 +66,7 @@ def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str],
         _write(folder / "index.csv", _COLUMNS, [])
         return folder / "index.csv"
     space.set_text("dvc.lock", dvc_lock)
-    space.dvc("pull", "--force", INDEX)
+    space.dvc(f"pull --force {INDEX}")
     return space.folder / INDEX
 
 

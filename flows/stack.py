@@ -57,7 +57,16 @@ def _start(stack: Stack, options: Options) -> None:
     for name in ("s3", "server"):
         stack.services[name].wait_until(stack.readiness(name), 90)
     gpus = str(max(1, options.pools.count("gpu")))
-    prepare = ["-m", "flows.prepare", "--gpus", gpus, "--zombie-seconds", str(options.zombie_seconds)]
+    prepare = [
+        "-m",
+        "flows.prepare",
+        "--gpus",
+        gpus,
+        "--zombie-seconds",
+        str(options.zombie_seconds),
+        "--python",
+        PYTHON,
+    ]
     _run(stack, options, "prepare", prepare)
     if options.deploy:
         _say("deploying prefect.yaml")

@@ -18,7 +18,7 @@ from flows.workspace import workspace
 
 LOCK_KEY = "dvc-lock"
 STAGE = "train"
-_INPUTS = ("prepared", "split")
+_INPUTS = ("data/prepared", "data/split")
 _SLOTS = 16  # trainings at once on one machine, each in a folder of its own; the pool's limit says how many
 
 
@@ -30,13 +30,12 @@ def train(revision: str, dvc_lock: str, params: str) -> str:
     with workspace(settings, "train", revision, tell, slots=_SLOTS) as w:
         w.set_text(pipeline.LOCK, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
-        # DVC reproduces a single stage on what lies in the workspace, be it of another lock.
-        pipeline.pull(w, *(f"data/{name}" for name in _INPUTS))
         inputs = pipeline.outputs_of(dvc_lock)
-        name = training_id(params, *(str(inputs.get(f"data/{folder}")) for folder in _INPUTS))
+        name = training_id(params, *(str(inputs.get(folder)) for folder in _INPUTS))
         with carried(settings.checkpoints, name, w):
-            steps = pipeline.reproduce(w, STAGE, alone=True)
-            pipeline.push(w, STAGE)
+            # The inputs first: DVC reproduces a single stage on what lies in the workspace, be it of another lock.
+            first = f"pull --force {' '.join(_INPUTS)}"
+            steps = pipeline.steps_in(w.dvc(first, f"repro --pull --single-item {STAGE}", f"push --run-cache {STAGE}"))
         lock = w.text(pipeline.LOCK)
     create_markdown_artifact(f"```yaml\n{lock}\n```", key=LOCK_KEY, description="dvc.lock after the stage train")
     what = next((step.what for step in steps if step.stage == STAGE), "unchanged")

@@ -23,6 +23,7 @@ from flows.leash import GRACE_SECONDS
 if TYPE_CHECKING:
     from flows.settings import Settings
 
+_DVC = str(Path(__file__).with_name("dvc_commands.py"))
 _PATIENCE_SECONDS = GRACE_SECONDS + 5
 
 
@@ -39,12 +40,16 @@ class Workspace:
         """Run git in the clone and return what it prints."""
         return output(["git", *arguments], self.folder, keep=(self.handle,)).strip()
 
-    def dvc(self, *arguments: str) -> list[str]:
-        """Run DVC in the clone, tell its lines, and return the last ones."""
-        return run([sys.executable, "-m", "dvc", *arguments], self.folder, self.tell, keep=(self.handle,))
+    def dvc(self, *commands: str) -> list[str]:
+        """Run DVC's commands, such as "repro --pull", one after the other; tell their lines, and return the last ones.
+
+        The first that fails is the last that runs: StageError with the stage's own line, RemoteError where it wants a
+        remote, else ChildError.
+        """
+        return run([sys.executable, "-P", _DVC, *commands], self.folder, self.tell, keep=(self.handle,))
 
     def dvc_output(self, *arguments: str) -> str:
-        """Run DVC in the clone and return what it prints."""
+        """Run one command of DVC's and return what it prints."""
         return output([sys.executable, "-m", "dvc", *arguments], self.folder, keep=(self.handle,))
 
     def python(self, *arguments: str) -> list[str]:

@@ -48,6 +48,33 @@ def test_a_pool_of_another_type_is_refused_by_name(stack: Stack) -> None:
     assert Api(stack.api).get("/work_pools/cpu")["concurrency_limit"] == 4
 
 
+def test_the_interpreter_of_process_workers_starts_their_runs(stack: Stack) -> None:
+    pool = Api(stack.api).get("/work_pools/cpu")
+    changed = pool["base_job_template"]["variables"]["properties"] | {"stream_output": {"type": "boolean"}}
+    Api(stack.api).patch(
+        "/work_pools/gpu",
+        base_job_template={**pool["base_job_template"], "variables": {"type": "object", "properties": changed}},
+    )
+
+    status, _lines = prepare(stack, "--python", "/opt/petmodels/.venv/bin/python")
+
+    pools = [Api(stack.api).get(f"/work_pools/{name}")["base_job_template"] for name in ("cpu", "gpu")]
+    commands = [template["variables"]["properties"]["command"]["default"] for template in pools]
+    assert status == 0
+    assert (
+        pool["base_job_template"]["variables"]["properties"]["command"]["default"]
+        == f"{sys.executable} -m prefect.engine"
+    )
+    assert commands == ["/opt/petmodels/.venv/bin/python -m prefect.engine"] * 2
+    assert pools[1]["variables"]["properties"]["stream_output"] == {"type": "boolean"}
+
+
+def test_an_interpreter_for_containers_is_refused(stack: Stack) -> None:
+    status, (line,) = prepare(stack, "--pool-type", "docker", "--python", "/usr/bin/python3")
+
+    assert (status, line) == (1, "prepare: --python is for process pools; a run's image brings its own: docker")
+
+
 def test_a_type_whose_worker_is_not_installed_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match=r"^no worker of this type is installed here; .*prefect-docker.*: no-such$"):
         worker_of("no-such")

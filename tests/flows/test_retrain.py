@@ -44,13 +44,15 @@ def test_a_first_version_is_promoted_and_says_where_it_comes_from(operator: Oper
 
 
 @pytest.mark.usefixtures("base")
-def test_a_run_shows_its_stages_its_decision_and_a_picture(operator: Operator) -> None:
+def test_a_run_shows_its_stages_its_decision_and_the_reports_charts(operator: Operator) -> None:
     stages = {row["stage"]: row["what happened"] for row in operator.table("base-stages")}
-    kinds = {kind: operator.api.get(f"/artifacts/base-{kind}/latest")["type"] for kind in ("decision", "accuracy")}
+    keys = ("decision", "gate", "metrics", "chart-accuracy-of-the-toy", "version")
+    left = {key: operator.api.get(f"/artifacts/base-{key}/latest") for key in keys}
 
     assert stages["train"] == "ran, by train/gpu"
     assert list(stages) == ["download", "prepare", "split", "train", "evaluate", "export"]
-    assert kinds == {"decision": "markdown", "accuracy": "image"}
+    assert [artifact["type"] for artifact in left.values()] == ["markdown", "table", "table", "image", "markdown"]
+    assert left["chart-accuracy-of-the-toy"]["data"].startswith("data:image/svg+xml;base64,")
 
 
 def test_a_table_on_a_run_holds_no_secret(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

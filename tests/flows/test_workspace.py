@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import pipeline
-from flows.errors import BusyError, RemoteError, RequestError
+from flows.errors import BusyError, ChildError, RemoteError, RequestError
 from flows.settings import Settings
 from flows.workspace import workspace
 from tests.flows.projects import Project, git, toy_project
@@ -153,8 +153,7 @@ def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str)
 @pytest.mark.slow
 def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: Settings, tmp_path: Path) -> None:
     with workspace(settings, "a", "main", quiet) as w:
-        ran = pipeline.reproduce(w)
-        pipeline.push(w)
+        ran = pipeline.steps_in(w.dvc("repro --pull", "push --run-cache"))
         lock = w.text(pipeline.LOCK)
     other = Settings(**{**vars(settings), "workspaces": tmp_path / "other"})
 
@@ -163,13 +162,24 @@ def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: S
         w.set_text(pipeline.LOCK, lock)
         locked = pipeline.changed_stages(w)
         w.set_text(pipeline.LOCK, "")
-        cached = pipeline.reproduce(w)
+        cached = pipeline.steps_in(w.dvc("repro --pull"))
 
         assert w.text("data/eval/metrics.json")
     assert {step.what for step in ran} == {"ran"}
     assert len(unlocked) == 6
     assert locked == []
     assert {step.what for step in cached} == {"from the run-cache"}
+
+
+@pytest.mark.slow
+def test_of_several_commands_the_first_that_fails_is_the_last_that_runs(settings: Settings) -> None:
+    told: list[str] = []
+    with workspace(settings, "a", "main", told.append) as w:
+        with pytest.raises(ChildError, match=r"^dvc repro: .*'absent'"):
+            w.dvc("version", "repro absent", "repro download")
+
+        assert not (w.folder / "data/raw").exists()
+    assert [line for line in told if line.startswith("> dvc")] == ["> dvc version", "> dvc repro absent"]
 
 
 @pytest.mark.slow
@@ -181,7 +191,7 @@ def test_a_dvc_remote_that_refuses_is_told_with_its_reason(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with workspace(settings, "a", "main", quiet) as w:
-        pipeline.reproduce(w, "download")
+        w.dvc("repro --pull download")
         lock = w.text(pipeline.LOCK)
     other = Settings(**{**vars(settings), "workspaces": tmp_path / "other", "dvc_remote": "s3://nobody/dvc"})
 
@@ -189,18 +199,18 @@ def test_a_dvc_remote_that_refuses_is_told_with_its_reason(
         w.set_text(pipeline.LOCK, lock)
         with pytest.raises(RemoteError, match=r"^dvc pull: .*Unable to locate credentials"):
             pipeline.can_pull(w, "download")
-        w.dvc("repro", "download")
+        w.dvc("repro download")
         with pytest.raises(RemoteError, match=r"^dvc push: .*Unable to locate credentials"):
-            pipeline.push(w, "download")
+            w.dvc("push --run-cache download")
 
 
 @pytest.mark.slow
 def test_what_neither_clone_nor_remote_has_can_not_be_pulled(settings: Settings, tmp_path: Path) -> None:
     with workspace(settings, "a", "main", quiet) as w:
-        pipeline.reproduce(w, "download")
+        w.dvc("repro --pull download")
         lock = w.text(pipeline.LOCK)
         here = pipeline.can_pull(w, "download")
-        pipeline.push(w, "download")
+        w.dvc("push --run-cache download")
     other = Settings(**{**vars(settings), "workspaces": tmp_path / "other"})
 
     with workspace(other, "a", "main", quiet) as w:
@@ -212,6 +222,6 @@ def test_what_neither_clone_nor_remote_has_can_not_be_pulled(settings: Settings,
         w.set_text(pipeline.LOCK, lock)
         anywhere = pipeline.can_pull(w, "download")
         with pytest.raises(RemoteError, match=r"dvc pull: .* Checkout failed for following targets: data/raw$"):
-            pipeline.pull(w, "download")
+            w.dvc("pull --force download")
 
     assert (here, there, anywhere) == (True, True, False)
