@@ -26,6 +26,6 @@ def charts_in(report: str) -> dict[str, str]:
 
 def _picture(chart: re.Match[str], style: str) -> str:
     width, height = (_SCALE * int(chart[side]) for side in ("width", "height"))
-    size = f'style="width: {width}px; height: {height}px; max-width: none"'
+    size = f'width="{width}" height="{height}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {chart["frame"]} {size}>'
     return f"{opening}{style}{chart['body']}</svg>"

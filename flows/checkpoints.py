@@ -68,9 +68,14 @@ class _Courier:
             self.tell(f"checkpoints can't be kept for other machines now; training goes on without: {error}")
 
     def fetch(self) -> None:
-        newest = max(self.storage.list(self.prefix), key=lambda stored: stored.modified, default=None)
-        if newest is None:
-            return
+        """Fetch the newest of each file; one of another training, left in some machine's folder, hides none."""
+        newest = {}
+        for stored in sorted(self.storage.list(self.prefix), key=lambda stored: stored.modified):
+            newest[stored.key.rpartition(".")[0]] = stored
+        for stored in newest.values():
+            self._fetch(stored)
+
+    def _fetch(self, newest: Stored) -> None:
         file, _, sha256 = newest.key.removeprefix(self.prefix).rpartition(".")
         target = self.folder / Path(file).name
         if target.exists() and (sha256_of(target) == sha256 or target.stat().st_mtime > newest.modified.timestamp()):

@@ -35,16 +35,22 @@ def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int]
     tells most.
     """
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    said: deque[str] = deque(maxlen=_KEPT_LINES)  # by what runs now: the program, or the last DVC command that it began
     with _started(command, folder, subprocess.STDOUT, keep) as child:
         assert child.stdout
         for raw in child.stdout:
             line = redacted(raw.rstrip())
             lines.append(line)
+            if line.startswith(BEGINS):
+                command = line.removeprefix("> ").split()
+                said.clear()
+            else:
+                said.append(line)
             if line and not _NOISE.match(line):
                 tell(line)
         child.wait()
     if child.returncode:
-        raise _failure(command, list(lines), child.returncode)
+        raise _failure(command, list(said), child.returncode)
     return list(lines)
 
 
@@ -109,9 +115,6 @@ def _environment() -> dict[str, str]:
 
 def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildError:
     said = [line.strip() for line in lines if line.strip()]
-    begun = max((place for place, line in enumerate(said) if line.startswith(BEGINS)), default=None)
-    if begun is not None:  # the command is several of DVC's, of which the last one that began has failed
-        command, said = said[begun].removeprefix("> ").split(), said[begun + 1 :]
     stage = next((found[1] for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None)
     if stage:
         own = next((line for line in reversed(said) if line.startswith(f"{stage}: ")), None)

@@ -1,8 +1,8 @@
 """Run DVC commands one after the other: `python -P dvc_commands.py "repro --pull split" "push --run-cache split"`.
 
-Each as `python -m dvc` would, but in one process, because DVC and what it needs for S3 take a second to import. Says
-which command begins, and ends with the status of the first that fails. Leaves what they leave; imports nothing of the
-project.
+In one process, because DVC and what it needs for S3 take a second to import; with `-P`, because modules beside this
+file have names that others use. Says which command begins, and ends with the status of the first that fails. Leaves
+what they leave; imports nothing of the project.
 """
 
 import runpy

@@ -8,6 +8,7 @@ import argparse
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -44,9 +45,11 @@ def main() -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.python and arguments.pool_type != "process":
         raise RequestError(f"--python is for process pools; a run's image brings its own: {arguments.pool_type}")
+    if arguments.python and not Path(arguments.python).is_absolute():
+        raise RequestError(f"--python wants an absolute path, the same on every worker's machine: {arguments.python}")
     with get_client(sync_client=True) as client:
         for name in (CPU, GPU):
-            _check_type(client, name, arguments.pool_type)
+            _check_pool(client, name, arguments.pool_type, arguments.python)
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
         _limit_pool(client, GPU, arguments.pool_type, arguments.gpus)
         if arguments.python:
@@ -77,15 +80,17 @@ def worker_of(kind: str) -> type[BaseWorker[Any, Any, Any]]:
         raise RequestError(f"no worker of this type is installed here; {told}: {kind}") from error
 
 
-def _check_type(client: SyncPrefectClient, name: str, kind: str) -> None:
-    """Raise RequestError where the pool exists with another type: a pool keeps its type for life."""
+def _check_pool(client: SyncPrefectClient, name: str, kind: str, python: str | None) -> None:
+    """Raise RequestError where the pool exists with another type, which it keeps for life, or can't take a command."""
     try:
-        found = client.read_work_pool(name).type
+        found = client.read_work_pool(name)
     except ObjectNotFound:
         return
-    if found != kind:
-        mend = f"delete it (prefect work-pool delete {name}), or give --pool-type {found}"
-        raise RequestError(f"the pool {name} exists with the type {found}, not {kind}; {mend}")
+    if found.type != kind:
+        mend = f"delete it (prefect work-pool delete {name}), or give --pool-type {found.type}"
+        raise RequestError(f"the pool {name} exists with the type {found.type}, not {kind}; {mend}")
+    if python and "command" not in found.base_job_template.get("variables", {}).get("properties", {}):
+        raise RequestError(f"the job template of the pool {name} has no variable `command` for --python")
 
 
 def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> None:
@@ -105,7 +110,8 @@ def _start_by(client: SyncPrefectClient, name: str, command: str) -> None:
     """Have the pool's runs started by a command.
 
     Without one, a process worker starts each run by a program of Prefect's that sees to the flow's packages and then
-    makes way for the run: Prefect is imported twice, and the run begins two seconds later.
+    makes way for the run: Prefect is imported twice, and the run begins two seconds later. With one, the worker itself
+    imports a flow to run its hooks, once for as long as it lives, and its own PREFECT_ variables go before a job's.
     """
     template = client.read_work_pool(name).base_job_template
     template["variables"]["properties"]["command"]["default"] = command

@@ -59,6 +59,17 @@ def test_a_checkpoint_that_could_not_be_sent_is_not_replaced_by_an_older_one(tmp
         assert (w.folder / FOLDER / "a.pt").read_bytes() == b"epoch 2"
 
 
+def test_what_another_training_left_in_a_machines_folder_hides_no_checkpoint(tmp_path: Path) -> None:
+    place, second, third = str(tmp_path / "remote"), machine(tmp_path / "second"), machine(tmp_path / "third")
+    killed(place, machine(tmp_path / "first"), b"epoch 1")
+    (second.folder / FOLDER / "of-another.pt").write_bytes(b"another training's")
+    with suppress(KeyboardInterrupt), carried(place, "t", second):
+        raise KeyboardInterrupt
+
+    with carried(place, "t", third):
+        assert (third.folder / FOLDER / "a.pt").read_bytes() == b"epoch 1"
+
+
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
     place, second = tmp_path / "remote", machine(tmp_path / "second")
     killed(str(place), machine(tmp_path / "first"), b"epoch 1")

@@ -45,11 +45,13 @@ def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:
         output(["git", "clone", "--quiet", str(tmp_path / "nowhere"), str(tmp_path / "clone")], tmp_path)
 
 
-def test_of_several_dvc_commands_the_one_that_failed_is_named(tmp_path: Path) -> None:
-    said = ["> dvc repro --pull", "ERROR: of a stage, told before", "> dvc push --run-cache", "ERROR: no credentials"]
+@pytest.mark.parametrize("num_lines", [0, 3000])
+def test_of_several_dvc_commands_the_one_that_failed_is_named(tmp_path: Path, num_lines: int) -> None:
+    said = ["> dvc repro --pull", "ERROR: of a stage, told before", "> dvc push --run-cache"]
+    files = "ERROR: no credentials" + num_lines * "\nERROR: failed to transfer a file"
 
-    with pytest.raises(RemoteError, match=r"^dvc push: no credentials$"):
-        run(python(f"print({chr(10).join(said)!r}); raise SystemExit(255)"), tmp_path, lambda _line: None)
+    with pytest.raises(RemoteError, match=r"^dvc push: (no credentials|failed to transfer a file)$"):
+        run(python(f"print({chr(10).join([*said, files])!r}); raise SystemExit(255)"), tmp_path, lambda _line: None)
 
 
 def test_a_program_that_fails_without_a_word_is_told_by_its_status(tmp_path: Path) -> None:

@@ -69,10 +69,37 @@ def test_the_interpreter_of_process_workers_starts_their_runs(stack: Stack) -> N
     assert pools[1]["variables"]["properties"]["stream_output"] == {"type": "boolean"}
 
 
-def test_an_interpreter_for_containers_is_refused(stack: Stack) -> None:
-    status, (line,) = prepare(stack, "--pool-type", "docker", "--python", "/usr/bin/python3")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("--pool-type", "docker", "--python", "/bin/python3"),
+            "for process pools; a run's image brings its own: docker",
+        ),
+        (
+            ("--python", ".venv/bin/python"),
+            "wants an absolute path, the same on every worker's machine: .venv/bin/python",
+        ),
+    ],
+)
+def test_an_interpreter_that_can_not_start_runs_is_refused(stack: Stack, arguments: tuple[str, ...], told: str) -> None:
+    status, (line,) = prepare(stack, *arguments)
 
-    assert (status, line) == (1, "prepare: --python is for process pools; a run's image brings its own: docker")
+    assert status == 1
+    assert line.startswith("prepare: --python ")
+    assert line.endswith(told)
+
+
+def test_a_job_template_without_a_command_is_refused_by_name(stack: Stack) -> None:
+    whole = Api(stack.api).get("/work_pools/gpu")["base_job_template"]
+    bare = {"job_configuration": {"command": "sleep 1"}, "variables": {"type": "object", "properties": {}}}
+    Api(stack.api).patch("/work_pools/gpu", base_job_template=bare)
+
+    status, (line,) = prepare(stack, "--python", sys.executable)
+
+    Api(stack.api).patch("/work_pools/gpu", base_job_template=whole)
+    told = "prepare: the job template of the pool gpu has no variable `command` for --python"
+    assert (status, line) == (1, told)
 
 
 def test_a_type_whose_worker_is_not_installed_is_refused_by_name() -> None:
