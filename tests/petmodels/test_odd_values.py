@@ -68,35 +68,51 @@ def root(folder_registry: Registry, tmp_path: Path) -> Path:
     return tmp_path / "registry"
 
 
-def assert_commands_hold(run: Command, monkeypatch: pytest.MonkeyPatch, fresh: Path, what: str) -> None:
-    """Run what reads a registry on a machine that has seen nothing."""
-    monkeypatch.setenv("PETMODELS_CACHE", str(fresh))
-    for command in READERS:
-        done = run(*command.split())
+class Readers:
+    """Whoever reads a registry, on a machine that has seen nothing."""
+
+    def __init__(self, run: Command, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.run, self.monkeypatch, self.folder, self.turn = run, monkeypatch, folder, 0
+
+    def assert_all_hold(self, what: str, first: str) -> None:
+        """Run the command `first`, and then the others: all of them, or where it refuses, one of them by turns."""
+        self.turn += 1
+        self.monkeypatch.setenv("PETMODELS_CACHE", str(self.folder / f"fresh{self.turn}"))
+        others = [command for command in READERS if command != first]
+        is_refused = self._code(what, first) != 0
+        for command in [others[self.turn % len(others)]] if is_refused else others:
+            self._code(what, command)
+
+    def _code(self, what: str, command: str) -> int:
+        done = self.run(*command.split())
         assert done.code in {0, 3, 5, 6}, (what, command, done)
         assert len([line for line in done.talk if line.startswith("petmodels: ")]) <= 1, (what, command, done.talk)
         assert "Traceback" not in "\n".join(done.talk), (what, command, done.talk)
+        return done.code
 
 
-def test_a_manifest_with_any_odd_value_breaks_no_command(
-    root: Path, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def readers(run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Readers:
+    return Readers(run, monkeypatch, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_manifest_with_any_odd_value_breaks_no_command(root: Path, readers: Readers) -> None:
     path = root / version_key("pets", 2)
     payload = json.loads(load_statement(path.read_bytes(), "").payload)
-    for number, (what, changed) in enumerate(variants(payload)):
+    for what, changed in variants(payload):
         path.write_bytes(Statement(json.dumps(changed)).to_bytes())
-        assert_commands_hold(run, monkeypatch, tmp_path / f"fresh{number}", what)
+        readers.assert_all_hold(what, "show pets@2")
 
 
-def test_a_history_with_any_odd_value_breaks_no_command(
-    root: Path, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_a_history_with_any_odd_value_breaks_no_command(root: Path, readers: Readers) -> None:
     path = root / "pets/aliases/production.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     payload = json.loads(load_statement(lines[1], "").payload)
-    for number, (what, changed) in enumerate(variants(payload)):
+    for what, changed in variants(payload):
         path.write_bytes(lines[0] + Statement(json.dumps(changed)).to_bytes())
-        assert_commands_hold(run, monkeypatch, tmp_path / f"fresh{number}", what)
+        readers.assert_all_hold(what, "history pets")
 
 
 def error_of(folder: Path) -> str:
@@ -151,11 +167,11 @@ def test_an_infinite_metric_is_refused_before_anything_is_published(run: Command
 
 
 def test_a_registrys_document_with_any_odd_value_breaks_no_command(
-    root: Path, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, run: Command, readers: Readers, tmp_path: Path
 ) -> None:
     content = json.loads((root / ROOT_KEY).read_text())
-    for number, (what, changed) in enumerate(variants(content)):
+    for what, changed in variants(content):
         (root / ROOT_KEY).write_text(json.dumps(changed))
-        assert_commands_hold(run, monkeypatch, tmp_path / f"fresh{number}", what)
+        readers.assert_all_hold(what, "list")
         done = run("publish", tmp_path / "bundle1", "--model", "pets")
         assert done.code in {0, 6}, (what, done)

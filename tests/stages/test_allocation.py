@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")]
+
 NUM_PAGES = 100 * 2**20 // os.sysconf("SC_PAGE_SIZE")  # of one block
 BLOCKS = """
 import resource, sys, torch
@@ -32,13 +34,11 @@ def pages_cleared(*arguments: str, **environment: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")
 def test_a_block_that_was_given_back_is_used_again() -> None:
     assert pages_cleared() >= 10 * NUM_PAGES
     assert pages_cleared("keep") < NUM_PAGES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")
 @pytest.mark.parametrize(
     ("name", "value"), [("MALLOC_MMAP_MAX_", "65536"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=65536")]
 )
@@ -46,6 +46,5 @@ def test_who_tells_malloc_how_to_work_is_obeyed(name: str, value: str) -> None:
     assert pages_cleared("keep", **{name: value}) >= 10 * NUM_PAGES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="not glibc's malloc")
 def test_who_tells_it_something_else_gets_the_same() -> None:
     assert pages_cleared("keep", MALLOC_ARENA_MAX="2") < NUM_PAGES

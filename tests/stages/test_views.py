@@ -101,6 +101,7 @@ torch.save(views.Pixels(images, [Image.open(image).size for image in images], to
 """
 
 
+@pytest.mark.slow
 def test_processes_decode_what_one_decodes(views: ModuleType, images: list[Path], tmp_path: Path) -> None:
     alone = views.Pixels(images, sizes(images), CPU)
 
