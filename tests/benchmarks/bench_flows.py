@@ -1,6 +1,7 @@
 """What the flows cost over what they start: a retrain with nothing to do against `dvc status` and an empty flow on the
 same Prefect server, and a whole retrain, with its training on another worker, against `dvc repro` in one clone. The
-project is the tests' toy, whose stages take no time, so that the difference is the flows' own.
+project is the tests' toy, whose stages take no time, so that the difference is the flows' own. The retrain is begun by
+hand; a worker of the pool cpu takes up to three seconds to see one, and three to begin it.
 """
 
 import os

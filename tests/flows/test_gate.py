@@ -167,3 +167,33 @@ def test_a_broken_challenger_is_an_error_of_the_bundle(damaged: Registry, tmp_pa
 
     with pytest.raises(FormatError, match=r"model\.onnx"):
         evidence(damaged, "pets", "production", tmp_path)
+
+
+def test_what_the_champion_was_trained_on_does_not_count_nor_what_shows_the_same(tmp_path: Path) -> None:
+    """Of three test images it saw one, and of another one a near-duplicate: one of the same group."""
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    names = ("seen", "near", "new")
+    rows = [f"{name}.jpg,images/{name}.jpg,red,{name}-bytes,{name}-group\n" for name in names]
+    listing = "".join(["source,path,label,sha256,group\n", *rows]).encode()
+    write_files(tmp_path / "data", {"split/test.csv": listing})
+    write_files(tmp_path / "data/raw", {f"{name}.jpg": image_bytes("red") for name in names})
+    champion = make_bundle(tmp_path / "champion")
+    seen = b"sha256,group\nseen-bytes,another-group\nother-bytes,near-group\n"
+    write_files(champion, {"seen_images.csv": seen})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(champion, "pets")
+    registry.promote("pets@1", "production")
+
+    found = evidence(registry, "pets", "production", tmp_path)
+
+    assert len(found.records) == 3
+    assert [Path(record.image).stem for record in found.unseen] == ["new"]
+
+
+def test_a_first_version_may_lie_below_the_logistic_regression_by_chance_alone() -> None:
+    metrics = METRICS | {"accuracy": 0.87, "accuracy_high": 0.9}
+
+    decision = decide(replace(FIRST, metrics=metrics), RULES)
+
+    assert decision.outcome == "promote"
+    assert decide(replace(FIRST, metrics=metrics | {"accuracy_high": 0.875}), RULES).outcome == "refuse"

@@ -5,6 +5,7 @@ Each test has a model of its own, so that none sees another's versions; they sha
 
 import json
 import subprocess
+from datetime import datetime
 
 import pytest
 from prefect import flow, task
@@ -227,10 +228,11 @@ def test_what_the_remote_has_lost_is_trained_again_where_trainings_run(operator:
 
 @pytest.mark.usefixtures("base")
 def test_no_flow_commits_a_lock(operator: Operator) -> None:
-    files = git(operator.project.folder, "ls-tree", "--name-only", "origin/main")
+    changed = git(operator.project.remote, "log", "--all", "--name-only", "--format=")
     authors = git(operator.project.remote, "log", "--all", "--format=%an")
 
-    assert "dvc.lock" not in files
+    assert "params.yaml" in changed.split()
+    assert "dvc.lock" not in changed.split()
     assert set(authors.split()) == {"test"}
 
 
@@ -274,8 +276,10 @@ def test_what_a_retrain_can_not_have_fails_it_once_before_anything_is_trained(
 def test_an_unknown_revision_costs_one_sentence(operator: Operator) -> None:
     run = operator.run("retrain/weekly", model="wrong", revision="nowhere")
 
-    assert run["state"]["type"] == "FAILED"
+    assert (run["state"]["type"], run["run_count"]) == ("FAILED", 1)
     assert "has no such revision; branches: " in run["state"]["message"]
+    with pytest.raises(NotFoundError):
+        operator.registry.versions("wrong")
 
 
 def test_a_full_disk_fails_the_run_once_and_room_on_it_mends_that(operator: Operator) -> None:
@@ -332,14 +336,21 @@ def test_what_died_between_publishing_and_promoting_is_ended_by_the_next_run(ope
     assert sentence.startswith("production names between@1 because the first version: ")
 
 
-def test_two_retrains_at_once_take_turns(operator: Operator) -> None:
-    slow = operator.branch("slow", train={"epochs": 2, "epoch_seconds": 1.0})
+def test_two_retrains_at_once_take_turns_and_no_version_is_lost(operator: Operator) -> None:
+    slow = [operator.branch(f"slow-{epochs}", train={"epochs": epochs, "epoch_seconds": 1.0}) for epochs in (2, 3)]
 
-    runs = [operator.start("retrain/weekly", model="turns", revision=slow) for _ in range(2)]
-    messages = sorted(operator.ended(run)["state"]["message"] for run in runs)
+    runs = [
+        operator.start(deployment, model="turns", revision=revision)
+        for deployment, revision in zip(("retrain/weekly", "retrain/on-arrival"), slow, strict=True)
+    ]
+    first, second = sorted((operator.ended(run) for run in runs), key=lambda run: str(run["start_time"]))
 
-    assert messages[0].startswith("nothing to do: turns@1")
-    assert messages[1].startswith("production names turns@1")
+    assert datetime.fromisoformat(first["end_time"]) <= datetime.fromisoformat(second["start_time"])
+    assert first["state"]["message"].startswith("production names turns@1")
+    assert second["state"]["message"].startswith("turns@2 is kept")
+    published = [operator.registry.manifest(f"turns@{number}") for number in (1, 2)]
+    made_of = {git(operator.project.remote, "rev-parse", revision) for revision in slow}
+    assert {manifest.git_commit for manifest in published} == made_of
 
 
 def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:

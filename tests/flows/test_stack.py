@@ -345,6 +345,25 @@ def test_a_run_lives_through_an_outage_of_the_server(api: Api, night: Night) -> 
     assert [state["name"] for state in states][-2:] == ["Running", "Completed"]
 
 
+@pytest.fixture(scope="module")
+def patient(api: Api, night: Night, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run that begins after the night, and lasts longer than a run may be silent."""
+    pid_file = tmp_path_factory.mktemp("pids") / "patient"
+    run = api.run("long/gpu", pid_file=str(pid_file), seconds=ZOMBIE_SECONDS + 30)
+    wait(pid_file.exists, 180, "a run that runs")
+    return run
+
+
+@pytest.fixture(scope="module")
+def taken(api: Api, night: Night) -> str:
+    """A run that a worker has taken and that never begins; its worker has died on the way."""
+    flow = api.get(f"/flow_runs/{night.dead}")["flow_id"]
+    run = str(api.post("/flow_runs/", flow_id=flow, name="taken")["id"])
+    api.post(f"/flow_runs/{run}/set_state", state={"type": "PENDING"}, force=True)
+    return run
+
+
+@pytest.mark.usefixtures("patient", "taken")
 def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
     wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 300, "word of the late run")
 
@@ -358,11 +377,25 @@ def test_a_run_whose_machine_died_is_crashed_in_time_and_frees_its_slots(api: Ap
     assert deployments(api)["long/cpu"]["global_concurrency_limit"]["active_slots"] == 0
 
 
-def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night) -> None:
+def test_a_run_that_never_begins_is_crashed_in_time(api: Api, taken: str) -> None:
+    wait(lambda: api.state(taken) == "Crashed", ZOMBIE_SECONDS + 150, "the end of the run that never began")
+    assert api.get(f"/flow_runs/{taken}")["state"]["message"] == f"not begun {ZOMBIE_SECONDS} seconds after its start"
+
+
+def test_a_run_that_sends_heartbeats_lives_as_long_as_it_needs(api: Api, patient: str) -> None:
+    wait(lambda: api.state(patient) == "Completed", ZOMBIE_SECONDS + 150, "the end of the long run")
+    states = [state["name"] for state in api.get(f"/flow_run_states/?flow_run_id={patient}")]
+    run = api.get(f"/flow_runs/{patient}")
+    assert "Crashed" not in states
+    assert run["total_run_time"] > ZOMBIE_SECONDS
+
+
+def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night, taken: str) -> None:
     """The fifty short runs have had more than the time by now in which they could be taken for dead."""
     wait(lambda: len(events(api, "prefect.automation.action.failed")) >= 5, ZOMBIE_SECONDS + 150, "five refusals")
     crashed = begun(api, state={"type": {"any_": ["CRASHED"]}})
-    assert [run["id"] for run in crashed if run["parameters"].get("seconds") != KILLED_SECONDS] == [night.dead]
+    killed = {run["id"] for run in crashed if run["parameters"].get("seconds") == KILLED_SECONDS}
+    assert {run["id"] for run in crashed} - killed == {night.dead, taken}
 
 
 def test_the_server_has_dropped_no_event(stack: Stack, night: Night) -> None:

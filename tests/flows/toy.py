@@ -61,16 +61,29 @@ def split(params: Any) -> None:
 
 
 def train(params: Any) -> None:
-    """Take the mean colour of each label's first images; each epoch takes its time and leaves a checkpoint."""
+    """Take the mean colour of each label's first images; each epoch takes its time and leaves a checkpoint.
+
+    What is learnt is a mean over epochs, so that a training that goes on needs what its checkpoint holds.
+    """
+    rows = _read_csv("data/split/train.csv")
+    names = list(LABELS)
+    if params["shuffle"]:
+        names = names[1:] + names[:1]
+    means = []
+    for label in names:
+        paths = [Path("data/prepared") / row["path"] for row in rows if row["label"] == label][: params["images"]]
+        means.append(np.mean([_colour(path) for path in paths], axis=0))
     checkpoint = Path("build/checkpoints/toy.json")
-    progress = json.loads(checkpoint.read_text()) if checkpoint.exists() else {"params": params, "epoch": 0}
+    begin = {"params": params, "epoch": 0, "sums": np.zeros((len(names), 3)).tolist()}
+    progress = json.loads(checkpoint.read_text()) if checkpoint.exists() else begin
     if progress["params"] != params:
-        progress = {"params": params, "epoch": 0}
+        progress = begin
     if progress["epoch"]:
         print(f"train: going on from a checkpoint, with epoch {progress['epoch'] + 1}", flush=True)
     while progress["epoch"] < params["epochs"]:
         time.sleep(params["epoch_seconds"])
         progress["epoch"] += 1
+        progress["sums"] = (np.asarray(progress["sums"]) + means).tolist()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = checkpoint.with_name(".partial")
         partial.write_text(json.dumps(progress))
@@ -79,16 +92,8 @@ def train(params: Any) -> None:
     print(f"train: a careless stage says {os.environ.get('AWS_SECRET_ACCESS_KEY')}", flush=True)
     if params["fail"]:
         sys.exit("train: the toy was told to fail; set train.fail to false")
-    rows = _read_csv("data/split/train.csv")
-    names = list(LABELS)
-    if params["shuffle"]:
-        names = names[1:] + names[:1]
-    means = []
-    for label in names:
-        paths = [Path("data/prepared") / row["path"] for row in rows if row["label"] == label][: params["images"]]
-        means.append(np.mean([_colour(path) for path in paths], axis=0).tolist())
     out = _new("data/train")
-    (out / "means.json").write_text(json.dumps(means))
+    (out / "means.json").write_text(json.dumps((np.asarray(progress["sums"]) / params["epochs"]).tolist()))
     (out / "settings.json").write_text(json.dumps({"image_size": params["image_size"]}))
     checkpoint.unlink(missing_ok=True)
 

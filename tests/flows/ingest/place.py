@@ -105,6 +105,10 @@ class Place:
         text = in_folder(self.folder / "git", "git", "show", "main:data/arrivals.csv")
         return list(csv.DictReader(io.StringIO(text)))
 
+    def commits(self) -> list[str]:
+        """Return the commits of every branch, newest first."""
+        return in_folder(self.folder / "git", "git", "rev-list", "--all").split()
+
     def kept(self) -> dict[str, bytes]:
         """Return all that lies in a drop in a folder, by key."""
         root = self.folder / "drop"

@@ -12,7 +12,7 @@ from flows.drop import Drop
 from flows.errors import ChildError, RemoteError, SettingsError
 from flows.ingest import Taken
 from petmodels.errors import NotFoundError
-from tests.flows.ingest.place import Place
+from tests.flows.ingest.place import Place, in_folder
 from tests.pictures import content, pet
 
 TODAY = datetime.now(UTC).date().isoformat()
@@ -41,6 +41,19 @@ def test_a_good_image_is_kept_by_its_content_and_listed_and_leaves_the_drop(publ
     assert published.arrivals() == [{"address": address, "sha256": sha256(data), "label": "Bengal", "arrived": TODAY}]
     assert published.kept() == {f"accepted/{sha256(data)}.jpg": data}
     assert taken.sentence == "1 accepted"
+
+
+def test_a_run_is_one_commit_of_the_list_alone(published: Place) -> None:
+    before = published.commits()
+    for number in range(3):
+        published.put(f"Bengal/{number}.jpg", variant=50 + number)
+
+    published.ingest()
+
+    (commit,) = [one for one in published.commits() if one not in before]
+    assert in_folder(published.folder / "git", "git", "show", "--name-only", "--format=", commit).split() == [
+        "data/arrivals.csv"
+    ]
 
 
 @pytest.mark.slow
