@@ -90,7 +90,8 @@ def _check_pool(client: SyncPrefectClient, name: str, kind: str, python: str | N
         mend = f"delete it (prefect work-pool delete {name}), or give --pool-type {found.type}"
         raise RequestError(f"the pool {name} exists with the type {found.type}, not {kind}; {mend}")
     if python and "command" not in found.base_job_template.get("variables", {}).get("properties", {}):
-        raise RequestError(f"the job template of the pool {name} has no variable `command` for --python")
+        mend = "give it one, or leave --python out"
+        raise RequestError(f"the job template of the pool {name} has no variable `command`; {mend}")
 
 
 def _limit_pool(client: SyncPrefectClient, name: str, kind: str, limit: int) -> None:

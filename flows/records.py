@@ -1,5 +1,4 @@
-"""What a retrain leaves for people in Prefect's UI: the decision, its numbers, the report's charts, the stages, the way
-to the version.
+"""What a retrain leaves for people in Prefect's UI: decision, numbers, charts, stages, the way to the version.
 
 Reads what the flow knows; leaves artifacts of the run.
 """

@@ -56,18 +56,9 @@ def _start(stack: Stack, options: Options) -> None:
         stack.services[name].start()
     for name in ("s3", "server"):
         stack.services[name].wait_until(stack.readiness(name), 90)
-    gpus = str(max(1, options.pools.count("gpu")))
-    prepare = [
-        "-m",
-        "flows.prepare",
-        "--gpus",
-        gpus,
-        "--zombie-seconds",
-        str(options.zombie_seconds),
-        "--python",
-        PYTHON,
-    ]
-    _run(stack, options, "prepare", prepare)
+    gpus = max(1, options.pools.count("gpu"))
+    limits = f"--gpus {gpus} --zombie-seconds {options.zombie_seconds}".split()
+    _run(stack, options, "prepare", ["-m", "flows.prepare", *limits, "--python", PYTHON])
     if options.deploy:
         _say("deploying prefect.yaml")
         _run(stack, options, "deploy", ["-m", "prefect", "--no-prompt", "deploy", "--all"])

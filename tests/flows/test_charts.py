@@ -29,7 +29,8 @@ def test_each_chart_of_a_report_is_a_drawing_of_its_own(report: str) -> None:
         root = ElementTree.fromstring(drawn)  # noqa: S314 - our own drawing
         assert root.tag == f"{SVG}svg"
         assert {child.tag for child in root} > {f"{SVG}style", f"{SVG}text"}
-        assert int(root.get("width", "")) > 2 * int(root.get("height", "")) / 5
+        frame = [float(number) for number in root.get("viewBox", "").split()]
+        assert [float(root.get(side, "")) for side in ("width", "height")] == [2 * side for side in frame[2:]]
         assert "--panel:" in root.findtext(f"{SVG}style", "")
 
 

@@ -98,7 +98,7 @@ def test_a_job_template_without_a_command_is_refused_by_name(stack: Stack) -> No
     status, (line,) = prepare(stack, "--python", sys.executable)
 
     Api(stack.api).patch("/work_pools/gpu", base_job_template=whole)
-    told = "prepare: the job template of the pool gpu has no variable `command` for --python"
+    told = "prepare: the job template of the pool gpu has no variable `command`; give it one, or leave --python out"
     assert (status, line) == (1, told)
 
 
