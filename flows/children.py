@@ -6,6 +6,7 @@ Reads nothing; leaves what the programs leave. A child ends with its owner, see 
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -18,12 +19,16 @@ from flows.dvc_commands import BEGINS
 from flows.errors import ChildError, RemoteError, StageError
 
 Tell = Callable[[str], None]
+# What DVC says where it can't bring files to a workspace: nobody has them, or the disk is full.
+CHECKOUT_FAILED = "Checkout failed for following targets"
 
 _LEASH = Path(__file__).with_name("leash.py")
 _KEPT_LINES = 2000
+_LITTLE_ROOM_BYTES = 500_000_000
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
-_FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'")
+_FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
+_FAILED_RUN = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 # DVC's advice to a person at a keyboard.
 _NOISE = re.compile(r"\s*(Generating lock|Updating lock|To track the|To enable auto|git add|dvc config|Use `dvc push`)")
 
@@ -50,7 +55,7 @@ def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int]
                 tell(line)
         child.wait()
     if child.returncode:
-        raise _failure(command, list(said), child.returncode)
+        raise _failure(command, list(said), child.returncode, folder)
     return list(lines)
 
 
@@ -59,7 +64,7 @@ def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) ->
     with _started(command, folder, subprocess.PIPE, keep) as child:
         printed, said = child.communicate()
     if child.returncode:
-        raise _failure(command, redacted(said).splitlines(), child.returncode)
+        raise _failure(command, redacted(said).splitlines(), child.returncode, folder)
     return printed
 
 
@@ -113,12 +118,10 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "GIT_DIR"} | quiet | {"PATH": folders}
 
 
-def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildError:
+def _failure(command: Sequence[str], lines: list[str], status: int, folder: Path) -> ChildError:
     said = [line.strip() for line in lines if line.strip()]
-    stage = next((found[1] for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None)
-    if stage:
-        own = next((line for line in reversed(said) if line.startswith(f"{stage}: ")), None)
-        return StageError(own or f"the stage {stage} failed and said: {_before_dvc(said)}")
+    if found := next((found for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None):
+        return StageError(_why_stage_failed(found, said))
     # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
     told = next((line for line in said if line.startswith("! [remote rejected]")), "")
     # DVC says the cause first and what became of it last, git the other way round.
@@ -126,7 +129,33 @@ def _failure(command: Sequence[str], lines: list[str], status: int) -> ChildErro
     told = told or next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), "")
     told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
     kind = RemoteError if _is_remote(command) else ChildError
-    return kind(f"{_name(command)}: {told}")
+    return kind(f"{_name(command)}: {told}{_room_left(folder) if CHECKOUT_FAILED in told else ''}")
+
+
+def _room_left(folder: Path) -> str:
+    """Return how little room a disk has; DVC doesn't say why it can't bring what it has fetched to the workspace."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
+    return f"; the disk has {free / 1e6:.1f} MB left" if free < _LITTLE_ROOM_BYTES else ""
+
+
+def _why_stage_failed(found: re.Match[str], said: list[str]) -> str:
+    """Return the stage's own line, where it ended as a stage does that knows what is wrong.
+
+    Else that line may be of its progress: what it died of, a bug's last line, or what DVC could not do for it is told.
+    """
+    stage, cause = found[1], found[2] or ""
+    ended = _FAILED_RUN.match(cause)
+    if cause and not ended:
+        return f"dvc could not do the stage {stage}: {_with_list(found.string, said)[found.start(2) :]}"
+    own = next((place for place in reversed(range(len(said))) if said[place].startswith(f"{stage}: ")), None)
+    if ended and ended[1] != "1":
+        return f"the stage {stage} ended with status {ended[1]}, its last words: {_before_dvc(said)}"
+    if own is None or any(line.startswith("Traceback ") for line in said[own:]):
+        return f"the stage {stage} failed and said: {_before_dvc(said)}"
+    return said[own]
 
 
 def _with_list(line: str, said: list[str]) -> str:

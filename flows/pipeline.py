@@ -14,13 +14,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from flows.children import CHECKOUT_FAILED
 from flows.errors import ChildError, RequestError
 from flows.workspace import Workspace
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 # What `dvc status` says of data that isn't on this machine, although the lock knows it.
 _ABSENT = {"deleted", "not in cache"}
-_LOST = "Checkout failed for following targets"
 _PROGRESS = (
     (re.compile(r"^Running stage '(\w+)'"), "ran"),
     (re.compile(r"^Stage '(\w+)' is cached"), "from the run-cache"),
@@ -54,7 +54,7 @@ def can_pull(w: Workspace, stage: str) -> bool:
     try:
         w.dvc(f"pull --force {stage}")
     except ChildError as error:
-        if _LOST in str(error):
+        if CHECKOUT_FAILED in str(error):
             return False
         raise
     return True
@@ -80,10 +80,13 @@ def outputs_of(lock: str) -> dict[str, str]:
 def set_params(w: Workspace, overrides: Mapping[str, str]) -> str:
     """Set parameters such as `train.epochs` for this run and return what was set, as one line.
 
-    The values are YAML: `8` is a number, `null` nothing. Raises RequestError for a key that params.yaml lacks.
+    The values are YAML: `8` is a number, `null` nothing. Raises RequestError for a key that params.yaml lacks, and for
+    the gate's: its rules are decided before anybody looks.
     """
     if not overrides:
         return ""
+    if judging := [key for key in overrides if key.split(".")[0] == "gate"]:
+        raise RequestError(f"the gate's rules can't be set for one run, change them in params.yaml: {judging[0]}")
     document = _yaml(w.text(PARAMS), PARAMS)
     for key, value in overrides.items():
         _set(document, key, _yaml_value(key, value))

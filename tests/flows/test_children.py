@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -38,6 +39,44 @@ def test_every_line_is_told_as_it_comes(tmp_path: Path) -> None:
 def test_a_failed_stage_is_told_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"^prepare: 3 of 4 files can't be used; the first: a\.jpg$"):
         run(python(DVC_FAILED), tmp_path, lambda _line: None)
+
+
+@pytest.mark.parametrize(
+    ("trace", "cause", "sentence"),
+    [
+        ("Updating lock file\n", "[Errno 28] No space left",
+         "dvc could not do the stage prepare: [Errno 28] No space left"),
+        ("", "'data' is busy, blocked by:\n  (PID 7): dvc repro", "dvc could not do the stage prepare: 'data' is busy, "
+         "blocked by: (PID 7): dvc repro"),
+        ("Traceback (most recent call last):\n  a line\nValueError: bad shape\n",
+         "failed to run: python -m stages.prepare, exited with 1",
+         "the stage prepare failed and said: ValueError: bad shape"),
+        ("", "failed to run: python -m stages.prepare, exited with -9",
+         "the stage prepare ended with status -9, its last words: prepare: 3 of 9"),
+    ],
+)  # fmt: skip
+def test_a_stages_progress_is_not_told_for_the_cause(tmp_path: Path, trace: str, cause: str, sentence: str) -> None:
+    said = f"prepare: 3 of 9\n{trace}ERROR: failed to reproduce 'prepare': {cause}"
+
+    with pytest.raises(StageError) as caught:
+        run(python(f"print({said!r}); raise SystemExit(255)"), tmp_path, lambda _line: None)
+
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(("free", "told"), [(2_500_000, "data; the disk has 2.5 MB left"), (5_000_000_000, "data")])
+def test_a_checkout_that_fails_says_how_little_room_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, told: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=free))
+    said = (
+        "> dvc pull data\nERROR: failed to pull data - Checkout failed for following targets:\ndata\nIs your cache up"
+    )
+
+    with pytest.raises(RemoteError) as caught:
+        run(python(f"print({said!r}); raise SystemExit(1)"), tmp_path, lambda _line: None)
+
+    assert str(caught.value) == f"dvc pull: failed to pull data - Checkout failed for following targets: {told}"
 
 
 def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:
