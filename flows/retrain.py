@@ -9,12 +9,10 @@ not yet promoted carries the gate's decision in its message.
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows import pipeline, records
@@ -25,6 +23,7 @@ from flows.evidence import evidence
 from flows.gate import Decision, GateParams, decide
 from flows.outcome import settled, tell, without_secrets
 from flows.params import section
+from flows.sending import sent
 from flows.settings import Settings
 from flows.train import lock_of
 from flows.workspace import Workspace, workspace
@@ -32,8 +31,6 @@ from petmodels import Manifest, Registry
 from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
 from petmodels.writable import check_writable
-
-_POLL_SECONDS = 1.0
 
 
 @flow(name="retrain", flow_run_name="retrain {model} {revision}", on_cancellation=[cancel_what_it_started])
@@ -44,19 +41,21 @@ def retrain(
     alias: str = "production",
     overrides: dict[str, str] | None = None,
     train_on: str = "train/gpu",
+    begin_within_hours: float = 24.0,
     *,
     force: bool = False,
 ) -> str:
     """Retrain at a revision and release what is better.
 
-    `overrides` are parameters for this run alone, such as `{"train.epochs": "8"}`; `force` goes through the gate again
-    although nothing has changed.
+    `overrides` are parameters for this run alone, such as `{"train.epochs": "8"}`, but not the gate's. The training is
+    taken back when no worker has begun it `begin_within_hours`. `force` goes through the gate again although nothing
+    has changed.
     """
     settings = Settings.from_environment()
     registry = Registry(settings.registry, notice=tell)
     _check_names(model, alias, train_on)
     pool, context = ThreadPoolExecutor(1), copy_context()
-    coming = pool.submit(lambda: context.run(_newest, registry, model))  # the store answers while git does
+    coming = pool.submit(lambda: context.run(_newest, registry, model, alias))  # the store answers while git does
     with pool, workspace(settings, "retrain", revision, tell) as w:
         newest = coming.result()
         candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
@@ -65,7 +64,7 @@ def retrain(
         rules = section(w.folder / pipeline.PARAMS, "gate", GateParams)
         if newest and not force and not pipeline.changed_stages(w):
             return candidate.nothing_new(newest)
-        steps = [*_before_training(w), *_training(w, train_on), *_after_training(w)]
+        steps = [*_before_training(w), *_training(w, train_on, begin_within_hours), *_after_training(w)]
         records.record_stages(model, steps)
         if not force and (same := candidate.published()):
             return candidate.nothing_new(same)
@@ -85,13 +84,21 @@ def _check_names(model: str, alias: str, train_on: str) -> None:
             raise RequestError(f"no such deployment to train on: {train_on}") from error
 
 
-def _newest(registry: Registry, model: str) -> Manifest | None:
-    """Return the newest version, None for none; raises what would else be raised where the next one is published."""
+def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
+    """Return the newest version, None for none; raises what would else be raised where the next one is published.
+
+    Only the first alias of a model comes from a retrain: a misspelt one would be given with no champion to beat.
+    """
     check_writable(registry.storage)
     try:
-        return registry.manifest(model)
+        newest = registry.manifest(model)
     except NotFoundError:
         return None
+    names = [found.name for found in registry.aliases(model)]
+    if names and alias not in names:
+        known = ", ".join(names[:9])
+        raise RequestError(f"{model} has no alias {alias}; give it a version by release/manual, or ask for: {known}")
+    return newest
 
 
 @task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")
@@ -100,7 +107,7 @@ def _before_training(w: Workspace) -> list[pipeline.Step]:
     return pipeline.steps_in(w.dvc("repro --pull split", "push --run-cache download prepare split"))
 
 
-def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
+def _training(w: Workspace, train_on: str, begin_within_hours: float) -> list[pipeline.Step]:
     """Have the stage train run where the accelerator is; what comes back is its dvc.lock.
 
     It runs there too when nothing has changed but the DVC remote has lost what it had left.
@@ -108,14 +115,12 @@ def _training(w: Workspace, train_on: str) -> list[pipeline.Step]:
     if not pipeline.changed_stages(w, "train") and pipeline.can_pull(w, "train"):
         return [pipeline.Step("train", "unchanged")]
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
-    run: Any = run_deployment(train_on, parameters={"revision": w.commit, **texts}, poll_interval=_POLL_SECONDS)
-    state = run.state
-    if state is None or not state.is_completed():
-        raise StageError(state.message if state and state.message else f"the run of {train_on} ended as nothing")
+    run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours)
     w.set_text(pipeline.LOCK, lock_of(run.id))
     if pipeline.changed_stages(w, "train"):
         raise StageError(f"what {train_on} trained on is not what this run has prepared; look at its run: {run.id}")
-    return [pipeline.Step("train", f"{(state.message or '').removeprefix('train: ')}, by {train_on}")]
+    what = run.state.message if run.state and run.state.message else ""
+    return [pipeline.Step("train", f"{what.removeprefix('train: ')}, by {train_on}")]
 
 
 @task(name="after training", cache_policy=NO_CACHE, task_run_name="evaluate, export")

@@ -90,8 +90,9 @@ def planned(folder: Path, options: Options) -> Stack:
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
         own_folder = folder / "workspaces" / name
-        workspaces = {"PETMODELS_WORKSPACES": str(own_folder), "PETMODELS_CACHE": str(own_folder / "models")}
-        services[name] = Service(name, command, variables | WORKER | workspaces | own, logs)
+        own |= {"PETMODELS_WORKSPACES": str(own_folder), "PETMODELS_CACHE": str(own_folder / "models")}
+        own |= {"PREFECT_HOME": str(folder / f"prefect-{name}")}  # results that are kept there are no way between them
+        services[name] = Service(name, command, variables | WORKER | own, logs)
     return Stack(folder=folder, address=address, store=store, variables=variables, services=services)
 
 

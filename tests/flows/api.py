@@ -66,10 +66,12 @@ class Api:
         raise AssertionError(f"no answer, or 503, again and again: {method} {path}")
 
 
-def wait(condition: Callable[[], object], seconds: float, what: str, *, why: Callable[[], object] = str) -> float:
+def wait(
+    condition: Callable[[], object], seconds: float, what: str, *, why: Callable[[], object] = str, every: float = 0.3
+) -> float:
     """Wait until `condition`; return how many seconds it took. Fails, saying `what` and `why`, when it takes longer."""
     start = time.monotonic()
     while not condition():
         assert time.monotonic() - start < seconds, f"not within {seconds} seconds: {what}; {why()}"
-        time.sleep(0.3)
+        time.sleep(every)
     return time.monotonic() - start

@@ -39,13 +39,15 @@ def sent() -> Iterator[list[AssertingEventsClient]]:
 def test_a_refusal_is_told_before_it_is_noted(
     candidate: Candidate, sent: list[AssertingEventsClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    told: list[tuple[str, str, object]] = []
 
     def set_text(*_: object) -> None:
-        told.extend(event.event for client in sent for event in getattr(client, "events", []))
+        events = [event for client in sent for event in getattr(client, "events", [])]
+        told.extend((event.event, event.resource.id, event.payload) for event in events)
 
     monkeypatch.setattr(Workspace, "set_text", set_text)
 
     candidate.settle(Decision("refuse", "refused: it is worse", ()), "")
 
-    assert told == ["petmodels.challenger.refused"]
+    sentence = {"sentence": "refused: it is worse"}
+    assert told == [("petmodels.challenger.refused", "petmodels.model.pets", sentence)]

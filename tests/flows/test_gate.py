@@ -1,5 +1,6 @@
 """The gate's rules, on evidence made by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flows.paired import by_label
 from petmodels import Registry
 from petmodels.comparison import Compared
 from petmodels.errors import FormatError
-from tests.petmodels.bundles import image_bytes, make_bundle, write_files
+from tests.petmodels.bundles import image_bytes, make_bundle, onnx_bytes, write_files, write_json
 
 RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)
 METRICS = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.93, "baseline_majority": 0.1,
@@ -188,6 +189,25 @@ def test_what_the_champion_was_trained_on_does_not_count_nor_what_shows_the_same
 
     assert len(found.records) == 3
     assert [Path(record.image).stem for record in found.unseen] == ["new"]
+
+
+def test_labels_and_sizes_are_told_of_the_model_that_they_are_of(tmp_path: Path) -> None:
+    challenger = make_bundle(tmp_path / "data/bundle", tag="challenger", self_test=False)
+    (challenger / "model.onnx").write_bytes(onnx_bytes(num_labels=4))
+    labels = json.loads((challenger / "labels.json").read_text())
+    names = ["red", "green", "grey", "black"]
+    write_json(challenger / "labels.json", labels | {"labels": names, "species": dict.fromkeys(names, "")})
+    listing = b"source,path,label,sha256,group\nred.jpg,images/red.jpg,red,00,00\n"
+    write_files(tmp_path / "data", {"split/test.csv": listing, "raw/red.jpg": image_bytes("red")})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "champion"), "pets")
+    registry.promote("pets@1", "production")
+
+    found = evidence(registry, "pets", "production", tmp_path)
+
+    assert (found.lost_labels, found.new_labels) == (("blue",), ("black", "grey"))
+    assert found.champion_bytes == len(onnx_bytes()) < len(onnx_bytes(num_labels=4)) == found.challenger_bytes
+    assert decide(found, RULES).sentence == "refused: it no longer knows blue"
 
 
 def test_a_first_version_may_lie_below_the_logistic_regression_by_chance_alone() -> None:

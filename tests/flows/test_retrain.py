@@ -4,8 +4,11 @@ Each test has a model of its own, so that none sees another's versions; they sha
 """
 
 import json
+import re
+import shutil
 import subprocess
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from prefect import flow, task
@@ -15,6 +18,7 @@ from flows.artifacts import leave_table
 from flows.object_store import weed
 from flows.outcome import settled, without_secrets
 from flows.pipeline import outputs_of
+from petmodels import Origin
 from petmodels.errors import NotFoundError
 from petmodels.storage import open_storage
 from tests.disks import small_disk
@@ -112,6 +116,12 @@ def test_a_better_challenger_is_promoted_and_the_history_says_why(operator: Oper
     assert sentence.startswith("production moved from better@1 to better@2 because ")
     assert [step.version for step in steps] == [1, 2]
     assert "never saw are right" in steps[-1].note
+    table = {row["what"].partition(" (")[0]: row for row in operator.table("better-gate")}
+    assert {"time for an image, median", "size of model.onnx", "right where the other is wrong"} < set(table)
+    for name in ("accuracy, images the champion never saw", "accuracy, all test images"):
+        pattern = r"\+\d+\.\d% \(95 %: [+-]\d+\.\d% to \+\d+\.\d%\), p = .+"
+        assert re.fullmatch(pattern, table[name]["meaning"])
+        assert float(table[name]["champion"][:-1]) < float(table[name]["challenger"][:-1])
 
 
 @pytest.mark.usefixtures("base")
@@ -151,12 +161,50 @@ def test_going_back_to_what_was_published_before_is_nothing_to_do(operator: Oper
 
 @pytest.mark.usefixtures("base")
 def test_a_verdict_for_one_alias_moves_no_other(operator: Operator) -> None:
-    operator.retrain("aliases", alias="staging")
+    operator.seeded("aliases")
+    old = operator.registry.manifest("aliases@1")
+    verdict = "promote staging over aliases@1: better"
+    origin = Origin(message=verdict, git_commit=old.git_commit, dvc_lock=old.dvc_lock, params=old.params)
+    new = operator.registry.publish(operator.registry.pull(old.name), "aliases", origin).manifest
 
     sentence = operator.retrain("aliases", alias="production")
 
-    assert sentence.startswith("nothing to do: aliases@1")
-    assert [alias.name for alias in operator.registry.aliases("aliases")] == ["staging"]
+    assert sentence.startswith(f"nothing to do: {new.name} is what ")
+    assert new.version == 2
+    assert [(alias.name, alias.version) for alias in operator.registry.aliases("aliases")] == [("production", 1)]
+
+
+@pytest.mark.usefixtures("base")
+def test_a_training_that_no_worker_begins_is_taken_back(operator: Operator) -> None:
+    revision = operator.branch("nobody", split={"seed": 12})
+    operator.stack.services["gpu-1"].stop()
+
+    run = operator.run("retrain/weekly", model="nobody", revision=revision, begin_within_hours=0.002)
+    operator.stack.restart("gpu-1")
+
+    (training,) = operator.api.runs(parent_flow_run_id={"any_": [run["id"]]})
+    assert run["state"]["message"] == (
+        "no worker has begun train/gpu within 0.002 hours; start one for its pool, then run this again"
+    )
+    assert (run["state"]["type"], training["state"]["type"]) == ("FAILED", "CANCELLED")
+    assert set(training["parameters"]) == {"revision", "dvc_lock", "params"}
+    assert len(json.dumps(training["parameters"])) < 10_000
+
+
+@pytest.mark.usefixtures("base")
+def test_an_alias_that_no_version_has_is_given_by_hand(operator: Operator) -> None:
+    operator.seeded("misspelt")
+
+    run = operator.run("retrain/weekly", model="misspelt", alias="prodution", overrides={"train.epochs": "3"})
+
+    assert (run["state"]["type"], run["run_count"]) == ("FAILED", 1)
+    assert run["state"]["message"] == (
+        "misspelt has no alias prodution; give it a version by release/manual, or ask for: production"
+    )
+    assert operator.api.runs(parent_flow_run_id={"any_": [run["id"]]}) == []
+    assert not [line for line in operator.logs(run["id"]) if line.startswith("> dvc ")]
+    assert operator.registry.versions("misspelt") == [1]
+    assert [alias.name for alias in operator.registry.aliases("misspelt")] == ["production"]
 
 
 @pytest.mark.usefixtures("base")
@@ -167,6 +215,16 @@ def test_a_broken_preprocessing_is_refused(operator: Operator) -> None:
 
     assert sentence.startswith("refused: ")
     assert operator.registry.versions("broken") == [1]
+
+
+@pytest.mark.usefixtures("base")
+def test_a_challenger_that_is_much_larger_is_refused(operator: Operator) -> None:
+    operator.seeded("larger")
+
+    sentence = operator.retrain("larger", operator.branch("larger", export={"padding_bytes": 100_000}))
+
+    assert re.fullmatch(r"refused: it is \d+\.\d times as large as larger@1 \(allowed: 2\)", sentence)
+    assert operator.registry.versions("larger") == [1]
 
 
 @pytest.mark.usefixtures("base")
@@ -282,16 +340,24 @@ def test_an_unknown_revision_costs_one_sentence(operator: Operator) -> None:
         operator.registry.versions("wrong")
 
 
-def test_a_full_disk_fails_the_run_once_and_room_on_it_mends_that(operator: Operator) -> None:
-    revision = operator.branch("full", split={"seed": 5})
+@pytest.mark.parametrize(
+    ("worker", "num_kib", "seed", "at"),
+    [("cpu-1", 200, 5, "(git clone|dvc repro): "), ("cpu-1", 1500, 10, "dvc could not do the stage download: "),
+     ("gpu-1", 1500, 11, "dvc pull: ")],
+)  # fmt: skip
+def test_a_full_disk_fails_the_run_once_and_room_on_it_mends_that(
+    operator: Operator, worker: str, num_kib: int, seed: int, at: str
+) -> None:
+    model, revision = f"full-{seed}", operator.branch(f"full-{seed}", download={"seed": seed})
 
-    with small_disk(operator.stack.folder / "workspaces/cpu-1", num_kib=200):
-        run = operator.run("retrain/weekly", model="full", revision=revision)
+    with small_disk(operator.stack.folder / "workspaces" / worker, num_kib):
+        run = operator.run("retrain/weekly", model=model, revision=revision)
 
     assert run["state"]["type"] == "FAILED"
-    assert "No space left on device" in run["state"]["message"]
+    assert re.match(at, run["state"]["message"])
+    assert re.search(r"No space left on device|; the disk has \d\.\d MB left$", run["state"]["message"])
     assert run["run_count"] == 1
-    assert operator.retrain("full", revision).startswith("production names full@1 ")
+    assert operator.retrain(model, revision).startswith(f"production names {model}@1 ")
 
 
 @pytest.mark.usefixtures("base")
@@ -310,6 +376,41 @@ def test_a_release_by_hand_moves_the_alias_with_its_reason(operator: Operator) -
 
 
 @pytest.mark.usefixtures("base")
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "sentence"),
+    [
+        (
+            "release/manual",
+            {"model": "base", "version": 1},
+            "a release needs a reason: it stays in the alias's history",
+        ),
+        ("release/manual", {"model": "base", "reason": "so"}, "promote needs a version, and rollback takes none: "),
+        (
+            "release/manual",
+            {"model": "base", "version": 9, "reason": "so"},
+            "no version 9 of base; published versions: 1",
+        ),
+        (
+            "release/manual",
+            {"model": "base", "action": "rollback", "alias": "prodution", "reason": "so"},
+            "base has no alias prodution; it has: production",
+        ),
+        ("reproduce/manual", {"version": "base@9"}, "no version 9 of base; published versions: 1"),
+    ],
+)
+def test_what_can_not_be_released_or_rebuilt_fails_once_and_moves_nothing(
+    operator: Operator, deployment: str, parameters: dict[str, object], sentence: str
+) -> None:
+    before = operator.registry.aliases("base")
+
+    run = operator.run(deployment, **parameters)
+
+    assert (run["state"]["type"], run["run_count"]) == ("FAILED", 1)
+    assert run["state"]["message"].startswith(sentence)
+    assert operator.registry.aliases("base") == before
+
+
+@pytest.mark.usefixtures("base")
 def test_an_audit_reads_every_version_and_leaves_a_page(operator: Operator) -> None:
     run = operator.run("audit/nightly")
 
@@ -324,6 +425,27 @@ def test_a_version_is_rebuilt_to_the_same_files(operator: Operator) -> None:
 
     num_files = len(operator.registry.manifest("base").files)
     assert run["state"]["message"] == f"base@1: the same files, all {num_files} of them"
+    operator.waits_for_log(run["id"], "base@1: the same files", seconds=30)
+    ran = [line for line in operator.logs(run["id"]) if line.startswith("Running stage ")]
+    assert len(ran) == 6, operator.logs(run["id"])
+
+
+@pytest.mark.usefixtures("base")
+def test_a_version_that_is_not_what_its_commit_gives_is_told_in_what(operator: Operator, tmp_path: Path) -> None:
+    old = operator.registry.manifest("base@1")
+    bundle = Path(shutil.copytree(operator.registry.pull(old.name), tmp_path / "bundle"))
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    (bundle / "metrics.json").write_text(json.dumps(metrics | {"accuracy": 0.5}))
+    (bundle / "of-nowhere.txt").write_text("made by hand")
+    origin = Origin(git_commit=old.git_commit, dvc_lock=old.dvc_lock, params=old.params)
+    operator.registry.publish(bundle, "mended", origin)
+
+    run = operator.run("reproduce/manual", version="mended@1")
+
+    told = f"mended@1: other metrics: accuracy {metrics['accuracy']} instead of 0.5; other bytes in: "
+    assert run["state"]["message"] == f"{told}metrics.json, of-nowhere.txt"
+    table = operator.table("mended-reproduced")
+    assert {row["name"] for row in table if not row["same"]} == {"metrics.json", "of-nowhere.txt"}
 
 
 @pytest.mark.usefixtures("base")
@@ -356,6 +478,8 @@ def test_two_retrains_at_once_take_turns_and_no_version_is_lost(operator: Operat
 def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:
     secret = operator.stack.variables["AWS_SECRET_ACCESS_KEY"]
 
+    operator.registry.storage.create("planted", 100 * b"a planted secret ")
+    assert "registry/planted" in operator.kept_with(b"a planted secret")
     assert operator.kept_with(b"a careless stage says ***")
     assert operator.kept_with(secret.encode()) == []
     assert secret not in json.dumps(operator.registry.manifest("base").to_json())

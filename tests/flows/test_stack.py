@@ -181,9 +181,14 @@ def test_a_queue_is_paused_and_resumed_at_once(api: Api) -> None:
     assert time.monotonic() - began < 30  # SQLite gives up after 60
 
 
-def test_the_weekly_retrain_keeps_to_its_time_zone(api: Api) -> None:
-    (schedule,) = deployments(api)["retrain/weekly"]["schedules"]
-    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Berlin")
+@pytest.mark.parametrize(
+    ("deployment", "cron"),
+    [("retrain/weekly", "0 3 * * 1"), ("ingest/hourly", "7 * * * *"), ("audit/nightly", "30 2 * * *")],
+)
+def test_what_runs_by_itself_has_its_time_and_time_zone(api: Api, deployment: str, cron: str) -> None:
+    (schedule,) = deployments(api)[deployment]["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (cron, "Europe/Berlin")
+    assert schedule["active"]
 
 
 def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
@@ -196,11 +201,11 @@ def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
 
 
 def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
-    api.emit("petmodels.images.arrived", "petmodels.model.dogs")
+    api.emit("petmodels.images.arrived", "petmodels.model.dogs", branch="kennel")
     on_arrival = {"any_": [deployments(api)["retrain/on-arrival"]["id"]]}
     wait(lambda: api.runs(deployment_id=on_arrival), 120, "a run of retrain/on-arrival")
     (run,) = api.runs(deployment_id=on_arrival)
-    assert run["parameters"]["model"] == "dogs"
+    assert (run["parameters"]["model"], run["parameters"]["revision"]) == ("dogs", "kennel")
 
 
 def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:

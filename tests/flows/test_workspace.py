@@ -144,7 +144,7 @@ def test_overrides_are_yaml_and_keep_the_rest(settings: Settings) -> None:
         assert "min_images: 20" in w.text("params.yaml")
 
 
-@pytest.mark.parametrize("key", ["train.epoch", "train", "nothing.here", "train.epochs.more"])
+@pytest.mark.parametrize("key", ["train.epoch", "train", "nothing.here", "train.epochs.more", "gate.max_p_value"])
 def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str) -> None:
     with workspace(settings, "a", "main", quiet) as w, pytest.raises(RequestError, match=rf": {key}$"):
         pipeline.set_params(w, {key: "7"})
