@@ -24,7 +24,8 @@ _LONG = {
     "tests/flows/test_interrupted.py": "interrupted",
     "tests/flows/test_loop.py": "loop",
     "tests/flows/test_stack.py": "loop",
-    "tests/flows/test_operators_screen.py": "screen",
+    "tests/flows/test_power_cut.py": "power cut",
+    "tests/flows/test_operators_screen.py": "power cut",
 }
 
 

@@ -1,19 +1,18 @@
-"""Retrains in whose middle something dies: a flow, a training, a worker, the store, all at once.
+"""Retrains in whose middle something dies: a flow, a training, a worker, the store, the server.
 
-Training takes about ten seconds here and leaves a checkpoint each second. Each test has a model and a split of its own,
-so that no run-cache knows its training.
+Training takes about thirteen seconds here and leaves a checkpoint each epoch. Each test has a model and a split of its
+own, so that no run-cache knows its training.
 """
 
-import os
-import signal
 import time
-from typing import Any
+from functools import partial
 
 import pytest
 
 from flows.object_store import weed
-from flows.services import marked
 from petmodels.errors import NotFoundError
+from tests.flows.api import wait
+from tests.flows.interruptions import assert_goes_on, in_the_middle
 from tests.flows.operator import Operator
 
 pytestmark = [
@@ -21,27 +20,6 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(weed() is None, reason="no S3 server on this platform"),
 ]
-
-CRASHED: dict[str, Any] = {"type": "CRASHED", "name": "Crashed", "message": "a power cut"}
-
-
-def in_the_middle(operator: Operator, model: str, seed: int, epochs: int = 8) -> tuple[str, str, str]:
-    """Start a retrain and wait for its third epoch; return its revision, its run's id and the training's."""
-    revision = operator.branch(f"long-{seed}", split={"seed": seed}, train={"epochs": epochs, "epoch_seconds": 1.0})
-    run = operator.start("retrain/weekly", model=model, revision=revision)
-    training = operator.training_of(run)
-    operator.waits_for_log(training, "train: epoch 3")
-    return revision, run, training
-
-
-def assert_goes_on(operator: Operator, model: str, revision: str) -> None:
-    """Assert that the next retrain takes the last checkpoint up, and ends with an undisturbed one's files."""
-    again = operator.start("retrain/weekly", model=model, revision=revision)
-    training = operator.training_of(again)
-
-    assert operator.ended(again)["state"]["type"] == "COMPLETED"
-    assert any("train: going on from a checkpoint, with epoch" in line for line in operator.logs(training))
-    assert operator.files(model) == operator.plain(revision)
 
 
 def test_a_cancelled_retrain_cancels_its_training(operator: Operator) -> None:
@@ -62,7 +40,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_on_another_machine(operat
     operator.forget_workspace("gpu-1")
 
     assert states == ["CRASHED", "FAILED"]
-    assert_goes_on(operator, "gpu-dies", revision)
+    assert_goes_on(operator, "gpu-dies", revision, after=training)
 
 
 def test_a_killed_retrain_is_ended_by_the_next_one(operator: Operator) -> None:
@@ -114,35 +92,42 @@ def test_a_killed_worker_is_followed_by_its_training_and_the_next_retrain_goes_o
     states = [operator.ended(one)["state"]["type"] for one in (training, run)]
 
     assert states == ["CRASHED", "FAILED"]
-    assert_goes_on(operator, "worker-dies", revision)
+    assert_goes_on(operator, "worker-dies", revision, after=training)
 
 
-def test_a_power_cut_costs_the_run_and_no_version(operator: Operator) -> None:
-    revision, run, training = in_the_middle(operator, "power-cut", 4)
+def test_a_retrain_killed_at_each_step_of_its_release_releases_once(operator: Operator) -> None:
+    """Forty megabytes give the killer time to see the publishing begin."""
+    revision = operator.branch("release-dies", split={"seed": 8}, export={"padding_bytes": 40_000_000})
+    model, storage = "release-dies", operator.registry.storage
 
-    kill_everything(operator)
-    for name in operator.stack.services:
-        operator.stack.restart(name)
-    for one in (run, training):  # what the automation does after five minutes without a heartbeat
-        operator.api.post(f"/flow_runs/{one}/set_state", state=CRASHED, force=True)
+    def has(what: str) -> bool:
+        return any(True for _ in storage.list(f"{model}/{what}"))
 
-    assert operator.retrain("power-cut", revision).startswith("production names power-cut@1")
-    assert operator.registry.verify_all("power-cut").findings == ()
-    assert operator.files("power-cut") == operator.plain(revision)
+    def gate_begins(run: str) -> bool:
+        filters = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"name": {"like_": "gate"}}}
+        return run != "none yet" and bool(operator.api.post("/task_runs/filter", **filters))
+
+    num_killed = 0
+    for has_come in (gate_begins, lambda _: has("blobs/"), lambda _: has("versions/"), lambda _: has("aliases/")):
+        if has_come("none yet"):
+            continue  # the kill before came late
+        run = operator.start("retrain/weekly", model=model, revision=revision)
+        wait(partial(has_come, run), 240, "the step to be killed at", every=0.02)
+        operator.kill_processes_of(run, if_any=True)
+        num_killed += operator.ended(run)["state"]["type"] == "CRASHED"
+        assert has("versions/") or not has("aliases/")
+        if has("versions/"):
+            assert operator.registry.verify_all(model).findings == ()
+
+    assert num_killed >= 2
+    assert operator.retrain(model, revision).startswith("nothing to do: release-dies@1 is what ")
+    assert operator.registry.versions(model) == [1]
+    assert [step.version for step in operator.registry.aliases(model)[0].steps] == [1]
+    assert operator.files(model) == operator.plain(revision)
 
 
 def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:
+    operator.registry.storage.create("planted", 100 * b"a planted secret ")
+    assert "registry/planted" in operator.kept_with(b"a planted secret")
     assert operator.kept_with(b"a careless stage says ***")
     assert operator.kept_with(operator.stack.variables["AWS_SECRET_ACCESS_KEY"].encode()) == []
-
-
-def kill_everything(operator: Operator) -> None:
-    """Kill -9 every process of the stack at once."""
-    for process_id in marked(str(operator.stack.folder)):
-        try:
-            os.kill(process_id, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    for service in operator.stack.services.values():
-        if service.process:
-            service.process.wait()

@@ -1,22 +1,24 @@
-"""Prefect's pages in a real browser, with the project's own deployments and a thousand runs behind them.
+"""Prefect's pages in a real browser, of a retrain that ended well and of one that did not, and a thousand runs behind.
 
 `pytest -s` prints how long each page took until it showed what it is for.
 """
 
+import os
 import shutil
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from flows import object_store
-from flows.stack import Options, Stack, running_stack
-from tests.flows.api import Api
-from tests.flows.stand_ins import checkout
+from flows.prefect_settings import DATABASE
+from tests.flows.api import wait
+from tests.flows.operator import Operator
 
 CHROMIUM = shutil.which("chromium")
 NUM_RUNS = 1000
@@ -26,28 +28,18 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
     pytest.mark.skipif(object_store.weed() is None, reason="no S3 server on this platform"),
+    pytest.mark.skipif(DATABASE in os.environ, reason="the thousand runs are written into SQLite"),
 ]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    project = checkout(tmp_path_factory.mktemp("project") / "checkout", real=True)
-    options = Options(checkout=project, pools=(), notify="http://127.0.0.1:9/nobody")
-    with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def run(stack: Stack) -> str:
-    """Return the id of a run with artifacts, beside a thousand older ones."""
-    api = Api(stack.api)
-    run = api.run("release/manual", model="pets", action="rollback", reason="it mistakes every Bombay")
-    api.post("/artifacts/", key="report", type="markdown", data="# Accuracy 84.7 %", flow_run_id=run)
-    table = '[{"rule": "accuracy", "verdict": "better"}]'
-    api.post("/artifacts/", key="gate", type="table", data=table, flow_run_id=run)
-    _add_runs(stack.folder / "prefect/prefect.db", run)
-    assert len(api.runs(name={"like_": "older-"})) == 200  # a page of the answer
-    return run
+def run(operator: Operator) -> str:
+    """Return the id of a retrain that has published and promoted, beside a thousand older ones."""
+    run = operator.run("retrain/weekly", model="pets")
+    assert run["state"]["type"] == "COMPLETED"
+    _add_runs(operator.stack.folder / "prefect/prefect.db", run["id"])
+    assert len(operator.api.runs(name={"like_": "older-"})) == 200  # a page of the answer
+    return str(run["id"])
 
 
 def _add_runs(database: Path, pattern: str) -> None:
@@ -78,8 +70,9 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-def shown(browser: Browser, address: str, text: str) -> list[str]:
-    """Open a page and wait until it shows `text`; return the errors that its scripts threw."""
+@contextmanager
+def opened(browser: Browser, address: str, text: str) -> Iterator[Page]:
+    """Open a page, wait until it shows `text`, and yield it; its scripts must throw no errors."""
     errors: list[str] = []
 
     def note(error: Error) -> None:
@@ -91,32 +84,96 @@ def shown(browser: Browser, address: str, text: str) -> list[str]:
     page.goto(address)
     expect(page.get_by_text(text).first).to_be_visible(timeout=60_000)
     print(f"{address}: {time.perf_counter() - start:.1f} s")
-    page.close()
-    return errors
+    try:
+        yield page
+    finally:
+        page.close()
+    assert errors == []
 
 
-def test_the_list_of_a_thousand_runs_is_shown(stack: Stack, browser: Browser, run: str) -> None:
-    assert shown(browser, f"{stack.address}/runs", "older-") == []
+@pytest.mark.usefixtures("run")
+def test_the_list_of_a_thousand_runs_is_shown(operator: Operator, browser: Browser) -> None:
+    with opened(browser, f"{operator.stack.address}/runs", "older-"):
+        pass
 
 
-def test_the_page_of_a_run_is_shown_with_its_deployment(stack: Stack, browser: Browser, run: str) -> None:
-    assert shown(browser, f"{stack.address}/runs/flow-run/{run}", "manual") == []
+def test_the_page_of_a_retrain_shows_its_parts_and_the_stages_lines(
+    operator: Operator, browser: Browser, run: str
+) -> None:
+    with opened(browser, f"{operator.stack.address}/runs/flow-run/{run}", "Running stage 'prepare':") as page:
+        expect(page.get_by_text("weekly").first).to_be_visible(timeout=60_000)
+        page.get_by_text("Artifacts", exact=True).last.click()
+        expect(page.get_by_text("pets-decision").first).to_be_visible(timeout=60_000)
+
+
+def test_the_page_of_a_failed_retrain_says_why(operator: Operator, browser: Browser) -> None:
+    failed = operator.run("retrain/weekly", model="pets", revision="nowhere")
+
+    with opened(browser, f"{operator.stack.address}/runs/flow-run/{failed['id']}", "has no such revision; branches: "):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("decision", "the first version: "), ("gate", "logistic"), ("metrics", "accuracy_low"), ("stages", "train/gpu")],
+)
+def test_what_a_retrain_leaves_is_shown(operator: Operator, browser: Browser, run: str, key: str, text: str) -> None:
+    with opened(browser, artifact(operator, run, f"pets-{key}"), text):
+        pass
+
+
+def test_a_chart_of_the_report_is_shown_as_a_picture(operator: Operator, browser: Browser, run: str) -> None:
+    address = artifact(operator, run, "pets-chart-accuracy-of-the-toy")
+
+    with opened(browser, address, "pets-chart-accuracy-of-the-toy") as page:
+        page.wait_for_function("document.images.length && document.images[0].complete")
+        assert page.evaluate("[document.images[0].naturalWidth, document.images[0].naturalHeight]") == [240, 60]
+
+
+def artifact(operator: Operator, run: str, key: str) -> str:
+    """Return the address of the page of what a run has left under this key."""
+    asked = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
+    (found,) = operator.api.post("/artifacts/filter", artifacts=asked)
+    return f"{operator.stack.address}/artifacts/artifact/{found['id']}"
 
 
 @pytest.mark.parametrize(
     ("page", "text"),
     [
-        ("artifacts", "report"),
+        ("artifacts", "pets-chart"),
         ("automations", "petmodels: end runs without a heartbeat"),
         ("deployments", "on-arrival"),
         ("work-pools", "gpu"),
         ("dashboard", "Flow Runs"),
     ],
 )
-def test_the_operators_pages_are_shown(stack: Stack, browser: Browser, run: str, page: str, text: str) -> None:
-    assert shown(browser, f"{stack.address}/{page}", text) == []
+@pytest.mark.usefixtures("run")
+def test_the_operators_pages_are_shown(operator: Operator, browser: Browser, page: str, text: str) -> None:
+    with opened(browser, f"{operator.stack.address}/{page}", text):
+        pass
 
 
-def test_the_form_of_a_release_asks_for_a_reason(stack: Stack, browser: Browser, run: str) -> None:
-    deployment = Api(stack.api).get("/deployments/name/release/manual")["id"]
-    assert shown(browser, f"{stack.address}/deployments/deployment/{deployment}/run", "reason") == []
+@pytest.mark.usefixtures("run")
+def test_the_form_of_a_release_moves_the_alias_with_the_reason_that_was_typed(
+    operator: Operator, browser: Browser
+) -> None:
+    deployment = operator.api.get("/deployments/name/release/manual")["id"]
+    before = {run["id"] for run in operator.api.runs(deployment_id={"any_": [deployment]})}
+
+    with opened(browser, f"{operator.stack.address}/deployments/deployment/{deployment}/run", "reason") as page:
+        field(page, "alias", "textarea").fill("staging")
+        page.get_by_text("int", exact=True).click()
+        field(page, "version", "input").fill("1")
+        field(page, "reason", "textarea").fill("Ann has looked at it")
+        page.get_by_text("Submit", exact=True).click()
+        wait(lambda: len(operator.api.runs(deployment_id={"any_": [deployment]})) > len(before), 60, "a run")
+
+    (run,) = {run["id"] for run in operator.api.runs(deployment_id={"any_": [deployment]})} - before
+    assert operator.ended(run)["state"]["message"] == "staging names pets@1: Ann has looked at it"
+    steps = {alias.name: alias.steps for alias in operator.registry.aliases("pets")}
+    assert [(step.version, step.note) for step in steps["staging"]] == [(1, "Ann has looked at it")]
+
+
+def field(page: Page, label: str, kind: str) -> Locator:
+    """Return the field below a label; Prefect's labels name no field."""
+    return page.locator(f"xpath=//label[starts-with(normalize-space(.), '{label} ')]/following::{kind}[1]")

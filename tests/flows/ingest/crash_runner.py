@@ -18,6 +18,7 @@ from flows.workspace import Workspace
 from petmodels.folder import FolderStorage
 from tests.flows.ingest.place import Place
 
+ANNOUNCED = "announced"  # a file of the place: how many images each call for a retraining spoke of
 CHANGES = {"clone", "commit", "fetch", "push", "reset"}
 
 
@@ -45,7 +46,13 @@ def carry_out(order: dict[str, Any], report: int) -> None:
     # One after the other, so that the n-th step is the same one each time.
     intake.at_once = lambda action, items: [action(item) for item in items]
     paths = {"workspaces": Path(order["settings"].pop("workspaces"))}
-    Place(Path(order["folder"]), Settings(**order["settings"], **paths)).ingest()
+    folder = Path(order["folder"])
+
+    def announce(num_images: int) -> None:
+        with (folder / ANNOUNCED).open("a") as file:
+            file.write(f"{num_images}\n")
+
+    Place(folder, Settings(**order["settings"], **paths)).ingest(announce=announce)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Kill an ingest after each of its changes; run two at once: what is dropped ends as after one undisturbed run."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.flows.ingest.crash_runner import ANNOUNCED
 from tests.flows.ingest.place import Place
 from tests.pictures import content, pet
 
@@ -50,6 +52,12 @@ def state(place: Place) -> tuple[list[tuple[str, str]], dict[str, bytes]]:
     return sorted(rows), place.kept()
 
 
+def announced(place: Place) -> list[str]:
+    """Return how many images each call for a retraining spoke of."""
+    file = place.folder / ANNOUNCED
+    return file.read_text().split() if file.exists() else []
+
+
 def test_a_kill_after_any_change_loses_nothing_and_adds_nothing_twice(project: Path, tmp_path: Path) -> None:
     with start() as process:
         undisturbed = filled(project, tmp_path / "undisturbed")
@@ -71,6 +79,7 @@ def test_a_kill_after_any_change_loses_nothing_and_adds_nothing_twice(project: P
             send(process, place)
             assert answer(process)["status"] == 0
             assert state(place) == expected
+            assert announced(place)[-1:] == ["2"], f"killed at {num_points}, nobody was told of the images"
         assert process.stdin
         process.stdin.close()
     print(f"killed at {num_points} points")
@@ -80,6 +89,30 @@ def test_a_kill_after_any_change_loses_nothing_and_adds_nothing_twice(project: P
 def test_two_at_once_add_nothing_twice_and_lose_nothing(project: Path, tmp_path: Path) -> None:
     place = filled(project, tmp_path / "shared")
     everything = set(place.kept().values())
+
+    two_at_once(place)
+
+    rows, kept = state(place)
+    assert sorted(label for _, label in rows) == ["Bengal", "beagle"]
+    assert everything <= set(kept.values())
+    assert {key.partition("/")[0] for key in kept} == {"accepted", "quarantine"}
+
+
+def test_two_at_once_at_a_bucket_add_nothing_twice_and_lose_nothing(bucket: Place) -> None:
+    everything = {hashlib.sha256(bucket.put(f"Bengal/{number}.jpg", variant=50 + number)).hexdigest()
+                  for number in range(6)}  # fmt: skip
+
+    two_at_once(bucket)
+
+    hashes = [row["sha256"] for row in bucket.arrivals()]
+    kept = [stored.key for stored in bucket.drop.list("")]
+    assert sorted(hashes) == sorted(everything)
+    assert sorted(kept) == sorted(f"accepted/{sha256}.jpg" for sha256 in everything)
+    assert announced(bucket)[-1:] == ["6"]
+
+
+def two_at_once(place: Place) -> None:
+    """Have two machines take in what lies in the drop."""
     with start() as one, start() as other:
         for number, process in enumerate((one, other)):
             send(process, place, workspaces=f"machine-{number}")
@@ -87,8 +120,3 @@ def test_two_at_once_add_nothing_twice_and_lose_nothing(project: Path, tmp_path:
         for process in (one, other):
             assert process.stdin
             process.stdin.close()
-
-    rows, kept = state(place)
-    assert [label for _, label in sorted(rows, key=lambda row: row[1])] == ["Bengal", "beagle"]
-    assert everything <= set(kept.values())
-    assert {key.partition("/")[0] for key in kept} == {"accepted", "quarantine"}

@@ -1,11 +1,13 @@
 """What is dropped is taken in or put aside with a reason, once, and is never lost."""
 
+import csv
 import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from flows.drop import Drop
@@ -15,6 +17,7 @@ from petmodels.errors import NotFoundError
 from tests.flows.ingest.place import Place, in_folder
 from tests.pictures import content, pet
 
+PROJECT = Path(__file__).parents[3]
 TODAY = datetime.now(UTC).date().isoformat()
 
 
@@ -138,6 +141,29 @@ def test_of_new_images_that_show_the_same_the_first_is_taken_in(place: Place) ->
         "Bengal/b.jpg": ("quarantined", "the same bytes as a.jpg (Bengal)"),
         "Bengal/c.jpg": ("quarantined", "a near-duplicate of a.jpg (Bengal)"),
     }
+
+
+@pytest.mark.slow
+def test_pictures_alike_that_came_on_two_days_are_prepares_to_group_onto_one_side(place: Place, tmp_path: Path) -> None:
+    first = sha256(place.put("Bengal/a.jpg"))
+    place.ingest()
+    second = sha256(place.put("Bengal/b.jpg", near(pet(0, 50))))
+    assert outcomes(place.ingest()) == {"Bengal/b.jpg": ("accepted", "")}
+
+    clone = tmp_path / "prepared-from-the-branch"
+    in_folder(tmp_path, "git", "clone", "--quiet", place.settings.git, str(clone))
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params["download"]["source"] = "sample:images_per_breed=4,image_side=64"
+    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    for name in ("download", "prepare", "split"):
+        in_folder(clone, *stages[name]["cmd"].split())
+
+    sides = [clone / f"data/split/{side}.csv" for side in ("train", "valid", "test")]
+    rows = [(side.name, row) for side in sides for row in csv.DictReader(side.read_text().splitlines())]
+    pair = [(side, row["group"]) for side, row in rows if row["sha256"] in {first, second}]
+    assert len(pair) == 2
+    assert pair[0] == pair[1]
 
 
 def test_a_second_run_adds_nothing(place: Place) -> None:
