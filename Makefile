@@ -12,7 +12,7 @@ stack: .venv/installed
 	$(BIN)/python -m flows.stack $(STACK)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4
 
 bench: .venv/installed
 	$(BIN)/python -m tests.benchmarks

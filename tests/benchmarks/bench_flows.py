@@ -1,7 +1,8 @@
 """What the flows cost over what they start: a retrain with nothing to do against `dvc status` and an empty flow on the
 same Prefect server, and a whole retrain, with its training on another worker, against `dvc repro` in one clone. The
-project is the tests' toy, whose stages take no time, so that the difference is the flows' own. The retrain is begun by
-hand; a worker of the pool cpu takes up to three seconds to see one, and three to begin it.
+project is the tests' toy, whose stages take no time, so that the difference is the flows' own. A whole retrain is timed
+from the request for it, a worker's seeing and beginning it included; the one with nothing to do, as a process begun by
+hand, beside others that are.
 """
 
 import os
@@ -61,10 +62,17 @@ def _whole(operator: Operator, variables: Mapping[str, str], folder: Path) -> di
         run(["git", "checkout", "--quiet", "--force", "FETCH_HEAD"], cwd=plain)
 
     branches: list[str] = []
+
+    def ask_for() -> None:
+        ended = operator.run("retrain/weekly", model=branches[-1], revision=branches[-1])
+        assert ended["state"]["type"] == "COMPLETED", ended["state"]["message"]
+
+    def begin_by_hand() -> None:
+        _flow(variables, branches[-1], branches[-1])
+
     return {
-        "retrain": Contender(
-            lambda: _flow(variables, branches[-1], branches[-1]), lambda: branches.append(new_branch())
-        ),
+        "retrain": Contender(ask_for, lambda: branches.append(new_branch())),
+        "by hand": Contender(begin_by_hand, lambda: branches.append(new_branch())),
         "repro": Contender(lambda: _dvc(variables, plain, "repro"), check_out),
     }
 
@@ -94,5 +102,6 @@ def _whole_rows(samples: Mapping[str, list[float]]) -> list[Row]:
     figure = f"{samples_text(samples['retrain'])}, {more:.1f} s more than `dvc repro`"
     return [
         Row(what="a whole retrain, published", figure=figure, target="≤ 20 s more", held=more <= _MOST_SECONDS),
+        Row(what="for comparison: the same, its process begun by hand", figure=samples_text(samples["by hand"])),
         Row(what="for comparison: `dvc repro`", figure=samples_text(samples["repro"])),
     ]
