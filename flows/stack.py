@@ -26,6 +26,7 @@ __all__ = ["Options", "Stack", "running_stack"]
 
 PORT, S3_PORT = 4200, 8333
 _MOST_SECONDS = 180
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -111,8 +112,8 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1, help="how many workers the pool gpu gets (default 1)")
     parser.add_argument("--project", type=Path, help="what is trained: build/demo needs no internet (default: this)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in _ENDING:  # a shell has Ctrl-C ignored in the background, and workers that inherit that don't end
+        signal.signal(number, _end)
     try:
         options = Options(
             port=arguments.port,
@@ -130,6 +131,14 @@ def main() -> None:
         sys.exit(f"stack: {error}")
     except KeyboardInterrupt:
         _say("ended; `make stack` goes on from here")
+
+
+def _end(*_: object) -> None:
+    """End the stack, and let no second Ctrl-C end what ends it."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    _say("ending; what runs is noted as Crashed, and goes on from its last checkpoint when it is begun again")
+    raise KeyboardInterrupt
 
 
 def _tell(stack: Stack) -> None:

@@ -281,7 +281,9 @@ def test_ctrl_c_ends_every_process_at_any_moment(tmp_path: Path, options: Option
     environment = os.environ | {"PYTHONPATH": str(options.checkout)}
     with subprocess.Popen(command, cwd=options.checkout, env=environment, stderr=subprocess.PIPE, text=True) as started:
         wait(lambda: len(marked(str(tmp_path))) >= 2, 60, "a server and a store")
-        started.send_signal(signal.SIGINT)
+        for _ in range(3):  # as somebody does who has no patience
+            started.send_signal(signal.SIGINT)
+            time.sleep(0.4)
         said = started.communicate(timeout=60)[1]
     assert (started.returncode, said.splitlines()[-1]) == (0, "stack: ended; `make stack` goes on from here")
     assert marked(str(tmp_path)) == []
