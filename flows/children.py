@@ -51,12 +51,17 @@ def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int]
                 said.clear()
             else:
                 said.append(line)
-            if line and not _NOISE.match(line):
+            if line and not _NOISE.match(line) and not _is_answer(line, command):
                 tell(line)
         child.wait()
     if child.returncode:
         raise _failure(command, list(said), child.returncode, folder)
     return list(lines)
+
+
+def _is_answer(line: str, command: Sequence[str]) -> bool:
+    """Say whether a line is what `dvc status` tells the flow, and nobody else."""
+    return command[1:2] == ["status"] and line.startswith("{")
 
 
 def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) -> str:
@@ -114,7 +119,7 @@ def _started(
 def _environment() -> dict[str, str]:
     """Put this interpreter first on the path, because dvc.yaml says `python`; nobody can answer a question."""
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    quiet = {"DVC_IGNORE_ISATTY": "0", "GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
     return {name: value for name, value in os.environ.items() if name != "GIT_DIR"} | quiet | {"PATH": folders}
 
 

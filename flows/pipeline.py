@@ -42,8 +42,13 @@ def changed_stages(w: Workspace, *stages: str) -> list[str]:
 
     An output that is elsewhere, or another one's that lies in its place, is only to be fetched: the lock knows it.
     """
-    status: Mapping[str, Any] = json.loads(w.dvc_output("status", "--json", *stages) or "{}")
-    return [stage for stage, changes in status.items() if any(map(_asks_for_work, changes))]
+    return changed_in(w.dvc_output("status", "--json", *stages))
+
+
+def changed_in(status: str) -> list[str]:
+    """Return the same of what `dvc status --json` has printed."""
+    found: Mapping[str, Any] = json.loads(status or "{}")
+    return [stage for stage, changes in found.items() if any(map(_asks_for_work, changes))]
 
 
 def can_pull(w: Workspace, stage: str) -> bool:

@@ -28,5 +28,5 @@ WORKER = {
     # Waits of 2, 4, … 128 seconds: a request outlives a server that is away for four minutes, nearly ZOMBIE_SECONDS.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
     # A retrain waits for train to begin, and a person for a release: look for work more often than every 10 seconds.
-    "PREFECT_WORKER_QUERY_SECONDS": "3",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
 }

@@ -18,14 +18,14 @@ from prefect.exceptions import ObjectNotFound
 from flows import pipeline, records
 from flows.cancelling import cancel_what_it_started
 from flows.candidate import Candidate
-from flows.errors import RequestError, StageError
+from flows.errors import ChildError, RequestError, StageError
 from flows.evidence import evidence
 from flows.gate import Decision, GateParams, decide
 from flows.outcome import settled, tell, without_secrets
 from flows.params import section
 from flows.sending import sent
 from flows.settings import Settings
-from flows.train import lock_of
+from flows.train import STAGE, lock_of
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
 from petmodels.errors import BundleError, NotFoundError, TrustError
@@ -64,7 +64,10 @@ def retrain(
         rules = section(w.folder / pipeline.PARAMS, "gate", GateParams)
         if newest and not force and not pipeline.changed_stages(w):
             return candidate.nothing_new(newest)
-        steps = [*_before_training(w), *_training(w, train_on, begin_within_hours), *_after_training(w)]
+        steps, is_trained = _before_training(w)
+        unchanged = pipeline.Step(STAGE, "unchanged"), ""
+        trained, where = unchanged if is_trained else _training(w, train_on, begin_within_hours)
+        steps += [trained, *_after_training(w, where)]
         records.record_stages(model, steps)
         if not force and (same := candidate.published()):
             return candidate.nothing_new(same)
@@ -103,30 +106,42 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
 
 @task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")
 @without_secrets()
-def _before_training(w: Workspace) -> list[pipeline.Step]:
-    return pipeline.steps_in(w.dvc("repro --pull split", "push --run-cache download prepare split"))
+def _before_training(w: Workspace) -> tuple[list[pipeline.Step], bool]:
+    """Do the stages before train; return what became of them, and whether train is done and its outputs are here."""
+    lines = w.dvc("repro --pull split", "push --run-cache download prepare split", f"status --json {STAGE}")
+    status = next(line for line in reversed(lines) if line.startswith("{"))
+    is_trained = not pipeline.changed_in(status) and pipeline.can_pull(w, STAGE)
+    return pipeline.steps_in(lines), is_trained
 
 
-def _training(w: Workspace, train_on: str, begin_within_hours: float) -> list[pipeline.Step]:
-    """Have the stage train run where the accelerator is; what comes back is its dvc.lock.
+def _training(w: Workspace, train_on: str, begin_within_hours: float) -> tuple[pipeline.Step, str]:
+    """Have the stage train run where the accelerator is, and say where; what comes back is its dvc.lock.
 
     It runs there too when nothing has changed but the DVC remote has lost what it had left.
     """
-    if not pipeline.changed_stages(w, "train") and pipeline.can_pull(w, "train"):
-        return [pipeline.Step("train", "unchanged")]
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
     run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours)
     w.set_text(pipeline.LOCK, lock_of(run.id))
-    if pipeline.changed_stages(w, "train"):
-        raise StageError(f"what {train_on} trained on is not what this run has prepared; look at its run: {run.id}")
     what = run.state.message if run.state and run.state.message else ""
-    return [pipeline.Step("train", f"{what.removeprefix('train: ')}, by {train_on}")]
+    return pipeline.Step(STAGE, f"{what.removeprefix('train: ')}, by {train_on}"), f"{train_on}, run {run.id}"
 
 
 @task(name="after training", cache_policy=NO_CACHE, task_run_name="evaluate, export")
 @without_secrets()
-def _after_training(w: Workspace) -> list[pipeline.Step]:
-    steps = pipeline.steps_in(w.dvc("repro --pull", "push --run-cache"))
+def _after_training(w: Workspace, where: str) -> list[pipeline.Step]:
+    """Do the stages after train, which was done elsewhere or, where `where` is "", is as it was.
+
+    Raises StageError for a training of something else: DVC would repeat it here, where no accelerator is.
+    """
+    found = [f"pull --force {STAGE}", f"status --quiet {STAGE}"] if where else []
+    try:
+        steps = pipeline.steps_in(w.dvc(*found, "repro --pull", "push --run-cache"))
+    except StageError:
+        raise
+    except ChildError as error:
+        if where and pipeline.changed_stages(w, STAGE):
+            raise StageError(f"what was trained on is not what this run has prepared: {where}") from error
+        raise
     return [step for step in steps if step.stage in {"evaluate", "export"}]
 
 

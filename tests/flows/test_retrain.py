@@ -191,6 +191,37 @@ def test_a_training_that_no_worker_begins_is_taken_back(operator: Operator) -> N
     assert len(json.dumps(training["parameters"])) < 10_000
 
 
+OTHER_TRAINING = """
+from flows.train import train as other
+from prefect import flow
+@flow(name="train")
+def train(revision: str, dvc_lock: str, params: str):
+    return other.fn(revision, dvc_lock, params.replace("images: 1000", "images: 7"))
+"""
+
+
+@pytest.mark.usefixtures("base")
+def test_a_training_of_something_else_is_not_repeated_where_no_accelerator_is(
+    operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "other.py").write_text(OTHER_TRAINING)
+    train = operator.api.get("/deployments/name/train/gpu")
+    like_it = {name: train[name] for name in ("flow_id", "pull_steps", "work_pool_name")}
+    operator.api.post("/deployments/", name="other", entrypoint=f"{tmp_path}/other.py:train", **like_it)
+    revision = operator.branch("other", split={"seed": 13})
+
+    run = operator.run("retrain/weekly", model="other", revision=revision, train_on="train/other")
+
+    (training,) = operator.api.runs(parent_flow_run_id={"any_": [run["id"]]})
+    assert (run["state"]["type"], training["state"]["type"]) == ("FAILED", "COMPLETED")
+    assert run["state"]["message"] == (
+        f"what was trained on is not what this run has prepared: train/other, run {training['id']}"
+    )
+    said = operator.logs(run["id"])
+    assert not [line for line in said if line.startswith(("> python toy.py train", "Running stage 'train'"))]
+    assert not [line for line in said if line.startswith("{")]  # what DVC's status answers is for the flow
+
+
 @pytest.mark.usefixtures("base")
 def test_an_alias_that_no_version_has_is_given_by_hand(operator: Operator) -> None:
     operator.seeded("misspelt")
