@@ -171,6 +171,63 @@ def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: S
     assert {step.what for step in cached} == {"from the run-cache"}
 
 
+def entries(remote: Path) -> dict[Path, int]:
+    """Return when each entry of a DVC remote's run-cache was written."""
+    return {path: path.stat().st_mtime_ns for path in (remote / "runs").rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_of_the_run_cache_what_is_there_is_not_copied_again(settings: Settings, tmp_path: Path) -> None:
+    """Else each retrain would take longer than the one before, on every machine."""
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro --pull split", "push --run-cache")
+        before = entries(tmp_path / "dvc")
+        torn = next(iter(before))
+        torn.write_bytes(torn.read_bytes()[:20])  # as by a power cut of a remote that is a folder
+        torn_at = torn.stat().st_mtime_ns
+
+        w.dvc("repro --pull train", "push --run-cache")
+
+    after = entries(tmp_path / "dvc")
+    assert (len(before), len(after)) == (3, 4)
+    assert after[torn] != torn_at
+    assert {path: when for path, when in after.items() if path in before and path != torn} == {
+        path: when for path, when in before.items() if path != torn
+    }
+
+
+@pytest.mark.slow
+def test_dvc_by_itself_copies_the_whole_run_cache_which_is_why_the_flows_see_to_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """When this fails, DVC does better by now, and `copy_new_entries_alone` can go."""
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro --pull split", "push --run-cache")
+        before = entries(tmp_path / "dvc")
+
+        w.dvc_output("push", "--run-cache")
+
+    after = entries(tmp_path / "dvc")
+    assert not {path for path, when in after.items() if before[path] == when}
+
+
+@pytest.mark.slow
+def test_what_the_newest_version_does_not_need_can_be_freed_and_is_computed_anew(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro --pull split", "push --run-cache")
+        first = w.text(pipeline.LOCK)
+        pipeline.set_params(w, {"split.seed": "1"})
+        w.dvc("repro --pull split", "push --run-cache")
+        w.dvc("gc --workspace --cloud --force")
+        kept = pipeline.changed_stages(w, "split")
+        pipeline.set_params(w, {"split.seed": "0"})
+        again = pipeline.steps_in(w.dvc("repro --pull split"))
+
+        assert kept == []
+        assert [(step.stage, step.what) for step in again][-1] == ("split", "ran")
+        assert pipeline.outputs_of(w.text(pipeline.LOCK)) == pipeline.outputs_of(first)
+
+
 @pytest.mark.slow
 def test_of_several_commands_the_first_that_fails_is_the_last_that_runs(settings: Settings) -> None:
     told: list[str] = []
