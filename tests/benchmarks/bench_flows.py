@@ -132,5 +132,5 @@ def _whole_rows(samples: Mapping[str, list[float]]) -> list[Row]:
 
 def _late_row(late: list[float], early: list[float]) -> Row:
     times = statistics.median(late) / statistics.median(early)
-    figure = f"{samples_text(late)}, {times:.2f} × the one above"
+    figure = f"{samples_text(late)}, {times:.2f} × the one without them"
     return Row(what=f"a whole retrain after {_RUNS:,} stages that ran", figure=figure)
