@@ -20,6 +20,9 @@ from petmodels.doctor import doctor
 from petmodels.errors import PetmodelsError
 from petmodels.terminal import say
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_PATIENCE_SECONDS = 60
+
 app = typer.Typer(
     name="petmodels",
     no_args_is_help=True,
@@ -41,7 +44,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, _interrupted)
     try:
         app(standalone_mode=True)
@@ -54,5 +57,11 @@ def main() -> None:
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+    """End, and tidy up first; on a second signal, or when that takes too long, end on the spot, which loses nothing."""
+    for ending in _ENDING:
+        signal.signal(ending, lambda *_: os._exit(128 + number))
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
+        signal.alarm(_PATIENCE_SECONDS)
     say("petmodels: interrupted; run it again to go on")
     sys.exit(128 + number)

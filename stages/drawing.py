@@ -6,9 +6,7 @@ the order of one picture: address, files, place, light, animal, face, coat, and 
 """
 
 import colorsys
-import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from tqdm import tqdm
 
 from stages.breeds import COATS, MARKINGS, PALETTE, SHAPES, Markings, Shape
 from stages.errors import SourceError
+from stages.threads import in_threads
 
 Array = NDArray[Any]
 Random = np.random.Generator
@@ -60,18 +59,15 @@ def draw_sample(folder: Path, *, images_per_breed: int, seed: int, image_side: i
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
 
-    def draw(breed: str, number: int) -> None:
+    def draw(one: tuple[str, int]) -> None:
+        breed, number = one
         rng = np.random.default_rng([seed, zlib.crc32(breed.encode()), number])
         picture(breed, image_side, rng).save(images / f"{breed}_{number}.jpg", quality=int(rng.integers(70, 95)))
 
-    # Threads do: numpy and Pillow let go of the interpreter's lock, and Ctrl-C leaves no child processes behind.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = [pool.submit(draw, breed, number + 1) for breed in SHAPES for number in range(images_per_breed)]
-        try:
-            for one in tqdm(drawn, desc="draw", unit=" images", disable=None):
-                one.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pictures = [(breed, number + 1) for breed in SHAPES for number in range(images_per_breed)]
+    with in_threads(draw, pictures) as drawn:
+        for _ in tqdm(drawn, total=len(pictures), desc="draw", unit=" images", disable=None):
+            pass
 
 
 def picture(breed: str, image_side: int, rng: Random) -> Image.Image:

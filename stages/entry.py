@@ -9,15 +9,14 @@ import errno
 import importlib
 import inspect
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, get_type_hints
 
 from stages.errors import ParamsError, ResourceError, StageError, is_lack_of_memory
+from stages.interrupts import end_on_signals
 from stages.params import section
 
 _UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
@@ -36,7 +35,7 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     parser = _parser(stage, [argument for argument, hint in hints.items() if hint is Path])
     paths = vars(parser.parse_args(arguments))
     params_path = paths.pop("params")
-    signal.signal(signal.SIGTERM, _terminate)
+    end_on_signals()
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
@@ -85,10 +84,6 @@ def _resource_error(error: OSError) -> StageError:
     if error.errno in _UNUSABLE:
         return ResourceError(f"can't be read or written ({os.strerror(error.errno or 0)}): {str(place)[:200]}")
     raise error
-
-
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _leave(name: str, message: str, status: int) -> NoReturn:

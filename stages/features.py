@@ -4,12 +4,10 @@ Reads prepared images; leaves nothing.
 """
 
 import io
-import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.images import model_input
+from stages.threads import in_threads
 
 BATCH_SIZE = 32
 # From so many images on, a CPU's answers come from onnxruntime, although its 2 s of a start pay for themselves (4 ms an
@@ -41,12 +40,10 @@ def network_inputs(paths: Sequence[Path], preprocessing: Preprocessing) -> Tenso
 
 def input_batches(paths: Sequence[Path], preprocessing: Preprocessing) -> Iterator[Tensor]:
     """Yield `network_inputs` of BATCH_SIZE images after the other; while one is used, threads decode the next."""
-    coming: deque[Sequence[Future[NDArray[np.uint8]]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some in [*_batches(paths), ()]:
-            coming.append([pool.submit(model_input, path, preprocessing.image_size) for path in some])
-            if len(coming) > 1:
-                yield _normalised([pixels.result() for pixels in coming.popleft()], preprocessing)
+    size = preprocessing.image_size
+    with in_threads(lambda path: model_input(path, size), paths, ahead=BATCH_SIZE) as pixels:
+        for some in _batches(paths):
+            yield _normalised(list(islice(pixels, len(some))), preprocessing)
 
 
 def outputs(

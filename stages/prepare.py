@@ -4,10 +4,8 @@ Reads data/raw. Leaves data/prepared: `images/<label>/…jpg`, `index.csv` (one 
 be used and why), `conflicts.csv` (one picture under several labels), `balance.csv` and `prepare.json` (counts).
 """
 
-import os
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal
@@ -19,6 +17,7 @@ from stages.errors import DataError, ParamsError
 from stages.index import Image, conflicts, grouped, write_index
 from stages.outputs import new_folder
 from stages.params import STRICT, Pattern
+from stages.threads import in_threads
 
 
 def _stays_below(glob: str) -> str:
@@ -95,10 +94,7 @@ def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tupl
     from stages.progress import counted
 
     images, rejects = [], []
-    # Threads, not processes: Pillow and hashlib work outside the interpreter's lock, and nothing is left behind when
-    # the stage is killed.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda candidate: stored_image(params, candidate, folder), files)
+    with in_threads(lambda candidate: stored_image(params, candidate, folder), files) as results:
         for candidate, result in zip(files, counted(results, len(files), "prepare"), strict=True):
             if isinstance(result, Image):
                 images.append(result)

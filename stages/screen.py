@@ -9,11 +9,9 @@ Leaves verdicts.csv, a row an image.
 import csv
 import hashlib
 import io
-import os
 import re
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +23,7 @@ from stages.labels import label_rule, spelled
 from stages.outputs import new_file, write_csv
 from stages.pictures import label_reason, usable_image
 from stages.prepare import PrepareParams
+from stages.threads import in_threads
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif"}
 
@@ -73,8 +72,8 @@ def screen(params: PrepareParams, *, files: Path, index: Path, arrivals: Path, l
         label = spelled(row["label"]) or by_name(Path(row["name"])) or ""
         return _judged(params, files.parent / row["file"], label, known)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = list(pool.map(judged, rows))
+    with in_threads(judged, rows) as answers:
+        verdicts = list(answers)
     verdicts = _without_duplicates(verdicts, known, names, params.duplicate_distance)
     with new_file(out) as path:
         write_csv(path, [field.name for field in fields(Verdict)], map(astuple, verdicts))

@@ -10,7 +10,6 @@ import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ from stages.journal import Journal
 from stages.learner import learner
 from stages.phases import SmoothLoss, fit_phase
 from stages.results import write_results
+from stages.threads import in_threads
 from stages.train import TrainParams
 
 Rows = Sequence[Mapping[str, str]]
@@ -166,7 +166,6 @@ class Training:
 
 def _listing(images: Sequence[Path], labels: Sequence[str]) -> str:
     """Return a hash of all that is learned from: the prepared files' bytes, in order, and their labels."""
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), images)
+    with in_threads(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), images) as hashes:
         names = [f"{found} {label}" for found, label in zip(hashes, labels, strict=True)]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -111,9 +111,13 @@ class Operator:
             *(one.key for one in objects if text in _unpacked(one.get()["Body"].read())),
         ]
 
-    def waits_for_log(self, run: str, text: str, seconds: float = 240) -> None:
+    def waits_for_log(self, run: str, text: str, seconds: float = 400) -> None:
         """Wait until a run has logged a line with this text."""
-        wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}")
+
+        def why() -> str:
+            return f"{self._run(run)['state']}, after {self.logs(run)[-5:]}"
+
+        wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}", why=why)
 
     def table(self, key: str) -> list[dict[str, Any]]:
         """Return the newest table artifact with this key."""
@@ -121,7 +125,7 @@ class Operator:
         rows: list[dict[str, Any]] = json.loads(found["data"])
         return rows
 
-    def training_of(self, run: str, seconds: float = 240) -> str:
+    def training_of(self, run: str, seconds: float = 400) -> str:
         """Return the id of the training that a retrain has started, when it runs."""
         found: list[str] = []
 

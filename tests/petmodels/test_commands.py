@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -462,6 +463,33 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path, bundle: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "petmodels: interrupted; run it again to go on\n"
     assert process.returncode == 130
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_file_of_any_size(tmp_path: Path, bundle: Path) -> None:
+    os.truncate(bundle / "model.onnx", 10**12)  # takes no room, and minutes to be hashed
+    command = [sys.executable, "-m", "petmodels", "publish", str(bundle), "--model", "pets", "--registry", "registry"]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path) as process:
+        while not reads(process.pid, "model.onnx"):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "petmodels: interrupted; run it again to go on\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+        assert process.stderr.read() == ""
+
+
+def reads(pid: int, name: str) -> bool:
+    """Say whether the process has a file of this name open."""
+    try:
+        return any(path.resolve().name == name for path in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # closed just now
+        return False
 
 
 def test_a_reader_that_leaves_early_is_no_error(two: Command, tmp_path: Path) -> None:

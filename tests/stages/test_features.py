@@ -1,5 +1,6 @@
 """Images pass a network in batches, and a head fitted on their features is the best there is."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,9 @@ def test_the_next_images_are_decoded_ahead_and_no_more(images: list[Path], monke
 
     first = next(batches)
 
+    ended = time.monotonic() + 60
+    while len(opened) < 2 * BATCH_SIZE and time.monotonic() < ended:
+        time.sleep(0.01)
     batches.close()  # waits for what was begun
     assert torch.equal(first, wanted)
     assert sorted(opened) == sorted(paths[: 2 * BATCH_SIZE])
