@@ -20,6 +20,7 @@ import torch.distributed as processes
 from torch import nn
 
 from stages.errors import ResourceError, StageError
+from stages.interrupts import held_back
 
 if TYPE_CHECKING:
     from stages.train import TrainParams
@@ -47,13 +48,32 @@ def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> 
         names = {name: str(path.absolute()) for name, path in paths.items()}
         order.write_text(json.dumps({"params": asdict(params), "paths": names}), encoding="utf-8")
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
-        done = subprocess.run(
-            [*launcher, "-m", "stages.distributed", str(order)],
-            env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": search},
-            check=False,
-        )
-    if done.returncode:
+        launched = None
+        try:
+            with held_back():
+                launched = subprocess.Popen(
+                    [*launcher, "-m", "stages.distributed", str(order)],
+                    env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": search},
+                )
+            status = launched.wait()
+        except BaseException:
+            if launched:
+                _end(launched)
+            raise
+    if status:
         raise ResourceError(f"one of the training's {number} processes failed; what it said stands above")
+
+
+def _end(launched: "subprocess.Popen[bytes]") -> None:
+    """Wait until the launcher has ended its processes, which are in sessions of their own and known to it alone.
+
+    It is asked to only where it didn't get the signal that this process got: a second one would cut it short.
+    """
+    for seconds, otherwise in ((5, launched.terminate), (40, launched.kill)):
+        try:
+            launched.wait(seconds)
+        except subprocess.TimeoutExpired:
+            otherwise()
 
 
 def rank() -> int:

@@ -35,7 +35,7 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     parser = _parser(stage, [argument for argument, hint in hints.items() if hint is Path])
     paths = vars(parser.parse_args(arguments))
     params_path = paths.pop("params")
-    end_on_signals()
+    end_on_signals(name)
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:

@@ -1,4 +1,4 @@
-"""End a stage on Ctrl-C or a termination: at a place where no lock is held, and in any case.
+"""End a stage on Ctrl-C or a termination, but not while its main thread holds what others wait for.
 
 Python runs a signal's handler between any two instructions of the main thread, also where that has just taken the lock
 of a thread pool; nobody would ever give it back, and the pool's threads and whoever joins them would wait for ever.
@@ -7,6 +7,8 @@ Reads nothing; leaves nothing.
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,42 +16,54 @@ from typing import NoReturn
 
 # Enough to remove what was half-written.
 PATIENCE_SECONDS = 60
+# What forwards a terminal's Ctrl-C doubles it; nobody presses it twice so fast.
+AGAIN_SECONDS = 1.0
 
 
 class _State:
-    """What has come, and whether the main thread may be interrupted where it stands."""
+    """What has come and when, and whether the main thread may be interrupted where it stands."""
 
+    name = ""
     depth = 0
     waiting: int | None = None
-    has_struck = False
+    struck: float | None = None
 
 
-def end_on_signals() -> None:
-    """From now on raise KeyboardInterrupt on Ctrl-C and SystemExit on a termination, once.
+def end_on_signals(name: str) -> None:
+    """From now on raise KeyboardInterrupt on Ctrl-C, unless it was ignored, and SystemExit on a termination, once.
 
-    The second signal ends the process on the spot, and so does `PATIENCE_SECONDS` without an end.
+    When `PATIENCE_SECONDS` later the stage `name` has still not ended, or Ctrl-C is pressed again, the process ends
+    where it stands, as soon as Python runs.
     """
+    _State.name = name
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _strike)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is in the background of a shell's script
+            signal.signal(number, _strike)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
     """Let a signal that comes in the main thread within this block strike at its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _State.depth += 1
     try:
         yield
     finally:
         _State.depth -= 1
-    if _State.waiting is not None and not _State.depth:
-        _end(_State.waiting)
+        if _State.waiting is not None and not _State.depth:
+            _end(_State.waiting)
 
 
 def _strike(number: int, _frame: FrameType | None) -> None:
-    if _State.has_struck:
-        os._exit(128 + number)
-    _State.has_struck = True
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
+    if _State.struck is not None:
+        # Whoever terminates twice can kill, too; and one who does it to a whole group may do it twice at once.
+        if number == signal.SIGINT and time.monotonic() > _State.struck + AGAIN_SECONDS:
+            _give_up(number)
+        return
+    _State.struck = time.monotonic()
+    signal.signal(signal.SIGALRM, lambda *_: _give_up(number))
     signal.alarm(PATIENCE_SECONDS)
     if _State.depth:
         _State.waiting = number
@@ -62,3 +76,8 @@ def _end(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _give_up(number: int) -> NoReturn:
+    os.write(2, f"{_State.name}: ended where it stood; go on with: dvc repro\n".encode())
+    os._exit(128 + number)

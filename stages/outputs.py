@@ -10,15 +10,18 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stages.errors import ResourceError, StageError
+from stages.interrupts import held_back
 
 # Less than a page is left of a disk on which something could not be written.
 _SMALLEST_FREE_BYTES = 4096
+_DAY_SECONDS = 86_400
 
 
 @contextmanager
@@ -26,15 +29,20 @@ def new_folder(final: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `final` when the block ends without an error.
 
     A failed or interrupted block leaves `final` as it was and removes the new folder; after a kill -9 a folder
-    `.<name>.*.partial` stays beside `final` until the next run removes it. Raises ResourceError while another run
-    writes the same folder, and when the disk is full.
+    `.<name>.*.partial` stays beside `final` until the next run removes it, or brings it back as `final`. Raises
+    ResourceError while another run writes the same folder, and when the disk is full.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in final.parent.glob(f".{final.name}.*.partial"):
+    before = _before(final)
+    leftovers = set(final.parent.glob(f".{final.name}.*.partial")) - {before}
+    for leftover in leftovers:
         with _held(leftover) as ours:
             if not ours:
                 raise ResourceError(f"another run is writing this folder; wait for it: {final}")
             shutil.rmtree(leftover)
+    if before.exists() and not final.exists():
+        before.replace(final)
+    shutil.rmtree(before, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
     folder.chmod(0o755)
     try:
@@ -53,9 +61,13 @@ def new_folder(final: Path) -> Iterator[Path]:
 def new_file(final: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `final` and rename it to `final` when the block ends without an error.
 
-    Raises ResourceError when the disk is full.
+    What killed runs have left of it is removed after a day. Raises ResourceError when the disk is full.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in final.parent.glob(f".{final.name}.*.partial"):
+        with suppress(FileNotFoundError):
+            if leftover.stat().st_mtime < time.time() - _DAY_SECONDS:
+                leftover.unlink()
     temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
     try:
         yield temporary
@@ -127,9 +139,20 @@ def _replace_folder(folder: Path, final: Path) -> None:
     if final.is_symlink() or final.is_file():
         final.unlink()
     elif final.exists():
-        old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
-        final.replace(old)
-        folder.replace(final)
-        shutil.rmtree(old)
+        before = _before(final)
+        try:
+            with held_back():
+                final.replace(before)
+                folder.replace(final)
+        finally:
+            if final.exists():
+                shutil.rmtree(before, ignore_errors=True)
+            else:
+                before.replace(final)
         return
     folder.replace(final)
+
+
+def _before(final: Path) -> Path:
+    """Return where the last output is while the new one takes its place."""
+    return final.with_name(f".{final.name}.before.partial")

@@ -6,7 +6,7 @@ the stage is killed. Reads nothing; leaves nothing.
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,6 +15,7 @@ from stages.interrupts import held_back
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Enough that a large picture keeps no core waiting for its turn; what is held are answers.
 AHEAD = 256
 
 
@@ -38,7 +39,7 @@ def in_threads(
 
 def _answers(
     pool: ThreadPoolExecutor, action: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Generator[Result]:
+) -> Iterator[Result]:
     coming: deque[Future[Result]] = deque()
     for item in items:
         with held_back():

@@ -1,10 +1,18 @@
 """Two processes under torch's launcher train the net that one trains; gloo on the CPU stands in for several GPUs."""
 
 import csv
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -81,6 +89,46 @@ def test_a_process_that_fails_fails_the_stage(sides: Path, tmp_path: Path) -> No
 
     with pytest.raises(ResourceError, match=r"one of the training's 2 processes failed"):
         distributed.launch(params, paths(tmp_path, sides), number=2)
+
+
+LAUNCH = """
+    from pathlib import Path
+    from stages.distributed import launch
+    from stages.interrupts import end_on_signals
+    from stages.train import TrainParams
+    from tests.stages.settings import TRAIN
+    from tests.stages.test_distributed import paths
+
+    end_on_signals("train")
+    launch(TrainParams(**TRAIN), paths(Path({folder!r}), Path({sides!r})), number=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["the stage", "its group"])
+def test_a_stage_that_is_ended_leaves_no_process_of_its_training(sides: Path, tmp_path: Path, whom: str) -> None:
+    script = textwrap.dedent(LAUNCH).format(folder=str(tmp_path), sides=str(sides))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    stage = subprocess.Popen([sys.executable, "-c", script], env=environment, start_new_session=True)
+    below = psutil.Process(stage.pid)
+    while len(found := [one for one in below.children(recursive=True) if _is_ours(one)]) < 2:
+        assert stage.poll() is None
+        time.sleep(0.1)
+
+    if whom == "the stage":
+        stage.terminate()
+    else:
+        os.killpg(stage.pid, signal.SIGTERM)
+
+    assert stage.wait(60) == 128 + signal.SIGTERM
+    assert not [one for one in found if one.is_running()]
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Say whether this is one of the launcher's processes."""
+    with suppress(psutil.Error):
+        return "stages.distributed" in process.cmdline() and "torch.distributed.run" not in process.cmdline()
+    return False
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ctrl-C and a termination end a stage, wherever they strike."""
+"""Ctrl-C and a termination end a stage, wherever they strike, and leave nothing half-done."""
 
 import os
 import signal
@@ -6,6 +6,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ from tests.stages.conftest import ROOT
 # Python runs a handler between any two instructions of the main thread; here right after it has taken the lock of one
 # of the pool's conditions, the n-th time that it does.
 STRUCK = """
-    import os, signal, sys, threading
+    import os, signal, sys, threading, time
     from stages.interrupts import end_on_signals
     from stages.threads import in_threads
 
@@ -29,13 +32,18 @@ STRUCK = """
                 signal.raise_signal(getattr(signal, sys.argv[2]))
         return got
 
+    def square(number):
+        time.sleep(0.01)
+        return number * number
+
     threading.Condition.__enter__ = struck_enter
-    end_on_signals()
+    os.cpu_count = lambda: 2
+    end_on_signals("test")
     num_done = 0
     try:
-        with in_threads(lambda number: number * number, range(40), ahead=8) as squares:
-            for number, square in enumerate(squares):
-                assert square == number * number
+        with in_threads(square, range(40), ahead=8) as squares:
+            for number, found in enumerate(squares):
+                assert found == number * number
                 num_done += 1
     except BaseException as error:
         print(f"{type(error).__name__} after {num_done}", flush=True)
@@ -47,38 +55,47 @@ STUBBORN = """
     import stages.interrupts
 
     stages.interrupts.PATIENCE_SECONDS = int(sys.argv[1])
-    stages.interrupts.end_on_signals()
+    stages.interrupts.end_on_signals("test")
     while True:
         try:
-            print("ready", flush=True)
+            print("goes on", flush=True)
             time.sleep(60)
         except (KeyboardInterrupt, SystemExit) as error:
-            print(f"won't end for {type(error).__name__}", flush=True)
+            print(type(error).__name__, flush=True)
 """
+ENDED = "test: ended where it stood; go on with: dvc repro\n"
 
 
-def started(script: str, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def started(script: str, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Yield a process that runs the script, and kill it at the end."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", textwrap.dedent(script), *arguments]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def said(script: str, *arguments: str) -> str:
     """Return what the script said, which must end by itself."""
-    process = started(script, *arguments)
-    try:
-        return process.communicate(timeout=60)[0]
-    finally:
-        process.kill()
+    with started(script, *arguments) as process:
+        text, errors = process.communicate(timeout=40)
+        assert errors == ""
+        return text.strip()
+
+
+def stubborn(process: "subprocess.Popen[str]", *lines: str) -> None:
+    """Read what the stubborn script says next."""
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in lines] == [f"{line}\n" for line in lines]
 
 
 @pytest.mark.parametrize(("name", "error"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "SystemExit")])
 def test_a_signal_that_strikes_as_a_lock_is_held_leaves_nobody_waiting_for_it(name: str, error: str) -> None:
     # Each of the 40 items is submitted and answered, each of which takes a lock or two.
-    lines = [said(STRUCK, str(strike_at), name).strip() for strike_at in (1, 2, 9, 10, 20, 30, 40)]
+    lines = [said(STRUCK, str(strike_at), name) for strike_at in (1, 2, 9, 10, 20, 30, 40)]
 
     assert [line.split()[0] for line in lines] == [error] * len(lines)
     nums_done = [int(line.split()[-1]) for line in lines]
@@ -88,31 +105,107 @@ def test_a_signal_that_strikes_as_a_lock_is_held_leaves_nobody_waiting_for_it(na
 
 
 def test_work_that_no_signal_meets_is_done_to_its_end() -> None:
-    assert said(STRUCK, "100000", "SIGINT").strip() == "not struck"
+    assert said(STRUCK, "100000", "SIGINT") == "not struck"
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
-def test_the_second_signal_ends_what_the_first_could_not(number: signal.Signals, error: str) -> None:
-    process = started(STUBBORN, "600")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(number)
-    assert process.stdout.readline() == f"won't end for {error}\n"
+def test_ctrl_c_that_is_ignored_in_the_background_stays_ignored() -> None:
+    script = """
+        import signal
+        from stages.interrupts import end_on_signals
 
-    process.send_signal(number)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_on_signals("test")
+        signal.raise_signal(signal.SIGINT)
+        print("done")
+    """
 
-    assert process.wait(60) == 128 + number
-    process.stdout.close()
+    assert said(script) == "done"
 
 
-def test_what_does_not_end_on_a_signal_is_ended_after_a_while() -> None:
-    process = started(STUBBORN, "1")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    began = time.monotonic()
+def test_an_error_in_a_block_that_holds_back_loses_no_signal_and_other_threads_hold_nothing_back() -> None:
+    script = """
+        import signal, threading
+        from stages.interrupts import end_on_signals, held_back
 
-    process.send_signal(signal.SIGTERM)
+        end_on_signals("test")
+        inside, leave = threading.Event(), threading.Event()
 
-    assert process.wait(60) == 128 + signal.SIGTERM
-    assert time.monotonic() - began > 0.9
-    process.stdout.close()
+        def elsewhere():
+            with held_back():
+                inside.set()
+                leave.wait()
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        inside.wait()
+        try:
+            with held_back():
+                signal.raise_signal(signal.SIGINT)
+                print("held back")
+                raise ValueError
+        except KeyboardInterrupt:
+            print("struck")
+        leave.set()
+        thread.join()
+    """
+
+    assert said(script) == "held back\nstruck"
+
+
+def test_a_signal_between_two_renames_strikes_after_them(tmp_path: Path) -> None:
+    script = """
+        import signal, sys
+        from pathlib import Path
+        from stages.interrupts import end_on_signals
+        from stages.outputs import new_folder
+
+        rename = Path.replace
+
+        def struck(self, target):
+            rename(self, target)
+            signal.raise_signal(signal.SIGINT)
+
+        end_on_signals("test")
+        Path.replace = struck
+        try:
+            with new_folder(Path(sys.argv[1])) as folder:
+                (folder / "new.txt").touch()
+        except KeyboardInterrupt:
+            print("struck")
+    """
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/good.txt").touch()
+
+    assert said(script, str(tmp_path / "out")) == "struck"
+
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/new.txt"]
+
+
+def test_ctrl_c_pressed_again_ends_what_the_first_could_not_but_not_one_that_is_doubled() -> None:
+    with started(STUBBORN, "600") as process:
+        stubborn(process, "goes on")
+        process.send_signal(signal.SIGINT)
+        stubborn(process, "KeyboardInterrupt", "goes on")
+        process.send_signal(signal.SIGINT)  # as by what forwards it
+        time.sleep(1.5)
+        assert process.poll() is None
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(40) == 128 + signal.SIGINT
+        assert process.stderr is not None
+        assert process.stderr.read() == ENDED
+
+
+def test_what_does_not_end_on_a_termination_is_ended_after_a_while() -> None:
+    with started(STUBBORN, "3") as process:
+        stubborn(process, "goes on")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        stubborn(process, "SystemExit", "goes on")
+        process.send_signal(signal.SIGTERM)  # to its group, once more
+
+        assert process.wait(40) == 128 + signal.SIGTERM
+        assert time.monotonic() - began > 2.5
+        assert process.stderr is not None
+        assert process.stderr.read() == ENDED

@@ -1,8 +1,10 @@
 """What a stage leaves is there whole or not at all."""
 
 import errno
+import os
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,52 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert names(tmp_path) == [".other.abc.partial", "out"]
 
 
+@pytest.mark.parametrize("goes_well", [True, False])
+def test_an_output_that_a_kill_caught_out_of_its_place_comes_back(tmp_path: Path, goes_well: bool) -> None:
+    (tmp_path / ".out.before.partial").mkdir()
+    (tmp_path / ".out.before.partial/good.txt").touch()
+
+    with suppress(ValueError), new_folder(tmp_path / "out") as folder:
+        (folder / "new.txt").touch()
+        if not goes_well:
+            raise ValueError
+
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["new.txt" if goes_well else "good.txt"]
+
+
+def test_an_output_whose_successor_can_not_take_its_place_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/good.txt").touch()
+    rename = Path.replace
+
+    def refused(path: Path, target: Path) -> Path:
+        if target.name == "out" and path.name != ".out.before.partial":
+            raise PermissionError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(PermissionError, match="no"), new_folder(tmp_path / "out"):
+        pass
+
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["good.txt"]
+
+
+def test_what_stood_there_when_the_new_output_came_is_not_brought_back(tmp_path: Path) -> None:
+    for name in ("out/new.txt", ".out.before.partial/old.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+
+    with suppress(ValueError), new_folder(tmp_path / "out"):
+        raise ValueError
+
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["new.txt"]
+
+
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_a_new_folder_takes_the_place_of_a_file_or_a_link(tmp_path: Path, kind: str) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -95,6 +143,17 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
 
     assert names(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_what_killed_runs_left_of_a_file_is_removed_after_a_day(tmp_path: Path) -> None:
+    for name, age_hours in ((".a.txt.1.partial", 25), (".a.txt.2.partial", 1), (".b.txt.1.partial", 25)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_hours * 3600,) * 2)
+
+    with new_file(tmp_path / "a.txt") as path:
+        path.touch()
+
+    assert names(tmp_path) == [".a.txt.2.partial", ".b.txt.1.partial", "a.txt"]
 
 
 def save_by_safetensors(path: Path) -> None:
