@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -39,24 +40,38 @@ def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int]
     Raises StageError with the stage's own line when `dvc` says that a stage failed, else ChildError with the line that
     tells most.
     """
-    lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    said: deque[str] = deque(maxlen=_KEPT_LINES)  # by what runs now: the program, or the last DVC command that it began
-    with _started(command, folder, subprocess.STDOUT, keep) as child:
+    with started(command, folder, keep=keep) as child:
         assert child.stdout
-        for raw in child.stdout:
-            line = redacted(raw.rstrip())
-            lines.append(line)
-            if line.startswith(BEGINS):
-                command = line.removeprefix("> ").split()
-                said.clear()
-            else:
-                said.append(line)
-            if line and not _NOISE.match(line) and not _is_answer(line, command):
-                tell(line)
+        found = heard(child.stdout, command, tell)
         child.wait()
     if child.returncode:
-        raise _failure(command, list(said), child.returncode, folder)
-    return list(lines)
+        raise failure(found, child.returncode, folder)
+    return found.lines
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a program has printed: its last lines, and those `said` by what ran last, itself or a DVC command."""
+
+    command: Sequence[str]
+    lines: list[str]
+    said: list[str]
+
+
+def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
+    """Listen to a program until it has printed all; tell each line."""
+    lines, said = deque[str](maxlen=_KEPT_LINES), deque[str](maxlen=_KEPT_LINES)
+    for raw in printed:
+        line = redacted(raw.rstrip())
+        lines.append(line)
+        if line.startswith(BEGINS):
+            command = line.removeprefix("> ").split()
+            said.clear()
+        else:
+            said.append(line)
+        if line and not _NOISE.match(line) and not _is_answer(line, command):
+            tell(line)
+    return Heard(command, list(lines), list(said))
 
 
 def _is_answer(line: str, command: Sequence[str]) -> bool:
@@ -66,10 +81,10 @@ def _is_answer(line: str, command: Sequence[str]) -> bool:
 
 def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) -> str:
     """Run a program and return what it prints; raises ChildError with the line of stderr that tells most."""
-    with _started(command, folder, subprocess.PIPE, keep) as child:
+    with started(command, folder, keep=keep, errors=subprocess.PIPE) as child:
         printed, said = child.communicate()
     if child.returncode:
-        raise _failure(command, redacted(said).splitlines(), child.returncode, folder)
+        raise failure(Heard(command, [], redacted(said).splitlines()), child.returncode, folder)
     return printed
 
 
@@ -86,20 +101,29 @@ def _is_secret(name: str) -> bool:
 
 
 @contextmanager
-def _started(
-    command: Sequence[str], folder: Path, errors: int, keep: Sequence[int]
+def started(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    keep: Sequence[int] = (),
+    errors: int = subprocess.STDOUT,
+    stdin: int | None = None,
 ) -> "Iterator[subprocess.Popen[str]]":
-    """Start a program and yield it; when the block ends it ends too, because its leash is let go."""
+    """Start a program and yield it; when the block ends it ends too, because its leash is let go.
+
+    `stdin` is a descriptor that it may read from, instead of nothing.
+    """
     leash, held = os.pipe()
+    options = [] if stdin is None else [f"--stdin={stdin}"]
     try:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LEASH), *command],
+            [sys.executable, "-I", "-S", str(_LEASH), *options, *command],
             cwd=folder,
             env=_environment(),
             stdin=leash,
             stdout=subprocess.PIPE,
             stderr=errors,
-            pass_fds=tuple(keep),
+            pass_fds=[*keep, *([] if stdin is None else [stdin])],
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -123,10 +147,11 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "GIT_DIR"} | quiet | {"PATH": folders}
 
 
-def _failure(command: Sequence[str], lines: list[str], status: int, folder: Path) -> ChildError:
-    said = [line.strip() for line in lines if line.strip()]
-    if found := next((found for line in reversed(said) if (found := _FAILED_STAGE.search(line))), None):
-        return StageError(_why_stage_failed(found, said))
+def failure(found: Heard, status: int, folder: Path) -> ChildError:
+    """Return the error that a program's failure is: StageError for a stage of DVC's, with the line that tells most."""
+    command, said = found.command, [line.strip() for line in found.said if line.strip()]
+    if match := next((match for line in reversed(said) if (match := _FAILED_STAGE.search(line))), None):
+        return StageError(_why_stage_failed(match, said))
     # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
     told = next((line for line in said if line.startswith("! [remote rejected]")), "")
     # DVC says the cause first and what became of it last, git the other way round.

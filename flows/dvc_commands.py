@@ -1,11 +1,14 @@
-"""Run DVC commands one after the other: `python -P dvc_commands.py "repro --pull split" "push --run-cache split"`.
+"""Run DVC commands, list by list: `python -P dvc_commands.py [MODULE …]`, with `-P` for the modules beside this file.
 
-In one process, because DVC and what it needs for S3 take a second to import; with `-P`, because modules beside this
-file have names that others use. Says which command begins, and ends with the status of the first that fails. Leaves
+Imports DVC and the modules, then reads lists from standard input, a line of JSON each: a mark, the folder and the
+commands, as `["a7", "/clone", "repro --pull split", "push --run-cache split"]`. Says by the mark, which a stage can't
+know, where the answer begins, and where it ends the status of the last command, or of the first that fails. Leaves
 what they leave; imports nothing of the project. Of the flows, this program alone knows DVC's insides: it runs in DVC's
 process, not in theirs.
 """
 
+import importlib
+import json
 import logging
 import os
 import runpy
@@ -16,12 +19,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-BEGINS = "> dvc "
+BEGINS, MARK = "> dvc ", "< dvc "
 
 
-def main(commands: Sequence[str]) -> int:
-    """Run the commands until one fails; return its status, else 0."""
-    copy_new_entries_alone()
+def main(modules: Sequence[str]) -> None:
+    """Run each list of commands until one fails, until no more lists come."""
+    lists, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.dup(1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # a stage that reads would take the lists away
+    for module in ("dvc.cli.parser", "dvc.repo", *modules):
+        with suppress(ImportError):  # DVC says it best, when it comes to need it
+            importlib.import_module(module)
+    listed: dict[str, dict[str, int]] = {}
+    copy_new_entries_alone(listed)
+    for line in lists:
+        mark, folder, *commands = json.loads(line)
+        os.dup2(answers, 1)  # DVC lets go of it when a pipe breaks
+        _mark(answers, f"{MARK}{mark} begins")
+        os.chdir(folder)
+        listed.clear()
+        status = _first_failure(commands)
+        sys.stdout.flush()
+        _mark(answers, f"{MARK}{mark} {status}")
+
+
+def _mark(answers: int, line: str) -> None:
+    """Say a line, whole, whoever else writes there: a stage may have ended within one, or left somebody behind."""
+    os.write(answers, f"\n{line}\n".encode())
+
+
+def _first_failure(commands: Sequence[str]) -> int:
     for command in commands:
         print(f"{BEGINS}{command}", flush=True)
         if status := _status(command):
@@ -29,18 +56,17 @@ def main(commands: Sequence[str]) -> int:
     return 0
 
 
-def copy_new_entries_alone() -> None:
+def copy_new_entries_alone(listed: dict[str, dict[str, int]]) -> None:
     """Let DVC copy the entries of the run-cache that the other side lacks, together.
 
     As it comes, DVC 3.67 copies every entry there is, one after the other: of each stage that any machine ever ran, in
     each push and in each reproduction that may pull. An entry is named after what it holds, so one that is there is the
-    same, if it isn't shorter: a power cut may have torn either. A remote is listed once, by the first command.
+    same, if it isn't shorter: a power cut may have torn either. A remote is listed once, until `listed` is emptied.
     """
     from dvc.stage.cache import StageCache
     from dvc_objects.fs import generic
 
     all_entries = StageCache.transfer
-    listed: dict[str, dict[str, int]] = {}
 
     def transfer(self: Any, from_odb: Any, to_odb: Any, force: bool = True) -> list[tuple[str, ...]]:
         if {"http", "https"} & {from_odb.fs.protocol, to_odb.fs.protocol}:
@@ -93,8 +119,8 @@ def _status(command: str) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
+    main(sys.argv[1:])
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # DVC has closed what it had open; to take its modules apart takes a quarter of a second
+    os._exit(0)  # DVC has closed what it had open; to take its modules apart takes a quarter of a second

@@ -1,9 +1,9 @@
-"""Run a command in a process group of its own, and end the whole group when whoever started this is gone.
+"""Run a command in a process group of its own, and end the whole group with it, or with whoever started this.
 
-`python leash.py COMMAND …`: standard input is the leash, a pipe that its owner holds open and never writes to. The
-system closes it when the owner dies, whatever it died of, so that no stage of the pipeline outlives its flow. The
-group is asked to end first, so that a stage can leave its folder whole, and killed after a while. Imports nothing of
-the project: it starts once a command.
+`python leash.py [--stdin=N] COMMAND …`: standard input is the leash, a pipe that its owner holds open and never writes
+to. The system closes it when the owner dies, whatever it died of, so that no stage of the pipeline outlives its flow.
+The group is asked to end first, so that a stage can leave its folder whole, and killed after a while. Imports nothing
+of the project: it starts once a command.
 """
 
 import os
@@ -18,34 +18,46 @@ GRACE_SECONDS = 10.0
 
 
 def main(command: list[str]) -> int:
-    """Run a command; return its exit status, 128 plus the signal's number when a signal ended it."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    ending = threading.Event()
-    gone = threading.Thread(target=_end_with_owner, args=(child, ending), daemon=True)
+    """Run a command; return its exit status, 128 plus the signal's number when a signal ended it.
+
+    With `--stdin=N` before it, it reads from that descriptor instead of from nothing.
+    """
+    stdin = subprocess.DEVNULL
+    if command[0].startswith("--stdin="):
+        stdin = int(command.pop(0).removeprefix("--stdin="))
+    child = subprocess.Popen(command, stdin=stdin, start_new_session=True)
+    if stdin >= 0:
+        os.close(stdin)
+    asked = threading.Lock()
+    gone = threading.Thread(target=_end_with_owner, args=(child, asked), daemon=True)
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        ending.set()
-        _signal(child, signal.SIGTERM)
+        _ask(child, asked)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, terminate)
     gone.start()
     status = child.wait()
-    if ending.is_set():
-        _end(child)  # the command has ended, what it started may not have
+    _end(child, asked)  # the command has ended, what it started may not have: it may have been killed
     return status if status >= 0 else 128 - status
 
 
-def _end_with_owner(child: "subprocess.Popen[bytes]", ending: threading.Event) -> None:
+def _end_with_owner(child: "subprocess.Popen[bytes]", asked: threading.Lock) -> None:
     while os.read(0, 1024):
         pass
-    ending.set()
-    _end(child)
+    _end(child, asked)
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _ask(child: "subprocess.Popen[bytes]", asked: threading.Lock) -> None:
+    """Ask the group to end, once, for some take a second time for impatience; a lock that nobody waits for says so."""
+    if asked.acquire(blocking=False):
+        _signal(child, signal.SIGTERM)
+
+
+def _end(child: "subprocess.Popen[bytes]", asked: threading.Lock) -> None:
+    _ask(child, asked)
     end = time.monotonic() + GRACE_SECONDS
-    alive = _signal(child, signal.SIGTERM)
+    alive = _signal(child, 0)
     while alive and time.monotonic() < end:
         time.sleep(0.05)
         child.poll()

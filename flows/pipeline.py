@@ -42,12 +42,15 @@ def changed_stages(w: Workspace, *stages: str) -> list[str]:
 
     An output that is elsewhere, or another one's that lies in its place, is only to be fetched: the lock knows it.
     """
-    return changed_in(w.dvc_output("status", "--json", *stages))
+    return changed_in(w.dvc(" ".join(["status --json", *stages])))
 
 
-def changed_in(status: str) -> list[str]:
-    """Return the same of what `dvc status --json` has printed."""
-    found: Mapping[str, Any] = json.loads(status or "{}")
+def changed_in(lines: Sequence[str]) -> list[str]:
+    """Return the same of the lines in which DVC's commands, `dvc status --json` among them, have answered."""
+    answer = next((line for line in reversed(lines) if line.startswith("{")), None)
+    if answer is None:
+        raise ChildError(f"dvc status: gave no answer, but: {lines[-1] if lines else 'nothing'}")
+    found: Mapping[str, Any] = json.loads(answer)
     return [stage for stage, changes in found.items() if any(map(_asks_for_work, changes))]
 
 

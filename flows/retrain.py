@@ -56,7 +56,7 @@ def retrain(
     _check_names(model, alias, train_on)
     pool, context = ThreadPoolExecutor(1), copy_context()
     coming = pool.submit(lambda: context.run(_newest, registry, model, alias))  # the store answers while git does
-    with pool, workspace(settings, "retrain", revision, tell) as w:
+    with pool, workspace(settings, "retrain", revision, tell, with_dvc=True) as w:
         newest = coming.result()
         candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
         w.set_text(pipeline.LOCK, newest.dvc_lock if newest else "")
@@ -109,8 +109,7 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
 def _before_training(w: Workspace) -> tuple[list[pipeline.Step], bool]:
     """Do the stages before train; return what became of them, and whether train is done and its outputs are here."""
     lines = w.dvc("repro --pull split", "push --run-cache download prepare split", f"status --json {STAGE}")
-    status = next(line for line in reversed(lines) if line.startswith("{"))
-    is_trained = not pipeline.changed_in(status) and pipeline.can_pull(w, STAGE)
+    is_trained = not pipeline.changed_in(lines) and pipeline.can_pull(w, STAGE)
     return pipeline.steps_in(lines), is_trained
 
 
@@ -120,7 +119,8 @@ def _training(w: Workspace, train_on: str, begin_within_hours: float) -> tuple[p
     It runs there too when nothing has changed but the DVC remote has lost what it had left.
     """
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
-    run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours)
+    w.process.end()  # what another machine brings to the remote meanwhile, DVC is to see anew
+    run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours, meanwhile=w.process.begin)
     w.set_text(pipeline.LOCK, lock_of(run.id))
     what = run.state.message if run.state and run.state.message else ""
     return pipeline.Step(STAGE, f"{what.removeprefix('train: ')}, by {train_on}"), f"{train_on}, run {run.id}"

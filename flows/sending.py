@@ -5,7 +5,7 @@ worker begins in time is taken back here.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -18,13 +18,16 @@ from flows.errors import StageError
 _POLL_SECONDS = 1.0
 
 
-def sent(deployment: str, parameters: Mapping[str, Any], begin_within_hours: float) -> FlowRun:
-    """Run a deployment and return its run when that has completed.
+def sent(
+    deployment: str, parameters: Mapping[str, Any], begin_within_hours: float, *, meanwhile: Callable[[], None]
+) -> FlowRun:
+    """Run a deployment and return its run when that has completed; `meanwhile` is called when it has been asked for.
 
     Raises StageError with the run's own sentence when it ends otherwise, and when no worker has begun it in time.
     """
     run: Any = run_deployment(deployment, parameters=dict(parameters), timeout=0)
     end = time.monotonic() + begin_within_hours * 3600
+    meanwhile()
     with get_client(sync_client=True) as client:
         while True:
             found = client.read_flow_run(run.id)

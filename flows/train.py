@@ -27,7 +27,7 @@ _SLOTS = 16  # trainings at once on one machine, each in a folder of its own; th
 def train(revision: str, dvc_lock: str, params: str) -> str:
     """Reproduce the stage `train` at a revision, given the lock and the params of the stages before it."""
     settings = Settings.from_environment()
-    with workspace(settings, "train", revision, tell, slots=_SLOTS) as w:
+    with workspace(settings, "train", revision, tell, slots=_SLOTS, with_dvc=True) as w:
         w.set_text(pipeline.LOCK, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
         inputs = pipeline.outputs_of(dvc_lock)

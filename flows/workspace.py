@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from flows.children import Tell, output, run
 from flows.clone import checked_out, refresh, renew
+from flows.dvc_process import DvcProcess
 from flows.errors import BusyError, ChildError
 from flows.leash import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from flows.settings import Settings
 
-_DVC = str(Path(__file__).with_name("dvc_commands.py"))
 _PATIENCE_SECONDS = GRACE_SECONDS + 5
 
 
@@ -35,6 +35,7 @@ class Workspace:
     commit: str
     tell: Tell
     handle: int
+    process: DvcProcess
 
     def git(self, *arguments: str) -> str:
         """Run git in the clone and return what it prints."""
@@ -46,11 +47,7 @@ class Workspace:
         The first that fails is the last that runs: StageError with the stage's own line, RemoteError where it wants a
         remote, else ChildError.
         """
-        return run([sys.executable, "-P", _DVC, *commands], self.folder, self.tell, keep=(self.handle,))
-
-    def dvc_output(self, *arguments: str) -> str:
-        """Run one command of DVC's and return what it prints."""
-        return output([sys.executable, "-m", "dvc", *arguments], self.folder, keep=(self.handle,))
+        return self.process.run(commands)
 
     def python(self, *arguments: str) -> list[str]:
         """Run this interpreter in the clone, tell its lines, and return the last ones."""
@@ -72,23 +69,38 @@ class Workspace:
 
 @contextmanager
 def workspace(
-    settings: "Settings", name: str, revision: str, tell: Tell, *, fresh: bool = False, slots: int = 1
+    settings: "Settings",
+    name: str,
+    revision: str,
+    tell: Tell,
+    *,
+    fresh: bool = False,
+    slots: int = 1,
+    with_dvc: bool = False,
 ) -> Iterator[Workspace]:
     """Yield the workspace `name` at a branch, tag or commit of the git remote, and nobody else's while the block runs.
 
     `fresh` clones anew, with an empty cache of its own. With `slots`, so many runs may work at once, each in a folder
-    of its own. Raises BusyError, RequestError for an unknown revision, RemoteError when git's remote can't be reached.
+    of its own. `with_dvc` begins DVC's process at once, for whoever is sure to need it. Raises BusyError, RequestError
+    for an unknown revision, RemoteError when git's remote can't be reached.
     """
     settings.workspaces.mkdir(parents=True, exist_ok=True)
     folder, handle = _locked_soon(settings.workspaces, name, slots)
+    modules = ("dvc_s3", "s3fs") if settings.dvc_remote.startswith("s3://") else ()
+    process = DvcProcess(folder, modules, tell, keep=(handle,))
     try:
+        if with_dvc:
+            process.begin()
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         commit = _at(settings.git, folder, revision, handle)
         _write_config(settings, folder, own_cache=fresh)
-        yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle)
+        yield Workspace(folder=folder, commit=commit, tell=tell, handle=handle, process=process)
     finally:
-        os.close(handle)
+        try:
+            process.end()
+        finally:
+            os.close(handle)
 
 
 def _at(remote: str, folder: Path, revision: str, handle: int) -> str:

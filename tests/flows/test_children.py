@@ -124,6 +124,38 @@ def test_a_killed_owner_takes_all_its_descendants_along_even_those_that_resist(
     assert _ends(pid)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ended", ["the leash", "the owner"])
+def test_a_stage_below_dvc_is_asked_to_end_once_and_gets_the_time_for_it(tmp_path: Path, ended: str) -> None:
+    """DVC dies of the signal that the stage gets too; a second one some would take for impatience."""
+    stage = f"""
+import os, signal, time
+os.chdir({str(tmp_path)!r})
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+open("begun", "w").write("1")
+while not asked:
+    time.sleep(0.01)
+time.sleep(1)
+open("asked", "w").write(str(len(asked)))
+"""
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}])"
+    owner = f"from pathlib import Path; from flows.children import run; run({python(child)!r}, Path.cwd(), print)"
+    process = subprocess.Popen(
+        python(owner), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    )
+    _written(tmp_path / "begun")
+    (leash,) = psutil.Process(process.pid).children()
+    below = leash.children(recursive=True)
+
+    (leash if ended == "the leash" else process).terminate()
+    process.wait(60)
+
+    for one in below:
+        assert _ends(one.pid)
+    assert (tmp_path / "asked").read_text() == "1"
+
+
 def test_an_interrupted_wait_ends_the_program(tmp_path: Path) -> None:
     def interrupt(_line: str) -> None:
         raise KeyboardInterrupt

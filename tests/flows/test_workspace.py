@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows import pipeline
@@ -205,7 +206,7 @@ def test_dvc_by_itself_copies_the_whole_run_cache_which_is_why_the_flows_see_to_
         w.dvc("repro --pull split", "push --run-cache")
         before = entries(tmp_path / "dvc")
 
-        w.dvc_output("push", "--run-cache")
+        w.python("-m", "dvc", "push", "--run-cache")
 
     after = entries(tmp_path / "dvc")
     assert not {path for path, when in after.items() if before[path] == when}
@@ -282,3 +283,12 @@ def test_what_neither_clone_nor_remote_has_can_not_be_pulled(settings: Settings,
             w.dvc("pull --force download")
 
     assert (here, there, anywhere) == (True, True, False)
+
+
+@pytest.mark.slow
+def test_a_revision_that_is_not_there_leaves_neither_dvc_nor_the_lock(settings: Settings) -> None:
+    for _ in range(2):
+        with pytest.raises(RequestError, match="nowhere"), workspace(settings, "a", "nowhere", quiet, with_dvc=True):
+            pass
+
+    assert not psutil.Process().children(recursive=True)
