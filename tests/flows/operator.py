@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -111,13 +112,19 @@ class Operator:
             *(one.key for one in objects if text in _unpacked(one.get()["Body"].read())),
         ]
 
-    def waits_for_log(self, run: str, text: str, seconds: float = 400) -> None:
-        """Wait until a run has logged a line with this text."""
+    def waits_for_log(self, run: str, pattern: str, seconds: float = 400) -> None:
+        """Wait until a run has logged a line that has this pattern."""
 
         def why() -> str:
-            return f"{self._run(run)['state']}, after {self.logs(run)[-5:]}"
+            state = self._run(run)["state"]
+            return f"it is {state['name']} since {state['timestamp']} and has said {self.logs(run)}"
 
-        wait(lambda: any(text in line for line in self.logs(run)), seconds, f"{run} has logged {text!r}", why=why)
+        wait(
+            lambda: any(re.search(pattern, line) for line in self.logs(run)),
+            seconds,
+            f"it has logged {pattern}",
+            why=why,
+        )
 
     def table(self, key: str) -> list[dict[str, Any]]:
         """Return the newest table artifact with this key."""

@@ -9,6 +9,7 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.candidate import Candidate
+from flows.dvc_process import DvcProcess
 from flows.gate import Decision
 from flows.workspace import Workspace
 from petmodels import Registry
@@ -22,7 +23,8 @@ def candidate(tmp_path: Path) -> Candidate:
     registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
     registry.publish(make_bundle(tmp_path / "champion"), "pets")
     registry.promote("pets@1", "production")
-    w = Workspace(folder=tmp_path / "workspace", commit="c" * 40, tell=lambda _line: None, handle=-1)
+    folder = tmp_path / "workspace"
+    w = Workspace(folder=folder, commit="c" * 40, tell=str, handle=-1, process=DvcProcess(folder, (), str))
     return Candidate(registry=registry, model="pets", alias="production", w=w)
 
 

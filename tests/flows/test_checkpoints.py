@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.checkpoints import FOLDER, carried, training_id
+from flows.dvc_process import DvcProcess
 from flows.workspace import Workspace
 
 
 def machine(folder: Path) -> Workspace:
     """Return a workspace without git, on a machine of its own."""
     (folder / FOLDER).mkdir(parents=True)
-    return Workspace(folder=folder, commit="", tell=lambda _line: None, handle=0)
+    return Workspace(folder=folder, commit="", tell=str, handle=0, process=DvcProcess(folder, (), str))
 
 
 def write(w: Workspace, content: bytes) -> None:
