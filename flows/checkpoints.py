@@ -47,6 +47,7 @@ def carried(address: str, name: str, w: Workspace) -> Iterator[None]:
         raise
     courier.done.set()
     sender.join()
+    courier.clear_here()
     courier.may_fail(courier.clear)
 
 
@@ -60,6 +61,7 @@ class _Courier:
     tell: Tell
     done: threading.Event = field(default_factory=threading.Event)
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+    fetched: set[Path] = field(default_factory=set)
 
     def may_fail(self, action: Callable[[], None]) -> None:
         try:
@@ -81,6 +83,7 @@ class _Courier:
         if target.exists() and (sha256_of(target) == sha256 or target.stat().st_mtime > newest.modified.timestamp()):
             return  # it was made here after the last one that could be sent
         self._download(newest, target, sha256)
+        self.fetched.add(target)
         self.tell(f"a checkpoint of this training was found and fetched: {newest.size_bytes / 1e6:.1f} MB")
 
     def send_until_done(self) -> None:
@@ -95,6 +98,11 @@ class _Courier:
                 continue  # the training ended meanwhile and removed it
             except PetmodelsError as error:
                 self.tell(f"a checkpoint could not be sent, the next one may be: {error}")
+
+    def clear_here(self) -> None:
+        """Remove what was fetched, which a stage that another machine has run meanwhile leaves where it is."""
+        for path in self.fetched:
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         for stored in list(self.storage.list(self.prefix)):

@@ -51,6 +51,18 @@ def test_only_the_last_checkpoint_is_kept_and_none_after_the_end(tmp_path: Path)
     assert list((place / "t").iterdir()) == []
 
 
+def test_what_was_fetched_for_a_training_that_needs_no_going_on_is_left_nowhere(tmp_path: Path) -> None:
+    """Another machine has done it meanwhile: the stage comes from the run-cache and removes no checkpoint."""
+    place, second = tmp_path / "remote", machine(tmp_path / "second")
+    killed(str(place), machine(tmp_path / "first"), b"epoch 1")
+
+    with carried(str(place), "t", second):
+        assert (second.folder / FOLDER / "a.pt").exists()
+
+    assert list((second.folder / FOLDER).iterdir()) == []
+    assert list((place / "t").iterdir()) == []
+
+
 def test_a_checkpoint_that_could_not_be_sent_is_not_replaced_by_an_older_one(tmp_path: Path) -> None:
     place, w = str(tmp_path / "remote"), machine(tmp_path / "first")
     killed(place, w, b"epoch 1")

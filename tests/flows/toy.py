@@ -74,9 +74,9 @@ def train(params: Any) -> None:
         paths = [Path("data/prepared") / row["path"] for row in rows if row["label"] == label][: params["images"]]
         means.append(np.mean([_colour(path) for path in paths], axis=0))
     checkpoint = Path("build/checkpoints/toy.json")
-    begin = {"params": params, "epoch": 0, "sums": np.zeros((len(names), 3)).tolist()}
+    begin = {"of": [params, np.asarray(means).tolist()], "epoch": 0, "sums": np.zeros((len(names), 3)).tolist()}
     progress = json.loads(checkpoint.read_text()) if checkpoint.exists() else begin
-    if progress["params"] != params:
+    if progress["of"] != begin["of"]:
         progress = begin
     if progress["epoch"]:
         print(f"train: going on from a checkpoint, with epoch {progress['epoch'] + 1}", flush=True)
