@@ -5,7 +5,6 @@ Reads nothing; leaves a folder or a file under its final name only once it is co
 
 import csv
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from stages.errors import ResourceError, StageError
 from stages.interrupts import held_back
+from stages.locks import held
 
 # Less than a page is left of a disk on which something could not be written.
 _SMALLEST_FREE_BYTES = 4096
@@ -29,24 +29,26 @@ def new_folder(final: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `final` when the block ends without an error.
 
     A failed or interrupted block leaves `final` as it was and removes the new folder; after a kill -9 a folder
-    `.<name>.*.partial` stays beside `final` until the next run removes it, or brings it back as `final`. Raises
-    ResourceError while another run writes the same folder, and when the disk is full.
+    `.<name>.*.partial` stays beside `final` until the next run removes it, or brings it back as `final`; where the disk
+    can't tell whether another run still writes it, until it is a day old. Raises ResourceError while another run writes
+    the same folder, and when the disk is full.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     before = _before(final)
     leftovers = set(final.parent.glob(f".{final.name}.*.partial")) - {before}
     for leftover in leftovers:
-        with _held(leftover) as ours:
-            if not ours:
+        with held(leftover) as ours:
+            if ours is False:
                 raise ResourceError(f"another run is writing this folder; wait for it: {final}")
-            shutil.rmtree(leftover)
+            if ours or _is_old(leftover):
+                shutil.rmtree(leftover)
     if before.exists() and not final.exists():
         before.replace(final)
     shutil.rmtree(before, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
     folder.chmod(0o755)
     try:
-        with _held(folder):
+        with held(folder):
             yield folder
             _replace_folder(folder, final)
     except BaseException as error:
@@ -66,7 +68,7 @@ def new_file(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     for leftover in final.parent.glob(f".{final.name}.*.partial"):
         with suppress(FileNotFoundError):
-            if leftover.stat().st_mtime < time.time() - _DAY_SECONDS:
+            if _is_old(leftover):
                 leftover.unlink()
     temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
     try:
@@ -103,19 +105,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Hold a lock on a folder, which ends with the process at the latest; yield False if another process has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = True
-    except BlockingIOError:
-        ours = False
-    try:
-        yield ours
-    finally:
-        os.close(handle)
+def _is_old(leftover: Path) -> bool:
+    return leftover.stat().st_mtime < time.time() - _DAY_SECONDS
 
 
 def _is_full_disk(error: BaseException, place: Path) -> bool:

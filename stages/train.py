@@ -6,6 +6,7 @@ state goes to the checkpoints' folder, from where a killed training goes on.
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -13,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError, ParamsError, ResourceError, is_lack_of_memory
+from stages.locks import alone
 from stages.outputs import read_csv
 from stages.params import STRICT
 
@@ -83,7 +85,7 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
 
     Killed at any moment, the next run goes on from the last whole epoch and ends with the weights of an undisturbed
     one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had and
-    ResourceError, naming what to lower, when memory runs out.
+    ResourceError, naming what to lower, when memory runs out, and while another training uses the same checkpoints.
     """
     from stages.architectures import architecture
 
@@ -108,11 +110,12 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
             }
             distributed.launch(params, paths, number=number)
             return
-        training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, features=features, out=out)
-        training.run()
-        if distributed.rank():
-            return
-        training.write()
+        with nullcontext() if distributed.rank() else alone(checkpoints, "another training"):
+            training = Training(params, rows, prepared=prepared, checkpoints=checkpoints, features=features, out=out)
+            training.run()
+            if distributed.rank():
+                return
+            training.write()
     except (MemoryError, RuntimeError) as error:
         if is_lack_of_memory(error):
             sizes = f"train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"

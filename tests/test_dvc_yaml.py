@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 # They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
-CARRIERS = {"allocation", "entry", "errors", "interrupts", "outputs", "params", "progress", "threads"}
+CARRIERS = {"allocation", "entry", "errors", "interrupts", "locks", "outputs", "params", "progress", "threads"}
 
 
 def imported(module: str) -> set[str]:

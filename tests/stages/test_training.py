@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -257,6 +258,25 @@ def test_a_broken_checkpoint_is_told_and_training_begins_anew(
 
     assert "train: no readable checkpoint, beginning anew" in capsys.readouterr().err
     assert everything(out) == everything(trained)
+
+
+@pytest.mark.slow
+def test_a_training_that_outlived_its_dvc_is_not_disturbed_by_another(
+    sides: Path, tmp_path: Path, trained: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
+    process = start_training(tmp_path, sides)
+    assert process.stderr is not None
+    next(line for line in process.stderr if line.startswith("train: frozen:"))
+    process.send_signal(signal.SIGSTOP)
+
+    with pytest.raises(ResourceError, match=r"another training writes here; wait for it, or end it: .*checkpoints"):
+        run(tmp_path, sides, epochs=1)
+
+    process.send_signal(signal.SIGCONT)
+    process.communicate()
+    assert process.returncode == 0
+    assert everything(tmp_path / "train") == everything(trained)
 
 
 def interrupt(folder: Path, sides: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
