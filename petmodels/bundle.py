@@ -15,7 +15,7 @@ from petmodels.disk import is_folder
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import Digest, digests_of
-from petmodels.names import PULLED, check_paths
+from petmodels.names import PULLED, check_paths, is_litter
 
 MODEL, LABELS, PREPROCESS, SELF_TEST = "model.onnx", "labels.json", "preprocess.json", "self_test.json"
 CARD, METRICS, PARAMS = "card.json", "metrics.json", "params.yaml"
@@ -103,7 +103,7 @@ def _paths(folder: Path) -> list[Path]:
             if path.is_symlink() or not path.is_file():
                 raise BundleError(f"a bundle holds plain files only, no links, pipes or devices: {path}")
             found.append(path)
-    return [path for path in found if path.name != PULLED]
+    return [path for path in found if path.name != PULLED and not is_litter(path.name)]
 
 
 def _hashed(found: dict[str, Path]) -> tuple[BundleFile, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from petmodels.disk import CACHE, machine_error, writing
-from petmodels.errors import ChecksumError
+from petmodels.errors import ChecksumError, MachineError
 from petmodels.hashing import Progress, sha256_of
 from petmodels.locks import lock
 
@@ -33,6 +33,16 @@ class Cache:
     def path(self, sha256: str) -> Path:
         """Return where the file with this hash is kept, whether it is there or not."""
         return self.folder / "blobs" / sha256
+
+    def num_missing_bytes(self, sha256: str, size_bytes: int) -> int:
+        """Return how many bytes of the file are still to be fetched: none if it is there, fewer after a break."""
+        path = self.path(sha256)
+        if path.exists():
+            return 0
+        try:
+            return max(size_bytes - path.with_name(f"{sha256}.partial").stat().st_size, 0)
+        except OSError:
+            return size_bytes
 
     def holds(self, sha256: str, size_bytes: int) -> bool:
         """Say whether the file is there with the right bytes: it is read and hashed."""
@@ -100,7 +110,10 @@ def default_folder() -> Path:
     named = os.environ.get(CACHE)
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels"
+    except RuntimeError as error:
+        raise MachineError(f"this user has no home folder; say where the cache may be: {CACHE}") from error
 
 
 def _fill(partial: Path, size_bytes: int, download: Download, progress: Progress) -> str:

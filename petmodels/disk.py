@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from petmodels.errors import MachineError
+from petmodels.errors import MachineError, ReadOnlyError
 
 CACHE = "PETMODELS_CACHE"
 
@@ -40,5 +40,5 @@ def machine_error(error: OSError, path: Path) -> MachineError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return MachineError(f"no space left; free some, or choose another disk with {CACHE}: {path}")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return MachineError(f"not allowed to write here; check its rights, or set {CACHE}: {path}")
+        return ReadOnlyError(f"not allowed to write here; check its rights, or set {CACHE}: {path}")
     return MachineError(f"this can't be used ({error.strerror}); choose another place, or set {CACHE}: {path}")

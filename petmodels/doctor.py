@@ -7,16 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import typer
 
 from petmodels.cache import default_folder
-from petmodels.disk import writing
+from petmodels.disk import is_folder, writing
 from petmodels.documents import check_format, load_object
-from petmodels.errors import AccessError, MachineError, PetmodelsError
+from petmodels.errors import AccessError, PetmodelsError, ReadOnlyError
 from petmodels.names import ROOT_KEY
+from petmodels.network import onnxruntime_here
 from petmodels.options import JsonOption, RegistryOption
+from petmodels.parallel import num_cores
 from petmodels.signing import trusted_keys
 from petmodels.storage import Storage, open_storage
 from petmodels.terminal import counted, show_json, show_table, size_text
@@ -49,7 +50,7 @@ def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
 
 def examine(address: str) -> list[Check]:
     """Return what works from here; what can't be asked because something before it failed is left out."""
-    local = [_check("cache can be written", _cache), _check("can predict", _predicts), _check("trusted keys", _keys)]
+    local = [_check("cache can be used", _cache), _check("can predict", _predicts), _check("trusted keys", _keys)]
     storage = None
     try:
         storage = open_storage(address or None)
@@ -87,17 +88,20 @@ def _writes(storage: Storage) -> str:
 
 def _cache() -> str:
     folder = default_folder()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder):
+                pass
+    except ReadOnlyError:
+        if not is_folder(folder / "blobs"):
+            raise
+        return f"{folder}, which may only be read: what is there is used, nothing is added or remembered"
     return f"{folder}, {size_text(shutil.disk_usage(folder).free)} free"
 
 
 def _predicts() -> str:
-    if find_spec("onnxruntime") is None:
-        raise MachineError("onnxruntime is absent; pull works without it, predict needs: pip install 'petmodels[onnx]'")
-    return "onnxruntime is installed"
+    return f"onnxruntime {onnxruntime_here().__version__}, {counted(num_cores(), 'thread')}"
 
 
 def _keys() -> str:

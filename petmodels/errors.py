@@ -18,6 +18,7 @@ PetmodelsError                        1   one line that names the culprit and th
 │   ├── ReplayError                   6   older or other than what this machine has already seen
 │   └── SelfTestError                 6   the model doesn't answer here as it did when it was evaluated
 └── MachineError                      9   this machine lacks disk space, rights or a package
+    └── ReadOnlyError                 9   a place on this machine's disk may not be written
 """
 
 
@@ -107,3 +108,7 @@ class MachineError(PetmodelsError):
     """This machine lacks disk space, rights or a package."""
 
     exit_code = 9
+
+
+class ReadOnlyError(MachineError):
+    """A place on this machine's disk may not be written."""

@@ -21,11 +21,14 @@ def lock(path: Path, border: AbstractContextManager[None] | None = None) -> Iter
     made, `border` says what that means; without one the disk is this machine's own.
     """
     with border or writing(path):
-        descriptor = _taken(path)
+        descriptor, process = _taken(path), os.getpid()
     try:
         yield
     finally:
-        os.close(descriptor)
+        if process == os.getpid():
+            _give_back(descriptor)
+        else:
+            os.close(descriptor)
 
 
 def _taken(path: Path) -> int:
@@ -39,7 +42,14 @@ def _taken(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)
+        _give_back(descriptor)
+
+
+def _give_back(descriptor: int) -> None:
+    """Free the lock also where a process that was forked meanwhile has the file open, too; closing wouldn't."""
+    if fcntl:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -1,27 +1,32 @@
 """What this machine has seen of a registry, so that nobody can show it an older or another state later.
 
 Kept in the cache: `seen/<registry>/<model>/versions/<n>.json`, the manifest as it was when first read, and
-`…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed.
+`…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed. A cache that
+may only be read, such as one in a container's image, is compared with and stays as it is.
 """
 
 import hashlib
 import os
 import secrets
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from petmodels.aliases import Alias, alias_in
 from petmodels.disk import machine_error, writing
 from petmodels.documents import Statement, load_statement
-from petmodels.errors import FormatError, ReplayError
+from petmodels.endpoint import configured_endpoint
+from petmodels.errors import FormatError, ReadOnlyError, ReplayError
 from petmodels.locks import lock
 
 
 class Memory:
     """The manifests and alias histories of one registry that were read on this machine."""
 
-    def __init__(self, cache_folder: Path, address: str) -> None:
-        self.address = address
+    def __init__(self, cache_folder: Path, address: str, notice: Callable[[str], None] = lambda _text: None) -> None:
+        """Open it; `notice` is told in one line, once, where nothing can be remembered."""
+        self.address, self._notice, self._is_told = address, notice, False
         self.folder = cache_folder / "seen" / hashlib.sha256(os.fsencode(_place(address))).hexdigest()[:16]
 
     def statement(self, model: str, version: int) -> Statement | None:
@@ -46,7 +51,8 @@ class Memory:
         """Keep a manifest; raise ReplayError when another one was seen under this number."""
         seen = self.check_statement(model, version, statement)
         if not seen or seen.signatures != statement.signatures:
-            self._write(self._version(model, version), statement.to_bytes())
+            with self._kept_if_it_may_be():
+                self._write(self._version(model, version), statement.to_bytes())
 
     def alias(self, model: str, name: str) -> tuple[Alias, float] | None:
         """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
@@ -59,12 +65,14 @@ class Memory:
 
     def remember_alias(self, alias: Alias, data: bytes) -> None:
         """Keep an alias's history; raise ReplayError when it is older than, or forks off, what was seen before."""
+        self.check_alias(alias)
         path = self._alias(alias.model, alias.name)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with lock(path.with_suffix(".lock")):
-            self.check_alias(alias)
-            self._write(path, data)
+        with self._kept_if_it_may_be():
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with lock(path.with_suffix(".lock")):
+                self.check_alias(alias)
+                self._write(path, data)
 
     def check_alias(self, alias: Alias) -> None:
         """Raise ReplayError when an alias's history is older than, or forks off, what was seen before."""
@@ -84,6 +92,15 @@ class Memory:
                 f"the history of {name} was rewritten at or before step {last.serial}; ask who changed it: "
                 f"{self.address}"
             )
+
+    @contextmanager
+    def _kept_if_it_may_be(self) -> Iterator[None]:
+        try:
+            yield
+        except ReadOnlyError:
+            if not self._is_told:
+                self._notice(f"this cache may only be read, so what is seen now isn't remembered: {self.folder}")
+            self._is_told = True
 
     def _version(self, model: str, version: int) -> Path:
         return self.folder / model / "versions" / f"{version}.json"
@@ -107,8 +124,10 @@ class Memory:
 
 def _place(address: str) -> str:
     """Return what tells a registry from all others: of S3, the endpoint too, for each has buckets of its own."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-    return f"{address} {endpoint}" if endpoint and address.startswith("s3://") else address
+    if not address.startswith("s3://"):
+        return address
+    endpoint = configured_endpoint()
+    return f"{address} {endpoint}" if endpoint else address
 
 
 def _read(path: Path) -> bytes:

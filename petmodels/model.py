@@ -15,7 +15,7 @@ from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError
 from petmodels.images import name_of, rgb_of
 from petmodels.labels import labels_in
-from petmodels.network import answers, session_of
+from petmodels.network import Network
 from petmodels.parallel import num_cores
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
@@ -50,7 +50,7 @@ class Model:
         self.preprocess = preprocess_in(self._json(PREPROCESS), f"{PREPROCESS} of {name}")
         self.card: dict[str, Any] = self._json(CARD) if CARD in files else {}
         self.metrics: dict[str, Any] = self._json(METRICS) if METRICS in files else {}
-        self._session = session_of(files[MODEL], name, num_labels=len(self.labels))
+        self._network = Network(files[MODEL], name, num_labels=len(self.labels))
 
     def __repr__(self) -> str:
         return f"<petmodels.Model {self.name}: {len(self.labels)} labels>"
@@ -89,7 +89,7 @@ class Model:
 
     def probabilities(self, batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return N x labels probabilities for N x 3 x height x width preprocessed images."""
-        return answers(self._session, batch, self.name, num_labels=len(self.labels))
+        return self._network.answers(batch)
 
     def array(self, image: "ImageLike") -> "NDArray[np.float32]":
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""

@@ -22,6 +22,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{16})?")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _LONGEST_PATH = 500
+# What file managers and network disks leave in any folder.
+_LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]{8,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def alias_key(model: str, alias: str) -> str:
 def blob_key(model: str, blob: str) -> str:
     """Return where a file's bytes are kept."""
     return f"{model}/blobs/{blob}"
+
+
+def is_litter(name: str) -> bool:
+    """Say whether a file of this name was left by the system, so that nobody means it."""
+    return _LITTER.fullmatch(name) is not None
 
 
 def is_sha256(text: object) -> bool:

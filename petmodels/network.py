@@ -4,8 +4,13 @@ Reads a verified file; leaves nothing. A network takes `image`, N x 3 x height x
 N x labels.
 """
 
+import ctypes
+import os
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from petmodels.bundle import MODEL
 from petmodels.errors import FormatError, MachineError
@@ -15,63 +20,102 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_sessions: WeakSet[Any] = WeakSet()
 
-def session_of(path: Path, name: str, *, num_labels: int) -> Any:
-    """Return the onnxruntime session of the network at `path`; `name` is what errors call the model.
 
-    Raises MachineError when onnxruntime is not installed, FormatError when it can't load the network, or when that
-    has other inputs and outputs than the above or not an output for each label.
+class Network:
+    """A network in onnxruntime; in a process that was forked since, it is opened once more."""
+
+    def __init__(self, path: Path, name: str, *, num_labels: int) -> None:
+        """Open the network at `path`; `name` is what errors call the model.
+
+        Raises MachineError when onnxruntime is not installed, FormatError when it can't load the network, or when that
+        has other inputs and outputs than the above or not an output for each label.
+        """
+        self._name, self._num_labels = name, num_labels
+        # Kept, because by the time of a fork another model may lie there; onnxruntime keeps them, too.
+        self._bytes = path.read_bytes()
+        self._session, self._process = _opened(self._bytes, name), os.getpid()
+        inputs = {one.name: one.shape for one in self._session.get_inputs()}
+        outputs = {one.name: one.shape for one in self._session.get_outputs()}
+        if set(inputs) != {"image"} or "probabilities" not in outputs:
+            raise FormatError(f"{MODEL} of {name} has no input image or no output probabilities")
+        count = outputs["probabilities"][-1]
+        if isinstance(count, int) and count != num_labels:
+            raise FormatError(f"{MODEL} of {name} answers {count} numbers for {num_labels} labels")
+
+    def answers(self, batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Return the network's N x labels probabilities for N x 3 x height x width preprocessed images.
+
+        Raises FormatError when the network takes no images of that size, or answers other than with a number for each
+        label: a bundle whose preprocess.json and network disagree is found here when it has no self-test.
+        """
+        import numpy as np
+
+        name = self._name
+        if self._process != os.getpid():  # the threads of an inherited session are not in this process
+            self._session, self._process = _opened(self._bytes, name), os.getpid()
+        try:
+            found: NDArray[np.float32] = self._session.run(["probabilities"], {"image": batch})[0]
+        except Exception as error:
+            if not _is_of_onnxruntime(error):
+                raise
+            size = " x ".join(str(side) for side in batch.shape[2:])
+            raise FormatError(f"{MODEL} of {name} can't answer images of {size} pixels: {_reason(error)}") from error
+        if found.shape != (len(batch), self._num_labels):
+            shape = " x ".join(str(side) for side in found.shape)
+            raise FormatError(
+                f"{MODEL} of {name} answers {shape} numbers for {len(batch)} images and {self._num_labels} labels"
+            )
+        if not np.isfinite(found).all():
+            raise FormatError(f"{MODEL} of {name} answers with no numbers (nan or inf)")
+        return found
+
+
+def onnxruntime_here() -> Any:
+    """Return onnxruntime; raise MachineError where it isn't installed, or where this machine can't load it.
+
+    From 1.29 on it reports to its maker over the network, from a thread that keeps a forked process from ending. It is
+    told not to, unless ORT_DISABLE_TELEMETRY says otherwise.
     """
-    session = _opened(path, name)
-    inputs = {one.name: one.shape for one in session.get_inputs()}
-    outputs = {one.name: one.shape for one in session.get_outputs()}
-    if set(inputs) != {"image"} or "probabilities" not in outputs:
-        raise FormatError(f"{MODEL} of {name} has no input image or no output probabilities")
-    count = outputs["probabilities"][-1]
-    if isinstance(count, int) and count != num_labels:
-        raise FormatError(f"{MODEL} of {name} answers {count} numbers for {num_labels} labels")
-    return session
-
-
-def answers(session: Any, batch: "NDArray[np.float32]", name: str, *, num_labels: int) -> "NDArray[np.float32]":
-    """Return the network's N x labels probabilities for N x 3 x height x width preprocessed images.
-
-    Raises FormatError when the network takes no images of that size, or answers other than with a number for each
-    label: a bundle whose preprocess.json and network disagree is found here when it has no self-test.
-    """
-    import numpy as np
-
-    try:
-        found: NDArray[np.float32] = session.run(["probabilities"], {"image": batch})[0]
-    except Exception as error:
-        if not _is_of_onnxruntime(error):
-            raise
-        size = " x ".join(str(side) for side in batch.shape[2:])
-        raise FormatError(f"{MODEL} of {name} can't answer images of {size} pixels: {_reason(error)}") from error
-    if found.shape != (len(batch), num_labels):
-        shape = " x ".join(str(side) for side in found.shape)
-        raise FormatError(f"{MODEL} of {name} answers {shape} numbers for {len(batch)} images and {num_labels} labels")
-    if not np.isfinite(found).all():
-        raise FormatError(f"{MODEL} of {name} answers with no numbers (nan or inf)")
-    return found
-
-
-def _opened(path: Path, name: str) -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
-        text = "predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
-        raise MachineError(text) from error
+        if error.name == "onnxruntime" and find_spec("onnxruntime") is None:
+            text = "predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
+            raise MachineError(text) from error
+        raise MachineError(f"onnxruntime is installed, but can't be loaded here: {_reason(error)}") from error
+    return onnxruntime
+
+
+def _opened(network: bytes, name: str) -> Any:
+    onnxruntime = onnxruntime_here()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = num_cores()
     try:
         # From bytes, not from a path: a model can then refer to no other file on this machine.
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         if isinstance(error, (RuntimeError, ValueError, NotImplementedError)) or _is_of_onnxruntime(error):
             raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {_reason(error)}") from error
         raise
+    _sessions.add(session)
+    _look_after_children()
+    return session
+
+
+@cache
+def _look_after_children() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_never_end_inherited)
+
+
+def _never_end_inherited() -> None:
+    """Keep a forked child from ending the sessions of its parent: it would wait for threads that it doesn't have."""
+    for session in _sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 def _is_of_onnxruntime(error: Exception) -> bool:

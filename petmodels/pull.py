@@ -8,26 +8,29 @@ import ctypes
 import errno
 import hashlib
 import os
+import platform
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from petmodels.cache import Cache, place
 from petmodels.disk import writing
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_payload, load_statement
-from petmodels.errors import ChecksumError, FormatError, MachineError, RequestError
+from petmodels.errors import ChecksumError, FormatError, MachineError, ReadOnlyError, RequestError
 from petmodels.hashing import Progress, no_progress, sha256_of_all
 from petmodels.locks import lock
 from petmodels.manifest import File, files_in
-from petmodels.names import PULLED, blob_key
+from petmodels.names import PULLED, blob_key, is_litter
 from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
 
 MANIFEST = PULLED
+_DAY_SECONDS = 86_400
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
@@ -39,8 +42,7 @@ def fetch(
     Raises ChecksumError for bytes that are not the published ones, MachineError for a full disk.
     """
     wanted = {file.sha256: file for file in files}
-    missing = [file for file in wanted.values() if not cache.path(file.sha256).exists()]
-    _check_space(cache, sum(file.size_bytes for file in missing))
+    _check_space(cache, sum(cache.num_missing_bytes(file.sha256, file.size_bytes) for file in wanted.values()))
 
     def bring(file: File) -> tuple[str, Path]:
         name = f"{file.path} of {model}"
@@ -83,6 +85,8 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
     if holds(target, found):
         return  # another process has brought it while we waited
     with writing(target):
+        if target.is_mount():
+            raise _mounted(target)
         if target.is_symlink() or (target.exists() and not _is_ours(target)):
             raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
         if stranger := _stranger(target):
@@ -91,7 +95,7 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}-{_here()}-{secrets.token_hex(4)}.partial")
         try:
             temporary.mkdir()
             place({temporary / path: source for path, source in paths.items()})
@@ -107,9 +111,11 @@ def _turn(cache: Cache, target: Path) -> Iterator[None]:
     """Wait until no other process with this cache pulls into the same folder."""
     name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
     folder = cache.folder / "locks"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / f"{name}.lock"):
+    with ExitStack() as held:
+        with suppress(ReadOnlyError):  # then nobody takes turns, and the last one wins, whole
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock(folder / f"{name}.lock"))
         yield
 
 
@@ -121,10 +127,10 @@ def holds(target: Path, found: Resolved) -> bool:
             return False
         files = found.manifest.files
         hashes = sha256_of_all(target / file.path for file in files)
-        present = sum(not path.is_dir() for path in target.rglob("*"))
+        stranger = _stranger(target)
     except (OSError, FormatError):
         return False
-    return hashes == [file.sha256 for file in files] and present == len(files) + 1
+    return hashes == [file.sha256 for file in files] and stranger is None
 
 
 def _is_ours(target: Path) -> bool:
@@ -141,7 +147,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _stranger(target: Path) -> Path | None:
-    """Return a file in a pulled folder that its manifest doesn't list, None where there is none."""
+    """Return a file in a pulled folder that its manifest doesn't list nor the system left, None where there is none."""
     try:
         content = load_payload(load_statement((target / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
         listed = {target / file.path for file in files_in(content.get("files"), MANIFEST)}
@@ -149,8 +155,9 @@ def _stranger(target: Path) -> Path | None:
         return None  # an empty folder
     except FormatError:
         listed = set()
+    listed.add(target / MANIFEST)
     present = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
-    return next((path for path in present if path not in listed and path != target / MANIFEST), None)
+    return next((path for path in present if path not in listed and not is_litter(path.name)), None)
 
 
 def _check_space(cache: Cache, missing_bytes: int) -> None:
@@ -162,9 +169,23 @@ def _check_space(cache: Cache, missing_bytes: int) -> None:
 
 def _remove_leftovers(target: Path) -> None:
     for leftover in target.parent.glob(f".{target.name}.*.partial"):
-        process = leftover.name.removeprefix(f".{target.name}.").partition("-")[0]
-        if process.isdigit() and not _lives(int(process)):
+        process, _, rest = leftover.name.removeprefix(f".{target.name}.").partition("-")
+        is_ours = rest.startswith(_here()) and process.isdigit()
+        try:
+            is_dead = not _lives(int(process)) if is_ours else leftover.stat().st_mtime < time.time() - _DAY_SECONDS
+        except FileNotFoundError:
+            continue
+        if is_dead:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _here() -> str:
+    """Return what tells this machine's processes, or this container's, from those that write to the same disk."""
+    try:
+        numbers = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        numbers = 0
+    return hashlib.sha256(f"{platform.node()} {numbers}".encode()).hexdigest()[:8]
 
 
 def _lives(process: int) -> bool:
@@ -184,6 +205,8 @@ def _swap(temporary: Path, target: Path) -> None:
         try:
             temporary.replace(target)
         except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise _mounted(target) from error
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             if _exchanged(temporary, target):
@@ -202,6 +225,13 @@ def _swap(temporary: Path, target: Path) -> None:
         else:
             return
     raise RequestError(f"other processes keep replacing this folder; choose another one: {target}")
+
+
+def _mounted(target: Path) -> RequestError:
+    return RequestError(
+        f"a pull puts another folder in its place, and this is a mount point; pull into a folder in it: "
+        f"{target / 'model'}"
+    )
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -50,7 +50,7 @@ class Registry:
     ) -> None:
         self.storage: Storage = open_storage(address)
         self.cache = Cache(cache)
-        self.memory = Memory(self.cache.folder, self.storage.address)
+        self.memory = Memory(self.cache.folder, self.storage.address, notice)
         self._notice = notice
         self._is_writable = False
 

@@ -30,25 +30,25 @@ def s3_client(address: str) -> "S3Client":
     from botocore.session import Session
 
     retries: Any = {
-        "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
+        "mode": os.environ.get("AWS_RETRY_MODE") or "standard",
         "max_attempts": int(number_in("AWS_MAX_ATTEMPTS", _TRIES, least=1)),
     }
-    config = Config(
-        retries=retries,
-        connect_timeout=5,
-        read_timeout=number_in(_TIMEOUT, 60, least=0.001),
-        max_pool_connections=_CONNECTIONS,
-        user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
-        # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"payload_signing_enabled": False},
-    )
     session = Session()
     session.register_component("data_loader", _loader())
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     try:
         with translated(address, "connect"):
+            config = Config(
+                retries=retries,
+                connect_timeout=5,
+                read_timeout=number_in(_TIMEOUT, 60, least=0.001),
+                max_pool_connections=_CONNECTIONS,
+                user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
+                # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"payload_signing_enabled": False},
+            )
             client: Any = session.create_client("s3", config=config)
     except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
         raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000: {address}") from error

@@ -38,6 +38,10 @@ class BrokenOffError(UnreachableError):
     """A connection that broke in the middle of an answer; what is missing can be asked for again."""
 
 
+class UploadGoneError(StoreError):
+    """An upload in parts is complete or given up already."""
+
+
 @contextmanager
 def reading(address: str) -> Iterator[None]:
     """Turn what botocore raises while an answer's body is read into BrokenOffError."""
@@ -74,6 +78,8 @@ def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
         return ChangedError(code)
     if code in ABSENT:
         return NotStoredError(address)
+    if code == "NoSuchUpload":
+        return UploadGoneError(f"somebody has ended this upload meanwhile; run again ({doing}): {address}")
     return _refusal(code, address, doing) or _failure(code, status, address, doing)
 
 

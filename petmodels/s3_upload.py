@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
 from petmodels.hashing import Digest, Progress, part_bytes
-from petmodels.s3_errors import ChangedError, translated
+from petmodels.s3_errors import ChangedError, UploadGoneError, translated
 from petmodels.storage import NotStoredError, Unfinished
 from petmodels.verify import is_whole
 
@@ -124,5 +124,5 @@ def _abort(storage: "S3Storage", key: str, upload_id: str) -> None:
         with translated(storage.address, f"abort the upload of {key}"):
             name = storage.prefix + key
             storage.client.abort_multipart_upload(Bucket=storage.bucket, Key=name, UploadId=upload_id)
-    except (NotStoredError, ConflictError):
+    except (NotStoredError, ConflictError, UploadGoneError):
         return

@@ -158,6 +158,10 @@ def _s3(text: str) -> Storage:
     parts = _parts(text)
     if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
+    if parts.netloc.endswith("--x-s3"):
+        raise AddressError(
+            f"a directory bucket lists in no order, which finds no newest version: {_without_secret(text)}"
+        )
     return S3Storage(parts.netloc, parts.path.strip("/"))
 
 

@@ -5,6 +5,7 @@ A subject that isn't named keeps its section. Exits with 1 when a target was mis
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -58,6 +59,7 @@ def measure(name: str, module: ModuleType, repeats: int) -> list[Row]:
 
 def main() -> int:
     """Measure the subjects that were named, or all, and write the page."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of the peers' loops, too
     known = subjects()
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure and write the page.")
     parser.add_argument("subjects", nargs="*", metavar="subject", help=f"one of: {', '.join(known)}")

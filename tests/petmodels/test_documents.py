@@ -97,7 +97,7 @@ def test_the_python_on_the_consumers_page_runs(
 
 def test_every_setting_of_the_package_is_on_the_consumers_page() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "petmodels").glob("*.py"))
-    settings = set(re.findall(r'"(PETMODELS_\w+|AWS_MAX_ATTEMPTS)"', source))
+    settings = set(re.findall(r'"(PETMODELS_\w+|AWS_MAX_ATTEMPTS|ORT_DISABLE_TELEMETRY)"', source))
 
     assert settings == set(re.findall(r"^\| (\w+) \|", text_of("consumer.md"), flags=re.MULTILINE)) - {"setting"}
 
