@@ -21,6 +21,7 @@ from torch import nn
 
 from stages.errors import ResourceError, StageError
 from stages.interrupts import held_back
+from stages.threads import num_cores
 
 if TYPE_CHECKING:
     from stages.train import TrainParams
@@ -40,7 +41,7 @@ def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> 
 
     Raises ResourceError when one of them fails; it has said why by then.
     """
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, num_cores() // number)))
     root = str(Path(__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:

@@ -4,12 +4,13 @@ Reads prepared images; leaves nothing.
 """
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.images import model_input
-from stages.threads import in_threads
+from stages.threads import in_threads, num_cores
 
 BATCH_SIZE = 32
 # From so many images on, a CPU's answers come from onnxruntime, although its 2 s of a start pay for themselves (4 ms an
@@ -107,9 +108,10 @@ class Compiled:
     """
 
     def __init__(self, file: bytes) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
+        if num_cores() < (os.cpu_count() or 1):  # else it takes as many threads as the machine has cores
+            options.intra_op_num_threads = num_cores()
         options.add_free_dimension_override_by_name("images", BATCH_SIZE)
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
@@ -127,6 +129,7 @@ def mirrored(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
 
 def _compiled(network: nn.Module, image_size: int) -> Compiled | None:
     """Return the network as onnxruntime computes it, None where the exporter can't follow it."""
+    _onnxruntime()
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
     file, axes = io.BytesIO(), {"image": {0: "images"}, "features": {0: "images"}}
@@ -143,6 +146,14 @@ def _compiled(network: nn.Module, image_size: int) -> Compiled | None:
     except (torch.onnx.errors.OnnxExporterError, Fail, InvalidArgument, RuntimeException):
         return None
     return run if found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-3, atol=1e-3) else None
+
+
+def _onnxruntime() -> Any:
+    """Return onnxruntime, which from 1.29 on reports to its maker over the network, unless told not to before."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def _normalised(pixels: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> Tensor:

@@ -5,7 +5,6 @@ What is kept is what would be computed, to the bit, so that it costs or saves ti
 """
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from stages.checkpoints import fingerprint
 from stages.features import BATCH_SIZE, Compiled, Preprocessing, frozen, is_compiled_for, mirrored, output_batches
 from stages.kept_rows import KeptRows
+from stages.threads import num_cores
 
 # What decides the rows besides network, preprocessing, packages and machine.
 _CODE = ("features", "images", "kept_rows", "known_outputs")
@@ -83,14 +83,12 @@ class KnownOutputs:
 
 def _machine() -> str:
     """Return what an image's last digits may depend on: the processor and how many of its cores are ours."""
-    is_limited = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if is_limited else os.cpu_count()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = [platform.processor()]
     named = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
-    return "\n".join([platform.machine(), f"{cores} cores", *sorted(named or lines)])
+    return "\n".join([platform.machine(), f"{num_cores()} cores", *sorted(named or lines)])
 
 
 def _name(path: Path, in_mirror: bool) -> str:

@@ -7,8 +7,8 @@ import csv
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -45,8 +45,8 @@ def new_folder(final: Path) -> Iterator[Path]:
     if before.exists() and not final.exists():
         before.replace(final)
     shutil.rmtree(before, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
-    folder.chmod(0o755)
+    folder = final.with_name(f".{final.name}.{secrets.token_hex(8)}.partial")
+    folder.mkdir()  # with the rights that the user's umask and the folder around it give
     try:
         with held(folder):
             yield folder
@@ -73,7 +73,7 @@ def new_file(final: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
     try:
         yield temporary
-        temporary.chmod(0o644)  # some libraries leave their files to the owner alone
+        temporary.chmod(0o666 & ~_umask())  # some libraries leave their files to the owner alone
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(final)
@@ -103,6 +103,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     csv.field_size_limit(2**31 - 1)  # one picture under many names makes a long cell
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by being set
+    os.umask(mask)
+    return mask
 
 
 def _is_old(leftover: Path) -> bool:

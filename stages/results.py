@@ -31,11 +31,14 @@ def write_results(training: "Training") -> None:
     with new_file(out / "weights.safetensors") as path:
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
     columns = list(history[-1])
-    write_csv(out / "history.csv", columns, ([row[column] for column in columns] for row in history))
-    write_csv(out / "learning_rate.csv", ["learning_rate", "loss"], training.progress.curve)
-    write_json(out / "preprocess.json", _preprocess(training))
-    write_json(out / "metrics.json", _metrics(training))
-    write_json(out / "train.json", _about(training))
+    # By way of new files: an older one of this name may be a link into DVC's cache.
+    with new_file(out / "history.csv") as path:
+        write_csv(path, columns, ([row[column] for column in columns] for row in history))
+    with new_file(out / "learning_rate.csv") as path:
+        write_csv(path, ["learning_rate", "loss"], training.progress.curve)
+    for name, content in (("preprocess", _preprocess), ("metrics", _metrics), ("train", _about)):
+        with new_file(out / f"{name}.json") as path:
+            write_json(path, content(training))
     _export(training.learn, training.unused_loaders, out / "learner.pkl")
 
 

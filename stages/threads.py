@@ -19,6 +19,11 @@ Result = TypeVar("Result")
 AHEAD = 256
 
 
+def num_cores() -> int:
+    """Return how many processor cores this process may use: fewer than there are under Slurm or in a cpuset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def in_threads(
     action: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = AHEAD
@@ -29,7 +34,7 @@ def in_threads(
     and what has not begun is given up.
     """
     with held_back():
-        pool = ThreadPoolExecutor(os.cpu_count())
+        pool = ThreadPoolExecutor(num_cores())
     try:
         yield _answers(pool, action, items, ahead)
     finally:

@@ -5,7 +5,6 @@ trains, and twice until they are on a GPU; more of them are read by fastai's own
 """
 
 import gc
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from stages import distributed
 from stages.learner import short_side
+from stages.threads import num_cores
 
 if TYPE_CHECKING:
     from stages.training import Training
@@ -58,7 +58,7 @@ class Pixels:
         ends = (self.widths * self.heights).cumsum(0)
         self.starts = ends - self.widths * self.heights
         values, end = torch.empty((int(ends[-1]), 3), dtype=torch.uint8), 0
-        workers = min(16, (os.cpu_count() or 1) // distributed.size()) if len(images) >= _MANY else 0
+        workers = min(16, num_cores() // distributed.size()) if len(images) >= _MANY else 0
         # Few at once: they pass through shared memory, of which a container may have 64 MB. Of a thousand images that
         # may be held, one has 2 MB at most.
         for some in torch.utils.data.DataLoader(

@@ -1,5 +1,6 @@
 """Images pass a network in batches, and a head fitted on their features is the best there is."""
 
+import os
 import time
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def images(tmp_path: Path) -> list[Path]:
     for number, path in enumerate(paths):
         pet(number, number).save(path)
     return paths
+
+
+def test_onnxruntime_is_told_to_report_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+
+    frozen(nn.Conv2d(3, 4, 3), 32, CPU, num_images=MIN_COMPILED)
+
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def means(batch: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from stages.errors import ResourceError
 from stages.locks import alone, held
 from stages.outputs import new_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_folder_is_held_until_the_block_ends(tmp_path: Path) -> None:
@@ -27,9 +31,24 @@ def test_who_is_not_alone_is_told_of_the_others(tmp_path: Path) -> None:
     with (
         alone(folder, "another training"),
         pytest.raises(ResourceError, match=r"another training writes here; wait for it, or end it: .*/checkpoints"),
-        alone(folder, "another training"),
+        alone(folder, "another training", patience_seconds=0),
     ):
         pass
+
+
+def test_what_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    """Such as the processes that load images for a training that was killed: they have its lock."""
+    script = "import sys, time\nfrom pathlib import Path\nfrom stages.locks import alone\n"
+    script += "with alone(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(1)"
+    command = [sys.executable, "-c", script, str(tmp_path / "checkpoints")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout
+        other.stdout.readline()
+
+        with alone(tmp_path / "checkpoints", "another training", patience_seconds=60):
+            pass
+
+        assert other.wait(60) == 0
 
 
 @pytest.fixture
@@ -52,10 +71,20 @@ def test_a_stage_writes_where_folders_have_no_locks_and_leaves_what_may_be_anoth
     old.mkdir()
     os.utime(old, (0, 0))
 
-    with new_folder(tmp_path / "out") as folder, alone(tmp_path / "checkpoints", "another training"):
+    with new_folder(tmp_path / "out") as folder:
         (folder / "a").write_text("kept")
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.young.partial", "checkpoints", "out"]
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == [".out.young.partial", "out"]
+
+
+@pytest.mark.usefixtures("nfs")
+def test_two_trainings_are_kept_apart_where_folders_have_no_locks(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "checkpoints", "another training"),
+        pytest.raises(ResourceError, match="another training writes here"),
+        alone(tmp_path / "checkpoints", "another training", patience_seconds=0),
+    ):
+        pass
 
 
 def test_any_other_failure_of_a_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

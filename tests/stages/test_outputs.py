@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -233,3 +234,22 @@ def test_a_table_is_read_however_long_a_cell_is(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["sources"], [["x" * 200_000]])
 
     assert [len(row["sources"]) for row in read_csv(tmp_path / "a.csv")] == [200_000]
+
+
+@pytest.mark.parametrize(("mask", "folder_mode", "file_mode"), [(0o022, 0o755, 0o644), (0o007, 0o2770, 0o660)])
+def test_what_is_left_has_the_rights_that_the_user_gives(
+    tmp_path: Path, mask: int, folder_mode: int, file_mode: int
+) -> None:
+    """In a folder of a group's too, whose files are the group's."""
+    tmp_path.chmod(folder_mode)
+    before = os.umask(mask)
+    try:
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "a").write_text("a")
+        with new_file(tmp_path / "b") as path:
+            path.touch(mode=0o600)  # as some libraries do
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == folder_mode
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == file_mode

@@ -270,11 +270,12 @@ def test_a_training_that_outlived_its_dvc_is_not_disturbed_by_another(
     next(line for line in process.stderr if line.startswith("train: frozen:"))
     process.send_signal(signal.SIGSTOP)
 
-    with pytest.raises(ResourceError, match=r"another training writes here; wait for it, or end it: .*checkpoints"):
-        run(tmp_path, sides, epochs=1)
-
-    process.send_signal(signal.SIGCONT)
-    process.communicate()
+    try:
+        with pytest.raises(ResourceError, match=r"another training writes here; wait for it, or end it: .*checkpoints"):
+            run(tmp_path, sides, epochs=1)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.communicate()
     assert process.returncode == 0
     assert everything(tmp_path / "train") == everything(trained)
 
