@@ -17,6 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from flows.dvc_commands import BEGINS
+from flows.environment import inherited
 from flows.errors import ChildError, RemoteError, StageError
 
 Tell = Callable[[str], None]
@@ -144,7 +145,7 @@ def _environment() -> dict[str, str]:
     """Put this interpreter first on the path, because dvc.yaml says `python`; nobody can answer a question."""
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     quiet = {"DVC_IGNORE_ISATTY": "0", "GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-    return {name: value for name, value in os.environ.items() if name != "GIT_DIR"} | quiet | {"PATH": folders}
+    return inherited() | quiet | {"PATH": folders}
 
 
 def failure(found: Heard, status: int, folder: Path) -> ChildError:
@@ -156,7 +157,7 @@ def failure(found: Heard, status: int, folder: Path) -> ChildError:
     told = next((line for line in said if line.startswith("! [remote rejected]")), "")
     # DVC says the cause first and what became of it last, git the other way round.
     told = told or _with_list(next((line for line in said if line.startswith("ERROR:")), ""), said)
-    told = told or next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), "")
+    told = told or _with_cause(next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), ""), said)
     told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
     kind = RemoteError if _is_remote(command) else ChildError
     return kind(f"{_name(command)}: {told}{_room_left(folder) if CHECKOUT_FAILED in told else ''}")
@@ -195,6 +196,12 @@ def _with_list(line: str, said: list[str]) -> str:
     following = said[said.index(line) + 1 :]
     files = list(takewhile(lambda one: not one.startswith(("Is your cache", "<", "ERROR")), following))
     return f"{line} {', '.join(files[:5])}"
+
+
+def _with_cause(line: str, said: list[str]) -> str:
+    """Return a line of git's; of a remote that it couldn't read, with ssh's reason, which stands before it."""
+    place = said.index(line) if "Could not read from remote repository" in line else 0
+    return f"{said[place - 1]} {line.removeprefix('fatal: ')}" if place else line
 
 
 def _before_dvc(said: list[str]) -> str:

@@ -36,7 +36,11 @@ def _cloned(remote: str, folder: Path, handle: int) -> Path:
     """Return a new clone beside `folder`, with nothing checked out."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    output(["git", "clone", "--quiet", "--no-checkout", remote, str(partial)], folder.parent, keep=(handle,))
+    output(
+        ["git", "clone", "--quiet", "--origin", "origin", "--no-checkout", remote, str(partial)],
+        folder.parent,
+        keep=(handle,),
+    )
     return partial
 
 

@@ -20,11 +20,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from flows.environment import apart, inherited
 from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
 from flows.loop import MODEL, run_loop
 from flows.object_store import weed
 from flows.photographs import BROKEN, PETS, SUFFIXES
+from flows.remote import telling
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
 OFFLINE_TRAINING = {
@@ -55,10 +57,12 @@ def main() -> None:
             raise FileNotFoundError(f"no such archive or folder: {arrivals}")
         settings = _settings(arguments.source)
         _copy_project(project, folder)
-    except (OSError, subprocess.CalledProcessError) as error:
+        _override(folder / "params.yaml", settings)
+        _make_repository(folder)
+    except OSError as error:
         sys.exit(f"demo: {error}")
-    _override(folder / "params.yaml", settings)
-    _make_repository(folder)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"demo: git: {telling(error.stderr) or error}")
     print(f"demo: dvc repro in {folder}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=_environment(), check=False)
     if done.returncode:
@@ -120,9 +124,8 @@ def _names(path: Path) -> Iterable[str]:
 
 
 def _copy_project(project: Path, folder: Path) -> None:
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=project, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, names):
+    listing = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in filter(None, _git(project, *listing).split("\0")):
         source, target = project / name, folder / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,16 +144,21 @@ def _override(path: Path, settings: dict[str, dict[str, Any]]) -> None:
 def _make_repository(folder: Path) -> None:
     identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
     if not (folder / ".git").exists():
-        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    commit = ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "The demo's settings"]
-    subprocess.run(commit, cwd=folder, check=True)
+        _git(folder, "init", "--quiet")
+    _git(folder, "add", "--all")
+    _git(folder, *identity, "commit", "--quiet", "--allow-empty", "--message", "The demo's settings")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    environment = apart() | {"LC_ALL": "C"}
+    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def _environment() -> dict[str, str]:
     """Put this interpreter first on the path: dvc.yaml says `python`."""
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    return os.environ | {"PATH": os.pathsep.join(folders)}
+    return inherited() | {"PATH": os.pathsep.join(folders)}
 
 
 def _tell(folder: Path) -> None:

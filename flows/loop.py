@@ -18,6 +18,7 @@ from uuid import uuid4
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
+from flows.environment import apart
 from flows.errors import FlowError, StackError
 from flows.photographs import Photograph, dealt, of_project, unpacked
 from flows.stack import Options, Stack, running_stack
@@ -65,7 +66,7 @@ def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph
         target = source / photograph.label / photograph.path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(photograph.path, target)
-    _git(folder, "clone", "--quiet", "--no-hardlinks", str(project), str(clone))
+    _git(folder, "clone", "--quiet", "--origin", "origin", "--no-hardlinks", str(project), str(clone))
     _set_params(clone / "params.yaml", source, num_later)
     _git(clone, "commit", "--quiet", "--all", "--message", "The first images")
     _git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
@@ -144,7 +145,7 @@ def _consumers(stack: Stack, folder: Path) -> dict[str, str]:
 
 def _git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+    subprocess.run(["git", *identity, *arguments], cwd=folder, env=apart(), check=True)
 
 
 def _say(sentence: str) -> None:

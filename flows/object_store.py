@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from flows.errors import StackError
 from petmodels.folder_files import write_whole
 
 BUCKET = "models"
@@ -71,7 +72,8 @@ def prepared(
 ) -> tuple[Server, list[str]]:
     """Write what a server in `folder` needs; return how to reach it, and the command that starts it."""
     program = weed()
-    assert program
+    if program is None:
+        raise StackError("no S3 server (seaweedfs) comes for this platform; put its program weed on PATH")
     (folder / "aws-config").touch()  # empty, to keep the user's away; DVC takes the null device for a missing file
     config = folder / "identities.json"
     config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows import object_store
+from flows.environment import direct
 from flows.errors import StackError
 from flows.prefect_settings import DATABASE
 from flows.remote import push_head
@@ -41,6 +42,7 @@ def running_stack(folder: Path, options: Options | None = None) -> Iterator[Stac
         if left := end_marked(str(folder)):
             _say(f"ended {left} processes that an earlier stack had left")
         stack = planned(folder, options)
+        os.environ.update(direct(os.environ))  # for what this process asks its own servers
         try:
             _start(stack, options)
             yield stack
@@ -143,7 +145,7 @@ def _end(*_: object) -> None:
 
 def _tell(stack: Stack) -> None:
     names = ("PREFECT_API_URL", "PETMODELS_REGISTRY", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    client = {name: stack.variables[name] for name in (*names, "AWS_REGION")}
+    client = {name: stack.variables[name] for name in (*names, "AWS_REGION", "NO_PROXY", "no_proxy")}
     client["PETMODELS_CACHE"] = str(stack.folder / "operator")  # what it has seen of this store goes with the store
     (stack.folder / "environment").write_text("".join(f"export {name}='{client[name]}'\n" for name in client))
     print(

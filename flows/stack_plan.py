@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from flows import object_store
+from flows.environment import apart, direct, inherited
 from flows.errors import StackError
 from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
@@ -108,7 +109,11 @@ def _workers(pools: tuple[str, ...]) -> list[tuple[str, str, dict[str, str]]]:
 
 def _variables(folder: Path, address: str, store: object_store.Server, options: Options) -> dict[str, str]:
     """Return the environment of every process of the stack. Nothing of another Prefect or another S3 remains in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "AWS_"))}
+    is_apart = (
+        options.git is None or Path(options.git).exists()
+    )  # else commits go to a remote that may want them signed
+    all_of_ours = apart() if is_apart else inherited() | direct(os.environ)
+    kept = {name: value for name, value in all_of_ours.items() if not name.startswith(("PREFECT_", "AWS_"))}
     path = os.pathsep.join([str(Path(PYTHON).parent), os.environ.get("PATH", "")])
     bucket = f"s3://{object_store.BUCKET}"
     ours = {

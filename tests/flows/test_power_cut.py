@@ -53,7 +53,8 @@ def terminal(operator: Operator) -> Iterator["subprocess.Popen[str]"]:
     ports = (operator.stack.address, "--port"), (operator.stack.store.endpoint, "--s3-port")
     flags = [word for address, flag in ports for word in (flag, address.rpartition(":")[2])]
     command = [sys.executable, "-m", "flows.stack", "--folder", str(operator.stack.folder), *flags]
-    environment = os.environ | {"PETMODELS_GIT": str(operator.project.remote)}
+    proxy = "http://127.0.0.1:9"  # nobody is there; it isn't to be asked for this machine
+    environment = os.environ | {"PETMODELS_GIT": str(operator.project.remote), "http_proxy": proxy}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout
         try:
