@@ -5,6 +5,7 @@ push between folders of one machine, also take no notice of what a person's git 
 round by a proxy. Reads the environment; leaves nothing.
 """
 
+import getpass
 import os
 from collections.abc import Mapping
 
@@ -29,8 +30,11 @@ _HERE = "127.0.0.1,localhost"
 
 
 def inherited() -> dict[str, str]:
-    """Return this process's environment, whatever repository a git hook has named in it."""
-    return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
+    """Return this process's environment, whatever repository a git hook has named in it.
+
+    A user whom the system has no name for, as a container's may be, gets one: DVC asks for it.
+    """
+    return {name: value for name, value in os.environ.items() if name not in _REPOSITORY} | _user()
 
 
 def apart() -> dict[str, str]:
@@ -45,6 +49,14 @@ def direct(variables: Mapping[str, str]) -> dict[str, str]:
     named = variables.get("no_proxy") or variables.get("NO_PROXY") or ""
     hosts = named if named.strip() == "*" else ",".join(filter(None, [named, _HERE]))
     return {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def _user() -> dict[str, str]:
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        return {"USER": f"user-{os.getuid()}"}
+    return {}
 
 
 def _git_settings(variables: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What is started here heeds no hook's repository, no habits of a person's git, and asks no proxy for this machine."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.children import output
-from flows.environment import apart, direct
+from flows.environment import apart, direct, inherited
 from flows.errors import RemoteError, StackError
 from flows.remote import push_head
 from tests.flows.projects import git
@@ -130,6 +131,17 @@ def test_why_ssh_did_not_let_git_in_is_told(reason: str, tmp_path: Path, monkeyp
         output(["git", "clone", "git@example.org:team/pets.git", "clone"], tmp_path)
 
     assert str(caught.value) == f"git clone: {reason} Could not read from remote repository."
+
+
+def test_a_user_without_a_name_gets_one_for_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_number: int) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+
+    assert inherited()["USER"] == f"user-{os.getuid()}"
 
 
 @pytest.mark.parametrize(
