@@ -80,9 +80,10 @@ class Service:
             time.sleep(0.2)
 
     def last_line(self) -> str:
-        """Return the last line of the log that says something."""
+        """Return the last line of the log that says something; Prefect's last one, after a traceback, doesn't."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
+        telling = (line.strip() for line in reversed(lines) if line.strip() not in {"", "An exception occurred."})
+        return next(telling, "without a word")
 
 
 @contextmanager

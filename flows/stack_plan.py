@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,13 +89,28 @@ def planned(folder: Path, options: Options) -> Stack:
     start = [PYTHON, "-m", "flows.server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
     database = {DATABASE: options.database} if options.database else {}
     services["server"] = Service("server", start, variables | SERVER | database, logs, options.checkout.resolve())
+    temporary = own_temporary_folder()
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]
         own_folder = folder / "workspaces" / name
         own |= {"PETMODELS_WORKSPACES": str(own_folder), "PETMODELS_CACHE": str(own_folder / "models")}
+        own |= {"TMPDIR": str(temporary)}
         own |= {"PREFECT_HOME": str(folder / f"prefect-{name}")}  # results that are kept there are no way between them
         services[name] = Service(name, command, variables | WORKER | own, logs)
     return Stack(folder=folder, address=address, store=store, variables=variables, services=services)
+
+
+def own_temporary_folder() -> Path:
+    """Return a folder of this user's for temporary files, made if need be; raise StackError where it is another's.
+
+    Prefect's workers make a `runner_storage` among the temporary files, where a second user of the machine may not
+    write. Its path is short, because the sockets of processes that load images are below it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"petmodels-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise StackError(f"this folder should be yours and is somebody else's; set TMPDIR to another place: {folder}")
+    return folder
 
 
 def _workers(pools: tuple[str, ...]) -> list[tuple[str, str, dict[str, str]]]:

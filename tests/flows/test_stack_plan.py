@@ -1,0 +1,44 @@
+"""What a stack is made of, before anything of it starts."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from flows.errors import StackError
+from flows.services import Service
+from flows.stack_plan import Options, own_temporary_folder, planned
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_workers_share_no_temporary_folder_with_those_of_another_user(tmp_path: Path) -> None:
+    (tmp_path / "stack").mkdir()
+
+    services = planned(tmp_path / "stack", Options()).services
+
+    folder = tmp_path / f"petmodels-{os.getuid()}"
+    assert {name: one.variables.get("TMPDIR") for name, one in services.items() if name.endswith("-1")} == {
+        "cpu-1": str(folder),
+        "gpu-1": str(folder),
+    }
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_temporary_folder_that_somebody_else_has_put_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"petmodels-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(StackError, match=rf"should be yours and is somebody else's; set TMPDIR .*-{os.getuid()}"):
+        own_temporary_folder()
+
+
+def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_path: Path) -> None:
+    (tmp_path / "cpu-1.log").write_text("Traceback\nPermissionError: [Errno 13] no: '/tmp/x'\nAn exception occurred.\n")
+
+    assert Service("cpu-1", [], {}, tmp_path).last_line() == "PermissionError: [Errno 13] no: '/tmp/x'"
