@@ -16,6 +16,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -82,7 +83,7 @@ def main() -> None:
     except FlowError as error:
         sys.exit(f"demo: {error}")
     activate = Path(sys.prefix) / "bin/activate"  # `dvc` starts the stages with the `python` of the path
-    print(f"next      source {activate} && cd {folder} && dvc exp run -S split.seed=7")
+    print(f"next      source {quote(str(activate))} && cd {quote(str(folder))} && dvc exp run -S split.seed=7")
 
 
 def _settings(source: str) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from flows import object_store
 from flows.environment import direct
@@ -147,7 +148,8 @@ def _tell(stack: Stack) -> None:
     names = ("PREFECT_API_URL", "PETMODELS_REGISTRY", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     client = {name: stack.variables[name] for name in (*names, "AWS_REGION", "NO_PROXY", "no_proxy")}
     client["PETMODELS_CACHE"] = str(stack.folder / "operator")  # what it has seen of this store goes with the store
-    (stack.folder / "environment").write_text("".join(f"export {name}='{client[name]}'\n" for name in client))
+    environment = stack.folder / "environment"
+    environment.write_text("".join(f"export {name}={quote(client[name])}\n" for name in client))
     print(
         f"Prefect   {stack.address}\n"
         f"S3        {stack.store.endpoint}, bucket {object_store.BUCKET}\n"
@@ -155,7 +157,7 @@ def _tell(stack: Stack) -> None:
         f"git       {stack.variables['PETMODELS_GIT']}\n"
         f"drop      {stack.variables['PETMODELS_DROP']}\n"
         f"logs      {stack.services['s3'].logs}\n"
-        f"next      in another terminal: source {stack.folder / 'environment'}; Ctrl-C here ends everything",
+        f"next      in another terminal: source {quote(str(environment))}; Ctrl-C here ends everything",
         flush=True,
     )
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -58,9 +59,10 @@ def run(script: str) -> str:
 
 
 def test_the_screen_for_operators_does_what_it_says(tmp_path: Path, toy: Project) -> None:
-    folder = tmp_path / "stack"
-    with terminal_with_the_stack(folder, toy.folder) as variables:
-        script = typed().replace("source .venv/bin/activate\n", "").replace("build/stack/environment", str(variables))
+    folder = tmp_path / "Ann's stack"  # people's folders have such names
+    with terminal_with_the_stack(folder, toy.folder) as file:
+        variables = quote(str(file))
+        script = typed().replace("source .venv/bin/activate\n", "").replace("build/stack/environment", variables)
         assert script.count("prefect deployment run") == 4
         shown = run(script)
         history = json.loads(run(f"source {variables}; petmodels history pets --json"))
