@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -493,7 +494,7 @@ def reads(pid: int, name: str) -> bool:
 
 
 def test_a_reader_that_leaves_early_is_no_error(two: Command, tmp_path: Path) -> None:
-    command = f"{sys.executable} -m petmodels history pets --registry {tmp_path}/registry --json | head -n 1"
+    command = f"{quote(sys.executable)} -m petmodels history pets --registry {tmp_path}/registry --json | head -n 1"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)

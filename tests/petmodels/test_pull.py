@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -345,7 +346,7 @@ except errors.MachineError as error:
     print(error)
 print(sorted(str(path) for path in pull.Path({str(tmp_path / "disk")!r}).rglob("*") if path.stat().st_size > 1000))
 """
-    mount = f'mount -t tmpfs -o size=2m none {tmp_path / "disk"} && exec {sys.executable} -c "$0"'
+    mount = f'mount -t tmpfs -o size=2m none {tmp_path / "disk"} && exec {quote(sys.executable)} -c "$0"'
     command = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-c", mount, script]
 
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
