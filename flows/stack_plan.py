@@ -125,11 +125,10 @@ def _workers(pools: tuple[str, ...]) -> list[tuple[str, str, dict[str, str]]]:
 
 def _variables(folder: Path, address: str, store: object_store.Server, options: Options) -> dict[str, str]:
     """Return the environment of every process of the stack. Nothing of another Prefect or another S3 remains in it."""
-    is_apart = (
-        options.git is None or Path(options.git).exists()
-    )  # else commits go to a remote that may want them signed
-    all_of_ours = apart() if is_apart else inherited() | direct(os.environ)
-    kept = {name: value for name, value in all_of_ours.items() if not name.startswith(("PREFECT_", "AWS_"))}
+    is_local = options.git is None or Path(options.git).exists()
+    # A remote elsewhere may want commits signed, so git stays as this person has it.
+    ours_or_theirs = apart() if is_local else inherited() | direct(os.environ)
+    kept = {name: value for name, value in ours_or_theirs.items() if not name.startswith(("PREFECT_", "AWS_"))}
     path = os.pathsep.join([str(Path(PYTHON).parent), os.environ.get("PATH", "")])
     bucket = f"s3://{object_store.BUCKET}"
     ours = {

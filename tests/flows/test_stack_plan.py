@@ -42,3 +42,13 @@ def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_pat
     (tmp_path / "cpu-1.log").write_text("Traceback\nPermissionError: [Errno 13] no: '/tmp/x'\nAn exception occurred.\n")
 
     assert Service("cpu-1", [], {}, tmp_path).last_line() == "PermissionError: [Errno 13] no: '/tmp/x'"
+
+
+@pytest.mark.parametrize(("remote", "signs"), [("", False), ("git@example.org:team/pets.git", True)])
+def test_git_signs_only_what_goes_to_another_machine(tmp_path: Path, remote: str, signs: bool) -> None:
+    (tmp_path / "stack").mkdir()
+
+    variables = planned(tmp_path / "stack", Options(git=remote or str(tmp_path))).variables
+
+    assert ("commit.gpgSign" not in variables.values()) == signs
+    assert "127.0.0.1" in variables["NO_PROXY"]
