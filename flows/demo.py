@@ -21,10 +21,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flows.environment import apart, inherited
+from flows.environment import inherited
 from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
-from flows.loop import MODEL, run_loop
+from flows.loop import MODEL, git, run_loop
 from flows.object_store import weed
 from flows.photographs import BROKEN, PETS, SUFFIXES
 from flows.remote import telling
@@ -79,7 +79,8 @@ def main() -> None:
         commands = [["list", MODEL], ["predict", str(test_image), "--model", f"{MODEL}@production"]]
         run_loop(folder, folder.parent / "loop", commands, consumer, arrivals=arrivals)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"demo: failed: {' '.join(map(str, error.cmd))}")
+        said = telling(error.stderr or "")
+        sys.exit(f"demo: failed: {' '.join(map(str, error.cmd))}{said and ': '}{said}")
     except FlowError as error:
         sys.exit(f"demo: {error}")
     activate = Path(sys.prefix) / "bin/activate"  # `dvc` starts the stages with the `python` of the path
@@ -126,7 +127,7 @@ def _names(path: Path) -> Iterable[str]:
 
 def _copy_project(project: Path, folder: Path) -> None:
     listing = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, _git(project, *listing).split("\0")):
+    for name in filter(None, git(project, *listing).split("\0")):
         source, target = project / name, folder / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,17 +144,10 @@ def _override(path: Path, settings: dict[str, dict[str, Any]]) -> None:
 
 
 def _make_repository(folder: Path) -> None:
-    identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
     if not (folder / ".git").exists():
-        _git(folder, "init", "--quiet")
-    _git(folder, "add", "--all")
-    _git(folder, *identity, "commit", "--quiet", "--allow-empty", "--message", "The demo's settings")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    environment = apart() | {"LC_ALL": "C"}
-    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
+        git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "The demo's settings")
 
 
 def _environment() -> dict[str, str]:

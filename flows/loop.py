@@ -66,11 +66,11 @@ def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph
         target = source / photograph.label / photograph.path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(photograph.path, target)
-    _git(folder, "clone", "--quiet", "--origin", "origin", "--no-hardlinks", str(project), str(clone))
+    git(folder, "clone", "--quiet", "--origin", "origin", "--no-hardlinks", str(project), str(clone))
     _set_params(clone / "params.yaml", source, num_later)
-    _git(clone, "commit", "--quiet", "--all", "--message", "The first images")
-    _git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
-    _git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
+    git(clone, "commit", "--quiet", "--all", "--message", "The first images")
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
+    git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
     return remote
 
 
@@ -143,9 +143,14 @@ def _consumers(stack: Stack, folder: Path) -> dict[str, str]:
     return stack.variables | {"PETMODELS_CACHE": str(folder / "consumer")}
 
 
-def _git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, env=apart(), check=True)
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as a person called demo, apart from the habits of whoever runs this; return what it prints.
+
+    Raises subprocess.CalledProcessError, which holds what git said.
+    """
+    command = ["git", "-c", "user.name=demo", "-c", "user.email=demo@localhost", *arguments]
+    english = apart() | {"LC_ALL": "C"}
+    return subprocess.run(command, cwd=folder, env=english, check=True, capture_output=True, text=True).stdout
 
 
 def _say(sentence: str) -> None:
