@@ -19,7 +19,20 @@ from pydantic import ConfigDict, Field
 from flows.arrivals import check_branch, listed, num_since, push_rows
 from flows.artifacts import artifact_key, leave_table
 from flows.drop import Drop
-from flows.intake import ACCEPTED, ALREADY, LEFT, QUARANTINED, Outcome, fetched, judged, kept, new_rows, taken_away
+from flows.intake import (
+    ACCEPTED,
+    ALREADY,
+    LEFT,
+    QUARANTINED,
+    Outcome,
+    emptied,
+    fetched,
+    fitting,
+    judged,
+    kept,
+    new_rows,
+    taken_away,
+)
 from flows.outcome import settled, tell
 from flows.params import STRICT, section
 from flows.settings import Settings
@@ -84,12 +97,16 @@ def take_in(
     """
     commit = newest.git_commit if newest else ""
     waiting = drop.waiting(params.min_age_seconds)
-    batch = waiting[: params.max_files_per_run]
-    if not batch:
+    if not waiting:
         return Taken(f"nothing waits in {drop.address}", [], num_since(space, commit))
     check_branch(space, branch)
+    folder = emptied(space.folder / "build/ingest")
+    batch, too_large = fitting(drop, waiting, folder, params.max_files_per_run)
+    num_waiting = len(waiting) - len(batch) - len(too_large)
+    if not batch:
+        return Taken(_counts(too_large, num_waiting), too_large, num_since(space, commit))
     tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
-    files = fetched(drop, batch, space.folder / "build/ingest")
+    files = fetched(drop, batch, folder)
     if files is None:
         return Taken("somebody else is taking the files in; left to them", [], num_since(space, commit))
     pairs = judged(
@@ -101,8 +118,8 @@ def take_in(
     push_rows(space, branch, rows, tell)
     if any(one.outcome in {ACCEPTED, ALREADY} for one in outcomes):
         announce(num_since(space, commit))
-    outcomes = taken_away(drop, outcomes, listed(space))
-    return Taken(_counts(outcomes, len(waiting) - len(batch)), outcomes, num_since(space, commit))
+    outcomes = [*too_large, *taken_away(drop, outcomes, listed(space))]
+    return Taken(_counts(outcomes, num_waiting), outcomes, num_since(space, commit))
 
 
 def newest_version(registry: str, model: str) -> Manifest | None:

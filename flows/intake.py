@@ -35,10 +35,37 @@ class Outcome:
         return {"file": name, "label": self.label, **shown}
 
 
-def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> list[Fetched] | None:
-    """Bring files to an empty folder of this machine; None when somebody else takes one of them away meanwhile."""
+def emptied(folder: Path) -> Path:
+    """Make a folder anew for what a run fetches; a killed one may have left its files there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    return folder
+
+
+def fitting(drop: Drop, files: Sequence[Dropped], folder: Path, most: int) -> tuple[list[Dropped], list[Outcome]]:
+    """Return the first files, up to `most`, that the folder's disk has room for, and what is too large for all of it.
+
+    Such a file stays where it is: it can't be put aside unread, and must not keep those after it waiting. Half of the
+    room is for what else a run writes.
+    """
+    room = shutil.disk_usage(folder).free // 2
+    batch: list[Dropped] = []
+    left: list[Outcome] = []
+    reason = f"too large for the disk of this worker, which has room for {room} bytes; take it away, or make room"
+    total = 0
+    for one in files:
+        if one.stored.size_bytes > room:
+            left.append(Outcome(Fetched(one, folder, ""), one.label, LEFT, reason, f"{drop.address}/{one.key}"))
+        elif len(batch) == most or total + one.stored.size_bytes > room:
+            break
+        else:
+            batch.append(one)
+            total += one.stored.size_bytes
+    return batch, left
+
+
+def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> list[Fetched] | None:
+    """Bring files to an empty folder of this machine; None when somebody else takes one of them away meanwhile."""
 
     def fetch(numbered: tuple[int, Dropped]) -> Fetched | None:
         number, dropped = numbered

@@ -13,7 +13,9 @@ from PIL import Image
 from flows.drop import Drop
 from flows.errors import ChildError, RemoteError, SettingsError
 from flows.ingest import Taken
+from flows.intake import fitting
 from petmodels.errors import NotFoundError
+from tests.disks import small_disk
 from tests.flows.ingest.place import Place, in_folder
 from tests.pictures import content, pet
 
@@ -118,6 +120,34 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
         assert kept[f"quarantine/{sha256(data)}/{Path(key).name}"] == data
         [entry] = json.loads(kept[f"quarantine/{sha256(data)}/reason.json"])
         assert entry == {"dropped": key, "reason": outcomes(taken)[key][1]}
+
+
+def test_what_no_disk_here_can_hold_keeps_nothing_waiting(published: Place) -> None:
+    with small_disk(published.folder / "work", 24_000):
+        video = published.put("Bengal/a-video.mov", b"x" * 20_000_000)
+        for number in range(2):
+            published.put(f"Bengal/{number}.jpg", variant=50 + number)
+        published.ingest()
+        published.put("Bengal/2.jpg", variant=52)
+
+        taken = published.ingest()
+
+    assert taken.sentence == "1 accepted, 1 left"
+    assert outcomes(taken)["Bengal/a-video.mov"][1].startswith("too large for the disk of this worker, which has room ")
+    assert len(published.arrivals()) == 3
+    assert published.kept()["Bengal/a-video.mov"] == video
+
+
+def test_as_many_files_are_fetched_as_the_disk_holds(place: Place) -> None:
+    for number in range(5):
+        place.put(f"Bengal/{number}.jpg", b"x" * 1_000_000)
+    drop = Drop(place.settings.drop)
+
+    with small_disk(place.folder / "small", 6_000) as folder:
+        batch, too_large = fitting(drop, drop.waiting(0.0), folder, 100)
+
+    assert [one.name for one in batch] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert too_large == []
 
 
 def test_a_new_label_is_taken_in_when_params_allow_it(published: Place) -> None:
