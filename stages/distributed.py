@@ -1,7 +1,7 @@
-"""Train on several GPUs of one machine: one process a GPU under torch's launcher, the same step as one process makes.
+"""Train on several GPUs of one machine: one process a GPU under torch's launcher, which share each step's images.
 
-Reads what the stage train reads; the process of rank 0 alone writes. This module starts the processes and lets them
-agree; together.py deals the batches out.
+Without batch norm and dropout it is the step that one process makes. Reads what the stage train reads; the process of
+rank 0 alone writes. This module starts the processes and lets them agree; together.py deals the batches out.
 """
 
 import json
@@ -19,6 +19,7 @@ import torch
 import torch.distributed as processes
 from torch import nn
 
+from stages.devices import missing_cuda
 from stages.errors import ResourceError, StageError
 from stages.interrupts import held_back
 from stages.threads import num_cores
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-def num_processes(device: str) -> int:
-    """Return how many processes the stage should start for `device`; 1 where it can train by itself."""
-    if "RANK" in os.environ or device not in {"auto", "cuda"}:
+def num_processes(device: str, gpus: int) -> int:
+    """Return how many processes the stage should start for `device` and up to so many GPUs; 1: it trains by itself."""
+    if "RANK" in os.environ or gpus == 1 or device not in {"auto", "cuda"} or missing_cuda():
         return 1
-    return max(1, torch.cuda.device_count())
+    return min(gpus, torch.cuda.device_count())
 
 
 def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> None:

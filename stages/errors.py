@@ -51,6 +51,7 @@ def is_lack_of_memory(error: BaseException) -> bool:
         "can't allocate memory",
         "failed to allocate memory",
         "bad_alloc",
+        "alloc_failed",  # of cuBLAS and cuDNN
         "can't start new thread",  # its stack needs memory
     )
     return isinstance(error, MemoryError) or ("shared memory" not in text and any(words in text for words in told))

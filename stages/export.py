@@ -62,7 +62,7 @@ def export(
     from stages.model import load
     from stages.onnx_file import write_onnx
 
-    model = load(train)
+    model = load(train, on_cpu=True)
     calibration, metrics, settings, about = map(
         _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stages.allocation import keep_freed_memory
-from stages.devices import device_named
+from stages.devices import device_named, keep_to_own_cores
 from stages.features import Preprocessing, outputs
 
 
@@ -38,10 +38,10 @@ class Model:
         return outputs(self.network, paths, self.preprocessing, self.device)
 
 
-def load(train: Path) -> Model:
+def load(train: Path, *, on_cpu: bool = False) -> Model:
     """Open the learner that the stage train left in the folder `train`, ready to predict.
 
-    It does so on the best device here, or on the CPU if the training was told to stay there.
+    It does so on the best device here, or on the CPU if it is asked to, or the training was told to stay there.
     """
     from fastai.learner import load_learner
 
@@ -50,7 +50,8 @@ def load(train: Path) -> Model:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
         learn = load_learner(train / "learner.pkl", cpu=True)
-    device = device_named("cpu" if about["params"]["device"] == "cpu" else "auto")
+    device = device_named("cpu" if on_cpu or about["params"]["device"] == "cpu" else "auto")
+    keep_to_own_cores()
     keep_freed_memory(device)
     return Model(
         network=learn.model.eval().to(device),

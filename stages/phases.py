@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stages import distributed
 from stages.checkpoints import Row
+from stages.devices import precision
 from stages.graphs import Graphs
 from stages.together import Together
 from stages.views import hold_images
@@ -102,7 +103,7 @@ def _find_rate(training: "Training") -> None:
 
 @contextmanager
 def _precision(training: "Training") -> Iterator[None]:
-    wanted = _precision_of(training)
+    wanted = precision(training.params.mixed_precision, training.device)
     if wanted == "none":
         yield
         return
@@ -113,13 +114,6 @@ def _precision(training: "Training") -> Iterator[None]:
         yield
 
 
-def _precision_of(training: "Training") -> str:
-    wanted = training.params.mixed_precision
-    if wanted != "auto":
-        return wanted
-    return "bf16" if training.device.type == "cuda" and torch.cuda.is_bf16_supported() else "none"
-
-
 def _faster(training: "Training") -> list[Callback]:
     """Return what makes a step faster: several GPUs, or one that replays it."""
     if distributed.size() > 1:
@@ -127,7 +121,7 @@ def _faster(training: "Training") -> list[Callback]:
     if training.device.type != "cuda":
         return []
     types = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return [Graphs(training.params.image_size, types[_precision_of(training)])]
+    return [Graphs(training.params.image_size, types[precision(training.params.mixed_precision, training.device)])]
 
 
 class SmoothLoss(AvgSmoothLoss):  # type: ignore[misc]

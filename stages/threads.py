@@ -4,7 +4,6 @@ Threads, not processes: Pillow, numpy and hashlib work outside the interpreter's
 the stage is killed. Reads nothing; leaves nothing.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +19,14 @@ AHEAD = 256
 
 
 def num_cores() -> int:
-    """Return how many processor cores this process may use: fewer than there are under Slurm or in a cpuset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processor cores this process may use: fewer than there are under Slurm or in a container.
+
+    What counts is its affinity, the time that Linux gives its container (rounded up to cores), and LOKY_MAX_CPU_COUNT.
+    """
+    from joblib import cpu_count  # not above: a stage that waits for the network needs none of it
+
+    found: int = cpu_count()
+    return found
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class TrainParams:
     weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
     image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
     batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs")]
+    gpus: Annotated[int, Field(ge=1, le=64, description="so many GPUs of this machine share each step, if it has them")]
     frozen_epochs: Annotated[int, Field(ge=0, description="epochs in which only the head learns; 0 for `probe`")]
     epochs: Annotated[int, Field(ge=0, description="epochs in which the whole network learns")]
     learning_rate: Annotated[
@@ -64,7 +65,8 @@ class TrainParams:
         int | None, Field(ge=1, description="stop after so many epochs without a lower valid loss; null: never")
     ]
     mixed_precision: Annotated[
-        Literal["auto", "none", "bf16", "fp16"], Field(description="`auto`: bf16 on a GPU that has it, else none")
+        Literal["auto", "none", "bf16", "fp16"],
+        Field(description="`auto`: bf16 on a GPU that computes in it, else none"),
     ]
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Field(description="`auto`: the best that is there")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the head, the order and the augmentation")]
@@ -98,9 +100,11 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     _check_size(params, prepared / rows["train"][0]["path"])
     try:
         from stages import distributed
+        from stages.together import share_of
         from stages.training import Training
 
-        if (number := distributed.num_processes(params.device)) > 1:
+        if (number := distributed.num_processes(params.device, params.gpus)) > 1:
+            share_of(min(params.batch_size, len(rows["train"])), len(rows["train"]), number)
             paths = {
                 "prepared": prepared,
                 "split": split,

@@ -22,7 +22,7 @@ from stages import checkpoints as kept
 from stages import distributed
 from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
-from stages.devices import checked_device
+from stages.devices import checked_device, keep_to_own_cores
 from stages.errors import ParamsError
 from stages.head import fit_head
 from stages.journal import Journal
@@ -75,6 +75,7 @@ class Training:
         self.images = [prepared / row["path"] for side in ("train", "valid") for row in rows[side]]
         self.labels = sorted({row["label"] for row in rows["train"]})
         self.device = checked_device(params.device, params.mixed_precision)
+        keep_to_own_cores()
         keep_freed_memory(self.device)
         listing = _listing(self.images, [row["label"] for side in ("train", "valid") for row in rows[side]])
         code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]

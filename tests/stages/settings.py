@@ -23,6 +23,7 @@ TRAIN: dict[str, Any] = {
     "weights": "none",
     "image_size": 32,
     "batch_size": 8,
+    "gpus": 1,
     "frozen_epochs": 1,
     "epochs": 2,
     "learning_rate": 0.005,

@@ -1,8 +1,11 @@
 """Every network is known by name, and weights go where they belong or nowhere."""
 
 import os
+import re
+import socket
 import tarfile
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import timm
@@ -11,7 +14,14 @@ import torchvision.models
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stages.architectures import OFFLINE, architecture, imagenet_classifier, load_weights, statistics
+from stages.architectures import (
+    OFFLINE,
+    SILENCE_SECONDS,
+    architecture,
+    imagenet_classifier,
+    load_weights,
+    statistics,
+)
 from stages.errors import ParamsError, UnreachableError
 from stages.features import Preprocessing, outputs
 from stages.images import decoded, resized
@@ -149,12 +159,61 @@ def test_weights_that_can_not_be_downloaded_name_the_ways_on(monkeypatch: pytest
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("timm.create_model", _unreachable)
 
-    with pytest.raises(UnreachableError, match=rf"can't be had: test_resnet: .*set train\.architecture to {OFFLINE}"):
+    told = (
+        rf"can't be had: test_resnet: Network is unreachable; .*set train\.architecture to {OFFLINE}, or .* TORCH_HOME "
+    )
+    with pytest.raises(UnreachableError, match=told):
         load_weights(nn.Linear(1, 1), "test_resnet", "imagenet")
 
 
 def _unreachable(*_: object, **__: object) -> nn.Module:
     raise OSError("Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    ("error", "num_tries"),
+    [
+        (RuntimeError('invalid hash value (expected "b627a593", got "00")'), 3),
+        (TimeoutError("The read operation timed out"), 3),
+        (URLError(OSError("Name or service not known")), 1),
+    ],
+    ids=["broken off", "fallen silent", "no internet"],
+)
+def test_a_download_that_broke_off_is_tried_again(
+    error: Exception, num_tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def broken(*_: object, **__: object) -> nn.Module:
+        tries.append(socket.getdefaulttimeout())
+        raise error
+
+    monkeypatch.setattr("timm.create_model", broken)
+    monkeypatch.setattr("stages.architectures.PAUSES_SECONDS", (0.0, 0.0))
+
+    with pytest.raises(UnreachableError, match=re.escape(str(error))):
+        load_weights(nn.Linear(1, 1), "test_resnet", "imagenet")
+
+    assert tries == [SILENCE_SECONDS] * num_tries
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_second_try_that_succeeds_is_as_good_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, tries = nn.Linear(2, 3), []
+
+    def broken_once(*_: object, **__: object) -> nn.Module:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionResetError("Connection reset by peer")
+        return layer
+
+    monkeypatch.setattr("timm.create_model", broken_once)
+    monkeypatch.setattr("stages.architectures.PAUSES_SECONDS", (0.0, 0.0))
+    body = nn.Linear(2, 3)
+
+    load_weights(body, "test_resnet", "imagenet")
+
+    assert torch.equal(body.weight, layer.weight)
 
 
 def test_a_torchvision_name_gives_its_function_and_a_timm_name_itself() -> None:

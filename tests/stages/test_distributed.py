@@ -152,9 +152,33 @@ def test_a_small_side_is_one_batch_whatever_its_size() -> None:
     assert (share_of(66, 100, 3), share_of(10, 10, 3)) == (22, 3)
 
 
-def test_a_machine_without_several_gpus_trains_in_this_process() -> None:
-    assert distributed.num_processes("cpu") == 1
-    assert distributed.num_processes("auto") in {1, torch.cuda.device_count()}
+@pytest.mark.parametrize(
+    ("device", "gpus", "number"), [("auto", 1, 1), ("auto", 2, 2), ("cuda", 3, 3), ("auto", 8, 4), ("cpu", 2, 1)]
+)
+def test_as_many_processes_as_params_ask_for_and_the_machine_has_gpus(
+    device: str, gpus: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(distributed, "missing_cuda", lambda: "")
+
+    assert distributed.num_processes(device, gpus) == number
+
+
+def test_gpus_whose_driver_is_too_old_start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    assert distributed.num_processes("auto", 2) == 1
+
+
+def test_a_batch_that_the_gpus_can_not_share_is_told_before_any_is_started(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(distributed, "missing_cuda", lambda: "")
+
+    with pytest.raises(ParamsError, match=r"^params.yaml: train: batch_size: no multiple of the 3 GPUs, try 6: 8$"):
+        train(TrainParams(**(TRAIN | {"device": "cuda", "gpus": 4})), **paths(tmp_path, sides))
 
 
 def test_a_process_alone_agrees_with_itself() -> None:
