@@ -100,7 +100,7 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
                 return _downloaded(name)
         except (OSError, RuntimeError) as error:
             if pause is None or not _is_broken_off(error):
-                said = next(iter(str(error).splitlines()), "") or type(error).__name__
+                said = next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
                 raise UnreachableError(
                     f"ImageNet weights can't be had: {name}: {said}; without internet set train.architecture to "
                     f"{OFFLINE}, or train.weights to a file or none; TORCH_HOME names the folder that keeps them"
