@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json as plain_json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from petmodels.disk import is_folder
 from petmodels.errors import ImageError, NotFoundError, RequestError
 from petmodels.options import JsonOption, RegistryOption
-from petmodels.terminal import counted, progress, say, show
+from petmodels.terminal import counted, escaped, json_text, progress, say, show
 
 if TYPE_CHECKING:
     from petmodels.model import Model
@@ -81,7 +80,7 @@ def _plain_line(answer: Any) -> None:
 
 
 def _json_line(answer: Any) -> None:
-    print(plain_json.dumps(answer.to_json(), ensure_ascii=False), flush=True)
+    print(json_text(answer.to_json()), flush=True)
 
 
 def _csv_lines(answer: Any) -> None:
@@ -91,5 +90,5 @@ def _csv_lines(answer: Any) -> None:
 
 def _print_csv(cells: list[Any]) -> None:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
+    csv.writer(line, lineterminator="").writerow([escaped(str(cell)) for cell in cells])
     print(line.getvalue(), flush=True)

@@ -1,6 +1,7 @@
 """A registry in a plain folder: for tests, USB sticks and sites without a network.
 
-Writers take turns through a lock on `.lock` in the folder; what a killed one leaves is a partial file and no more.
+Writers take turns through a lock on `.lock` in the folder; what a killed one leaves is a partial file and no more. No
+link in it is followed, neither to a file nor to a folder. Longer than most modules, because all of a store is here.
 """
 
 import hashlib
@@ -10,15 +11,17 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
 from petmodels.errors import ChecksumError
 from petmodels.folder_errors import MissingError, translated
-from petmodels.folder_files import partial_files, write_whole
-from petmodels.hashing import PIECE_BYTES, Digest, Progress, sha256_of
+from petmodels.folder_files import partial_files
+from petmodels.hashing import PIECE_BYTES, Digest, Progress
 from petmodels.locks import lock
 from petmodels.storage import NotStoredError, Stored, Unfinished
+from petmodels.tree import Tree
 
 
 class FolderStorage:
@@ -27,6 +30,7 @@ class FolderStorage:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.address = str(self.root)
+        self._tree = Tree(self.root)
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return the bytes of a file and their hash as its change mark."""
@@ -39,7 +43,7 @@ class FolderStorage:
         path = self._path(key)
         try:
             with translated(self.root):
-                found = path.lstat()
+                found = self._tree.lstat(path)
         except MissingError:
             return None
         if stat.S_ISDIR(found.st_mode):
@@ -53,7 +57,7 @@ class FolderStorage:
         with self._turn():
             if self.find(key):
                 return False
-            self._write(key, lambda path: path.write_bytes(data))
+            self._write(key, lambda file: file.write(data))
         return True
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
@@ -65,7 +69,7 @@ class FolderStorage:
                 return False
             if current != etag:
                 return False
-            self._write(key, lambda path: path.write_bytes(data))
+            self._write(key, lambda file: file.write(data))
         return True
 
     def keeps_conditions(self, key: str, data: bytes) -> bool:
@@ -73,7 +77,7 @@ class FolderStorage:
         if self.create(key, data) or self.replace(key, data, "of other bytes"):
             return False
         with self._turn():
-            self._write(key, lambda path: path.write_bytes(data))
+            self._write(key, lambda file: file.write(data))
         return True
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:
@@ -81,9 +85,11 @@ class FolderStorage:
         if self.find(key):
             return False
 
-        def copy(target: Path) -> None:
-            shutil.copyfile(path, target)
-            if sha256_of(target) != digest.sha256:
+        def copy(target: BufferedRandom) -> None:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target, PIECE_BYTES)
+            target.seek(0)
+            if hashlib.file_digest(target, "sha256").hexdigest() != digest.sha256:
                 raise ChecksumError(f"the file changed while it was published; publish again: {path}")
 
         self._write(key, copy)
@@ -114,20 +120,22 @@ class FolderStorage:
     def folders(self, prefix: str) -> Iterator[str]:
         """Yield the names of the folders right below `prefix` that hold a file, as an object store would."""
         for name in sorted(self._names(prefix, folders=True)):
-            if any(not file.startswith(".") for *_, files in os.walk(self._path(prefix + name)) for file in files):
+            if self._holds_file(prefix + name):
                 yield name
 
     def delete(self, key: str) -> None:
         """Remove a file."""
         with translated(self.root):
-            self._path(key).unlink(missing_ok=True)
+            self._tree.unlink(self._path(key))
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the partial files that killed writers left below `prefix`."""
-        for path, final in partial_files(self._path(prefix.rstrip("/"))):
+        with translated(self.root):
+            found = list(partial_files(self._tree.files(self._path(prefix))))
+        for path, final in found:
             key, final_key = (one.relative_to(self.root).as_posix() for one in (path, final))
             with suppress(FileNotFoundError):  # its writer was done meanwhile
-                yield Unfinished(final_key, key, datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+                yield Unfinished(final_key, key, datetime.fromtimestamp(self._tree.lstat(path).st_mtime, UTC))
 
     def discard(self, upload: Unfinished) -> None:
         """Remove a partial file."""
@@ -139,19 +147,20 @@ class FolderStorage:
     def _names(self, prefix: str, *, folders: bool) -> Iterator[str]:
         with translated(self.root):
             try:
-                entries = list(os.scandir(self._path(prefix.rstrip("/")) if prefix else self.root))
+                names = self._tree.names(self._path(prefix))
             except (FileNotFoundError, NotADirectoryError):
                 return
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) == folders and not entry.name.startswith("."):
-                yield entry.name
+        yield from (name for name, is_folder in names if is_folder == folders and not name.startswith("."))
+
+    def _holds_file(self, prefix: str) -> bool:
+        with translated(self.root):
+            return any(not file.name.startswith(".") for file in self._tree.files(self._path(prefix)))
 
     @contextmanager
     def _open(self, key: str) -> Iterator[BinaryIO]:
-        path = self._path(key)
         try:
             with translated(self.root):
-                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+                descriptor = self._tree.open(self._path(key))
         except MissingError as error:
             raise NotStoredError(key) from error
         try:
@@ -169,6 +178,6 @@ class FolderStorage:
         with lock(self.root / ".lock", translated(self.root)):
             yield
 
-    def _write(self, key: str, fill: Callable[[Path], object]) -> None:
+    def _write(self, key: str, fill: Callable[[BufferedRandom], object]) -> None:
         with translated(self.root):
-            write_whole(self._path(key), fill)
+            self._tree.write(self._path(key), fill)

@@ -24,6 +24,7 @@ MOST_PIXELS = 100_000_000
 LARGEST_FILE_BYTES = 512 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+_PIECE = 1 << 16  # pixels
 # Changing which warnings are shown is no matter of one thread alone.
 _OPENING = threading.Lock()
 
@@ -119,9 +120,14 @@ def _eight_bit(image: "Image") -> "Image":
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image).ravel()
     highest = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
-    return Image.fromarray(np.clip(values / highest * 255, 0, 255).astype(np.uint8))
+    pixels = np.empty(values.size, dtype=np.uint8)
+    # Piece by piece: in double precision the whole picture would take 24 bytes a pixel.
+    for first in range(0, values.size, _PIECE):
+        piece = slice(first, first + _PIECE)
+        pixels[piece] = np.clip(values[piece].astype(np.float64) / highest * 255, 0, 255)
+    return Image.fromarray(pixels.reshape(image.height, image.width))
 
 
 def _from_array(image: Any, name: str) -> "Image":

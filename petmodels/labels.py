@@ -6,6 +6,7 @@ from typing import Any
 
 from petmodels.documents import check_format, json_number
 from petmodels.errors import FormatError
+from petmodels.names import steers
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ def labels_in(content: Mapping[str, Any], where: str) -> Labels:
         raise FormatError(f"{where} lists a label twice")
     if not isinstance(species, dict) or not all(isinstance(one, str) for one in species.values()):
         raise FormatError(f"{where} gives species that are no texts")
+    # They go into terminals, tables and web pages of people who never chose the publisher.
+    for text in (*names, *species, *species.values()):
+        if any(map(steers, text)):
+            raise FormatError(f"{where} gives a label or species with characters that can't be printed: {text!a:.80}")
     if unsure_below is None or not 0 <= unsure_below <= 1:
         raise FormatError(f"{where} gives a threshold that is no probability: {str(content['unsure_below'])[:40]}")
     return Labels(tuple(names), species, unsure_below)

@@ -33,7 +33,8 @@ def lock(path: Path, border: AbstractContextManager[None] | None = None) -> Iter
 
 def _taken(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # Through a link that somebody else put there a file would be made elsewhere.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if fcntl:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

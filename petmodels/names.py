@@ -144,3 +144,11 @@ def _is_safe(path: str) -> bool:
 
 def _is_safe_part(part: str) -> bool:
     return part not in {"", ".", ".."} and part[-1] not in ". " and not _RESERVED.fullmatch(part)
+
+
+def steers(character: str) -> bool:
+    """Say whether a character does something to a terminal, or to the line that it stands in, instead of being shown.
+
+    The joiners of scripts and emoji and the soft hyphen are letters' companions, and no danger.
+    """
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in "\u00ad\u200c\u200d"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_SAFE = (1, 24)  # from this onnxruntime on a model is kept from files of this machine, also by whole paths
+_LOCATION = b"location"  # what ONNX calls the name of such a file
 _sessions: WeakSet[Any] = WeakSet()
 
 
@@ -94,8 +96,15 @@ def _opened(network: bytes, name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = num_cores()
+    # A model may name other files that hold its weights. Those of one that comes as bytes are looked for below the
+    # current folder; a bundle's model holds all of its own, so they are sent to where nothing can lie.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < _SAFE and _LOCATION in network:
+        raise FormatError(
+            f"{MODEL} of {name} may name files of this machine, and onnxruntime {onnxruntime.__version__} would read "
+            "them; from 1.24 on it doesn't"
+        )
     try:
-        # From bytes, not from a path: a model can then refer to no other file on this machine.
         session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         if isinstance(error, (RuntimeError, ValueError, NotImplementedError)) or _is_of_onnxruntime(error):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from petmodels.hashing import Progress
+from petmodels.names import steers
 
 _EVERY_SECONDS = 10.0
 
@@ -24,7 +25,21 @@ def show(text: str) -> None:
 
 def show_json(content: Any) -> None:
     """Print data as JSON that a person can read too."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str), flush=True)
+    print(json_text(content, indent=2, allow_nan=False, default=str), flush=True)
+
+
+def json_text(content: Any, **options: Any) -> str:
+    r"""Return data as JSON that keeps letters as they are, and escapes what must not reach a terminal as `\uXXXX`.
+
+    `options` are those of json.dumps.
+    """
+    # A line end is an indentation's: those in strings are escaped already.
+    return escaped(json.dumps(content, ensure_ascii=False, **options), keep="\n")
+
+
+def escaped(text: str, *, keep: str = "\t") -> str:
+    r"""Return the text with `\uXXXX` for what steers a terminal, but for the characters to keep."""
+    return "".join(json.dumps(one)[1:-1] if steers(one) and one not in keep else one for one in text)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -44,6 +44,28 @@ def onnx_bytes(num_labels: int = 3, sharpness: float = 2.0) -> bytes:
     return data
 
 
+def onnx_that_reads(path: str, num_bytes: int) -> bytes:
+    """Return a network that answers with the bytes of a file, which it names as that of its weights."""
+    weights = TensorProto(name="weights", data_type=TensorProto.UINT8, dims=[num_bytes])
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": path, "offset": "0", "length": str(num_bytes)}.items():
+        weights.external_data.add(key=key, value=value)
+    nodes = [
+        helper.make_node("Cast", ["weights"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMin", ["image"], ["least"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["least", "zero"], ["nothing"]),
+        helper.make_node("Unsqueeze", ["nothing", "one"], ["column"]),
+        helper.make_node("Add", ["column", "floats"], ["probabilities"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 24, 24])
+    output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_bytes])
+    small = [numpy_helper.from_array(np.float32([0]), "zero"), numpy_helper.from_array(np.int64([1]), "one")]
+    graph = helper.make_graph(nodes, "reader", [image], [output], [weights, *small])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
 def make_bundle(folder: Path, *, tag: str = "", accuracy: float = 0.9, self_test: bool = True) -> Path:
     """Write a bundle that predict can use; `tag` makes its card differ from another's."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -508,6 +508,29 @@ def test_what_a_stranger_wrote_does_not_steer_the_terminal(run: Command, bundle:
     assert run("list", "pets").data[1].endswith("\N{REPLACEMENT CHARACTER}[2Jgone")
 
 
+def test_what_a_stranger_wrote_is_escaped_in_json_and_says_the_same(run: Command, bundle: Path) -> None:
+    odd, letters = "\x9b31m \u202e \u2028 \x7f \U000e0001", "é ü 猫 🐈 5\u202fPM"
+    run("publish", bundle, "--model", "pets", "--message", f"{odd} {letters}")
+
+    lines = run("show", "pets", "--json").data
+
+    assert all(line.replace("\u202f", " ").isprintable() for line in lines)
+    (message,) = (line for line in lines if '"message"' in line)
+    assert json.loads("\n".join(lines))["message"] == f"{odd} {letters}"
+    assert message.endswith(rf'"\u009b31m \u202e \u2028 \u007f \udb40\udc01 {letters}",')
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--top=1"])
+def test_the_name_of_a_strangers_image_does_not_steer_the_terminal(run: Command, bundle: Path, option: str) -> None:
+    Path("cats").mkdir()
+    Path("cats/\x9b31m\x1b]0;é.png").write_bytes(image_bytes("red"))
+
+    (line,) = (line for line in run("predict", "cats", "--model", bundle, option).data if "é.png" in line)
+
+    assert line.isprintable()
+    assert option == "--top=1" or r"\u009b31m\u001b]0;é.png" in line
+
+
 def completion(*words: str, **environment: str) -> str:
     """Return what the installed program says to a shell that asks it for completions."""
     program = "import sys; sys.argv[0] = 'petmodels'; from petmodels.main import main; main()"

@@ -9,11 +9,12 @@ import pytest
 
 from petmodels.documents import Statement, load_statement
 from petmodels.errors import ChecksumError, FormatError, NotFoundError, PetmodelsError, ReplayError, SignatureError
+from petmodels.loading import load
 from petmodels.names import version_key
 from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS, new_key, signed
-from tests.petmodels.bundles import write_files
+from tests.petmodels.bundles import make_bundle, onnx_that_reads, write_files
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -293,3 +294,37 @@ def test_a_pickle_is_carried_and_never_opened(root: Path, tmp_path: Path) -> Non
 
     assert (tmp_path / "out" / "learner.pkl").read_bytes() == bomb
     assert not (tmp_path / "opened").exists()
+
+
+@pytest.mark.parametrize(
+    "odd", ["\x1b[2J", "\x9b31m", "red\n", "\u202e", "\u2028"], ids=["ESC", "C1", "line end", "turned", "U+2028"]
+)
+def test_labels_that_steer_a_terminal_are_refused(odd: str, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bundle")
+    content = json.loads((folder / "labels.json").read_text())
+    for change in ({"labels": [odd, "b", "c"]}, {"species": {"red": odd}}, {"species": {odd: "fox"}}):
+        (folder / "labels.json").write_text(json.dumps({**content, **change}))
+
+        with pytest.raises(FormatError, match=r"^labels\.json of .* that can't be printed: '[ -~]*'$"):
+            load(folder)
+
+
+def test_labels_of_any_script_are_taken(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bundle", self_test=False)
+    content = json.loads((folder / "labels.json").read_text())
+    (folder / "labels.json").write_text(json.dumps({**content, "labels": ["Türkisch Van", "猫", "🐈\u200d⬛\u3000"]}))
+
+    assert load(folder).labels == ("Türkisch Van", "猫", "🐈\u200d⬛\u3000")
+
+
+@pytest.mark.parametrize("name", [".env", "conf/.env", "../here/.env", "{here}/.env"])
+def test_a_network_that_names_a_file_of_the_reader_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = write_files(tmp_path / "here", {".env": b"KEY", "conf/.env": b"KEY"})
+    monkeypatch.chdir(here)
+    folder = make_bundle(tmp_path / "bundle", self_test=False)
+    (folder / "model.onnx").write_bytes(onnx_that_reads(name.format(here=here), num_bytes=3))
+
+    with pytest.raises(FormatError, match=r"^onnxruntime can't load model\.onnx of .*: .*External data path"):
+        load(folder)

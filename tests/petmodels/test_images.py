@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -212,3 +213,17 @@ def test_an_image_is_turned_as_pillow_itself_would(orientation: int) -> None:
 
 def test_an_orientation_that_is_no_number_turns_nothing() -> None:
     assert rgb_of(oddly_turned(pet(0, 0), b"6\0")).size == pet(0, 0).size
+
+
+def test_sixteen_bits_are_scaled_as_in_double_precision_without_the_memory_for_it() -> None:
+    values = np.tile(np.arange(65_536, dtype=np.uint16).reshape(256, 256), (16, 16))
+    data = encoded(Image.fromarray(values), "PNG")
+
+    tracemalloc.start()
+    image = rgb_of(data)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    expected = (values.astype(np.float64) / 65_535 * 255).astype(np.uint8)
+    assert np.array_equal(np.asarray(image)[..., 1], expected)
+    assert most_bytes < 10 * values.size

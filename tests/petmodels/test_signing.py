@@ -84,3 +84,22 @@ def test_a_signature_survives_a_copy(
     folder_registry.copy("pets@1", tmp_path / "stick")
 
     assert Registry(tmp_path / "stick", cache=tmp_path / "other").pull("pets@1").exists()
+
+
+def test_production_outlives_a_keys_replacement_once_it_is_published_again(
+    tmp_path: Path, folder_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (new_key(tmp_path / name) for name in ("old", "new"))
+    folder_registry.publish(write_files(tmp_path / "bundle", {"a": b"1"}), "pets", Origin(key_file=tmp_path / "old"))
+    folder_registry.promote("pets@1", "production")
+    monkeypatch.setenv(TRUSTED_KEYS, f"{old}, {new}")
+    pulled = Registry(tmp_path / "registry").pull("pets@production", tmp_path / "pulled")
+    Registry(tmp_path / "registry").publish(pulled, "pets", Origin(key_file=tmp_path / "new"))
+    Registry(tmp_path / "registry").promote("pets@2", "production")
+
+    monkeypatch.setenv(TRUSTED_KEYS, new)
+    registry = Registry(tmp_path / "registry")
+
+    assert registry.manifest("pets@production").version == 2
+    with pytest.raises(SignatureError, match="the manifest of pets@1 is signed by a key that isn't trusted here"):
+        registry.rollback("pets", "production")

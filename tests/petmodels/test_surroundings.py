@@ -11,7 +11,7 @@ import pytest
 
 import petmodels
 from petmodels.endpoint import configured_endpoint
-from petmodels.errors import AddressError, MachineError, RequestError, StoreError, UnreachableError
+from petmodels.errors import AddressError, FormatError, MachineError, RequestError, StoreError, UnreachableError
 from petmodels.memory import Memory
 from petmodels.parallel import num_cores, quota
 from petmodels.registry import Registry
@@ -19,7 +19,7 @@ from petmodels.s3_client import s3_client
 from petmodels.s3_upload import discard
 from petmodels.storage import Unfinished, open_storage
 from tests.disks import small_disk
-from tests.petmodels.bundles import make_bundle, write_files
+from tests.petmodels.bundles import make_bundle, onnx_that_reads, write_files
 from tests.petmodels.commands import Command
 from tests.petmodels.test_pull import counted
 
@@ -330,6 +330,17 @@ def test_an_upload_that_somebody_has_given_up_meanwhile_is_no_error(s3_address: 
 
     assert upload.id == begun["UploadId"]
     assert list(storage.unfinished("pets/")) == []
+
+
+def test_an_onnxruntime_that_lets_models_read_files_opens_none_that_names_one(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", "1.23.2")
+    assert petmodels.load(bundle).labels
+    (bundle / "model.onnx").write_bytes(onnx_that_reads("/etc/hostname", 3))
+
+    with pytest.raises(FormatError, match=r"may name files of this machine, and onnxruntime 1\.23\.2 would read them"):
+        petmodels.load(bundle)
 
 
 def test_an_onnxruntime_that_this_machine_can_not_load_is_not_called_absent(

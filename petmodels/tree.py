@@ -1,0 +1,135 @@
+"""The files below a folder in which others write, too, and in which a folder can turn into a link at any moment.
+
+The folders down to a file are opened one by one, no link on the way is followed, and what is done is done from the
+folder that is then held open.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedRandom
+from pathlib import Path
+
+from petmodels.errors import ChecksumError
+from petmodels.folder_files import temporary_of
+
+# Windows has none of this; there a whole path is looked up anew by each call.
+_HOLDS = {os.open, os.stat, os.mkdir, os.unlink, os.rename} <= os.supports_dir_fd and os.scandir in os.supports_fd
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+# O_PATH asks for no right to list a folder that is only passed through.
+_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
+
+
+class Tree:
+    """The files below the folder `root`, which itself may lie behind links.
+
+    Its methods take whole paths, and raise what the system does, for such a path; ChecksumError names a link that is
+    where a folder should be.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def lstat(self, path: Path) -> os.stat_result:
+        """Return what is known about a file, folder or link."""
+        with self._held(path.parent) as folder, _named(path):
+            return os.stat(_at(path, folder), dir_fd=folder, follow_symlinks=False)
+
+    def open(self, path: Path) -> int:
+        """Open a file to read, or a folder; a link is refused, and a pipe keeps nobody waiting."""
+        with self._held(path.parent) as folder, _named(path):
+            return os.open(_at(path, folder), os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0), dir_fd=folder)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file or link; nothing happens when it is absent."""
+        with suppress(FileNotFoundError), self._held(path.parent) as folder, _named(path):
+            os.unlink(_at(path, folder), dir_fd=folder)
+
+    def names(self, path: Path) -> list[tuple[str, bool]]:
+        """Return the names in a folder, each with whether it is a folder, which a link to one is not."""
+        with self._held(path) as folder, _named(path):
+            # What is held open to pass through can't be listed.
+            listed = path if folder is None else os.open(".", os.O_RDONLY, dir_fd=folder)
+            try:
+                with os.scandir(listed) as found:
+                    return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+            finally:
+                if isinstance(listed, int):
+                    os.close(listed)
+
+    def files(self, path: Path) -> Iterator[Path]:
+        """Yield the files at any depth below a folder, links too; what is absent or can't be listed has none."""
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError), self._held(path) as folder:
+            walk = os.walk(path) if folder is None else (found[:3] for found in os.fwalk(".", dir_fd=folder))
+            for below, _, names in walk:
+                yield from (path / below / name for name in names)
+
+    def write(self, path: Path, fill: Callable[[BufferedRandom], object]) -> None:
+        """Put a file at `path`, over what is there, once `fill` has written all of it; missing folders are made."""
+        temporary = temporary_of(path)
+        with self._held(path.parent, make=True) as folder:
+            with _named(temporary):
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
+                descriptor = os.open(_at(temporary, folder), flags, 0o666, dir_fd=folder)
+            try:
+                with os.fdopen(descriptor, "w+b") as file:
+                    fill(file)
+                    file.flush()
+                    os.fsync(descriptor)
+                with _named(temporary):
+                    os.replace(_at(temporary, folder), _at(path, folder), src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(_at(temporary, folder), dir_fd=folder)
+                raise
+
+    @contextmanager
+    def _held(self, path: Path, *, make: bool = False) -> Iterator[int | None]:
+        """Hold a folder open and yield its descriptor, None where the system's calls take none."""
+        if make:
+            (self.root if _HOLDS else path).mkdir(parents=True, exist_ok=True)
+        if not _HOLDS:
+            yield None
+            return
+        held = os.open(self.root, os.O_RDONLY | _FOLDER)
+        try:
+            below = self.root
+            for part in path.relative_to(self.root).parts:
+                below /= part
+                above, held = held, _below(held, below, make=make)
+                os.close(above)
+            yield held
+        finally:
+            os.close(held)
+
+
+def _at(path: Path, folder: int | None) -> str:
+    return str(path) if folder is None else path.name
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Have what the system refuses in the block name the whole path."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _below(above: int, path: Path, *, make: bool) -> int:
+    with _named(path):
+        try:
+            return os.open(path.name, os.O_RDONLY | _FOLDER | _NO_LINK, dir_fd=above)
+        except FileNotFoundError:
+            if not make:
+                raise
+            with suppress(FileExistsError):  # another writer was quicker
+                os.mkdir(path.name, dir_fd=above)
+            return _below(above, path, make=False)
+        except OSError as error:
+            with suppress(FileNotFoundError):
+                if stat.S_ISLNK(os.stat(path.name, dir_fd=above, follow_symlinks=False).st_mode):
+                    raise ChecksumError(f"the registry holds a symbolic link instead of a folder: {path}") from error
+            raise
