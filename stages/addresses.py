@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from stages.errors import SourceError
 
 Kind = Literal["http", "s3", "sample", "path"]
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 _LONGEST_NAME_BYTES = 255  # what usual file systems take
 
@@ -49,6 +50,11 @@ def file_name(address: str) -> str:
     name = path.replace("\\", "/").rpartition("/")[2]
     usable = name.strip(". ") and name.isprintable() and len(name.encode()) <= _LONGEST_NAME_BYTES
     return name if usable else "file"
+
+
+def names_image(address: str) -> bool:
+    """Say whether the address ends as an image's name does."""
+    return file_name(address).lower().endswith(IMAGE_SUFFIXES)
 
 
 def _check_server(address: str) -> None:

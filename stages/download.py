@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from stages.addresses import Kind, file_name, kind_of, shown
+from stages.addresses import Kind, file_name, kind_of, names_image, shown
 from stages.archives import copy_tree, extract, is_archive
 from stages.arrivals import COLUMNS, Arrival, read_arrivals
 from stages.checksums import Checksum
@@ -123,7 +123,8 @@ def _add_arrival(row: Arrival, fetcher: Fetcher, folder: Path, limits: Limits, l
     try:
         file = fetcher.file(row.address, checksum=f"sha256:{row.sha256}")
         folder.mkdir(parents=True)
-        if is_archive(file):
+        # A photograph can be an archive too; what was judged as an image stays one.
+        if not names_image(row.address) and is_archive(file):
             return extract(file, folder, limits, name=shown(row.address))
         shutil.copyfile(file, folder / file_name(row.address))
     except SourceError as error:

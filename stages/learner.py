@@ -1,4 +1,4 @@
-"""Make the fastai learner that is trained, or its body alone as it is without training.
+"""Make the fastai learner that is trained.
 
 Reads prepared images; leaves nothing. What the learner pickles is fastai's and torch's own, so that `load_learner`
 needs no file of this project.
@@ -14,7 +14,7 @@ from torch import nn
 from stages.architectures import architecture, load_weights, statistics
 from stages.errors import ParamsError
 from stages.metrics import metric
-from stages.probe import linear_head
+from stages.networks import head
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
@@ -23,33 +23,6 @@ if TYPE_CHECKING:
 
 # What fastai and a network raise that doesn't fit them, or images of this size.
 _UNFIT = (StopIteration, RuntimeError, AssertionError, AttributeError, IndexError, TypeError, ValueError)
-
-
-def untrained_body(params: "TrainParams") -> nn.Module:
-    """Return the architecture's body in evaluation mode, with the weights that params name.
-
-    Where these are `none`, they are drawn from the seed alone: a body like the one that training draws, not that one.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.seed)
-        body = _body(params.architecture)
-    load_weights(body, params.architecture, params.weights)
-    return body.eval()
-
-
-def _body(name: str) -> nn.Module:
-    body: nn.Module
-    builder = architecture(name)
-    if isinstance(builder, str):
-        from fastai.vision.learner import TimmBody
-        from timm import create_model
-
-        body = TimmBody(create_model(builder, num_classes=0), pretrained=False)
-    else:
-        from fastai.vision.learner import create_body
-
-        body = create_body(builder(weights=None), pretrained=False)
-    return body
 
 
 def learner(
@@ -75,7 +48,7 @@ def learner(
             opt_func=FusedAdam,
             metrics=[metric(name) for name in params.metrics],
             wd=params.weight_decay,
-            **_head(params, len(labels)),
+            **head(params.architecture, params.method, len(labels)),
         )
         _try_out(learn.model, params.image_size, len(labels))
     except _UNFIT as error:
@@ -157,18 +130,3 @@ def _loss(name: str) -> Any:
         "focal": FocalLossFlat,
     }
     return losses[name]()
-
-
-def _head(params: "TrainParams", num_labels: int) -> dict[str, Any]:
-    if params.method != "probe":
-        return {}
-    builder = architecture(params.architecture)
-    import timm
-
-    if isinstance(builder, str):
-        whole = timm.create_model(builder, num_classes=0)
-        pools = whole.default_cfg.get("pool_size") is not None
-        return {"custom_head": linear_head(whole.num_features, num_labels, pools=pools)}
-    from fastai.vision.learner import create_body, num_features_model
-
-    return {"custom_head": linear_head(num_features_model(create_body(builder(weights=None))), num_labels, pools=True)}

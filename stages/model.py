@@ -4,7 +4,6 @@ Reads data/train and prepared images; leaves nothing.
 """
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from stages.allocation import keep_freed_memory
 from stages.devices import device_named, keep_to_own_cores
 from stages.features import Preprocessing, outputs
+from stages.networks import network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +39,23 @@ class Model:
 
 
 def load(train: Path, *, on_cpu: bool = False) -> Model:
-    """Open the learner that the stage train left in the folder `train`, ready to predict.
+    """Open the network that the stage train left in the folder `train`, ready to predict.
 
-    It does so on the best device here, or on the CPU if it is asked to, or the training was told to stay there.
+    It is made anew by its params and gets the weights: to open learner.pkl would run whatever somebody, who may write
+    where the data is kept, has put into it. It predicts on the best device here, or on the CPU if it is asked to or the
+    training was told to stay there.
     """
-    from fastai.learner import load_learner
+    from safetensors.torch import load_file
 
     about = json.loads((train / "train.json").read_text(encoding="utf-8"))
     how = json.loads((train / "preprocess.json").read_text(encoding="utf-8"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*insecure pickle")  # the stage before made this file
-        learn = load_learner(train / "learner.pkl", cpu=True)
+    trained = network(about["params"]["architecture"], about["params"]["method"], len(about["labels"]))
+    trained.load_state_dict(load_file(train / "weights.safetensors"))
     device = device_named("cpu" if on_cpu or about["params"]["device"] == "cpu" else "auto")
     keep_to_own_cores()
     keep_freed_memory(device)
     return Model(
-        network=learn.model.eval().to(device),
+        network=trained.eval().to(device),
         labels=about["labels"],
         preprocessing=Preprocessing(about["image_size"], how["mean"], how["std"]),
         device=device,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.known_outputs import KnownOutputs
-from stages.learner import untrained_body
 from stages.model import Model
+from stages.networks import untrained_body
 from stages.train import TrainParams
 
 Images = Mapping[str, Sequence[Path]]

@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from stages.archives import is_archive
 from stages.arrivals import read_arrivals
 from stages.duplicates import groups
 from stages.errors import DataError
@@ -112,6 +113,8 @@ def _judged(params: PrepareParams, file: Path, label: str, known: _Known) -> Ver
     usable = usable_image(params, content)
     if isinstance(usable, str):
         return replace(verdict, reason=usable)
+    if is_archive(file):
+        return replace(verdict, reason="also an archive")
     return replace(verdict, verdict="good", suffix=_suffix(content), phash=usable.phash)
 
 

@@ -46,6 +46,7 @@ _CODE = (
     "known_outputs",
     "learner",
     "metrics",
+    "networks",
     "optimizer",
     "phases",
     "probe",

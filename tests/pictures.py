@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def content(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def also_a_tar(photograph: bytes, members: dict[str, bytes]) -> bytes:
+    """Return a JPEG that is a tar with these members too: its header is a comment to the one, a member's to the other.
+
+    The comment's mark and its length, 508 bytes, are the first member's name; the rest of the JPEG is what it holds.
+    """
+    comment = b"\xff\xd8\xff\xfe\x01\xfc".decode(errors="surrogateescape")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in {comment: photograph[2:], **members}.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    return packed.getvalue()
 
 
 def oddly_turned(image: Image.Image, orientation: bytes) -> bytes:

@@ -68,7 +68,7 @@ def _features(folder: Path, repeats: int) -> list[Row]:
     import onnxruntime
 
     from stages.features import frozen, pooled
-    from stages.learner import untrained_body
+    from stages.networks import untrained_body
 
     body = untrained_body(train_params())
     # As the stage has them: in channels_last, of which either engine must make what it wants.

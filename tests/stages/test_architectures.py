@@ -25,7 +25,7 @@ from stages.architectures import (
 from stages.errors import ParamsError, UnreachableError
 from stages.features import Preprocessing, outputs
 from stages.images import decoded, resized
-from stages.learner import untrained_body
+from stages.networks import untrained_body
 from stages.train import TrainParams
 from tests.stages.settings import TRAIN
 

@@ -10,6 +10,7 @@ import pytest
 from stages.arrivals import Arrival, read_arrivals
 from stages.download import DownloadParams, download
 from stages.errors import ArchiveError, ChecksumError, DataError, SourceError, UnreachableError
+from tests.pictures import also_a_tar, content, pet
 from tests.servers import http_server
 
 HEADER = "address,sha256,label,arrived\n"
@@ -112,6 +113,16 @@ def test_a_single_image_and_an_archive_are_added_under_their_rows(tmp_path: Path
         assert downloaded(tmp_path, first, second) == {"00001/pug_1.jpg": PHOTO, "00002/more/pug_2.jpg": b"second"}
 
     assert (tmp_path / "raw/arrivals.csv").read_text() == HEADER + first + second
+
+
+@pytest.mark.parametrize("name", ["pug_1.jpg", "PUG.JPEG"])
+def test_what_is_named_as_an_image_is_never_unpacked(tmp_path: Path, name: str) -> None:
+    data = also_a_tar(content(pet(0, 1)), {"pug_2.jpg": content(pet(0, 2))})
+    (tmp_path / name).write_bytes(data)
+
+    added = downloaded(tmp_path, f"{tmp_path}/{name},{hashlib.sha256(data).hexdigest()},pug,2025-03-01\n")
+
+    assert added == {f"00001/{name}": data}
 
 
 def test_a_missing_arrival_stops_the_stage_by_its_row(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -19,6 +20,7 @@ from stages import export as stage
 from stages.card import markdown
 from stages.errors import DataError, ResourceError
 from stages.export import ExportParams, export
+from stages.features import network_inputs
 from stages.model import load
 from stages.onnx_file import probabilities
 from tests.disks import small_disk
@@ -66,6 +68,29 @@ def test_the_onnx_file_says_what_the_learner_says(made: Path, trained: Path, sid
     logits = model.logits(paths).astype(np.float64) / read(judged / "calibration.json")["temperature"]
     wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:load_learner:UserWarning")
+def test_the_learner_that_travels_is_the_network_that_was_judged(trained: Path, sides: Path) -> None:
+    from fastai.learner import load_learner
+
+    model = load(trained)
+    images = network_inputs(
+        [sides / "prepared" / row["path"] for row in table(sides / "split/test.csv")], model.preprocessing
+    )
+
+    with torch.inference_mode():
+        travels = load_learner(trained / "learner.pkl").model.eval()(images)
+        assert torch.allclose(travels, model.network(images), atol=1e-5)
+
+
+def test_no_stage_opens_the_pickle_of_another(tmp_path: Path, sides: Path, trained: Path, judged: Path) -> None:
+    foreign = shutil.copytree(trained, tmp_path / "train")
+    (foreign / "learner.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+
+    out = bundle(tmp_path, sides, foreign, judged)
+
+    assert (out / "model.onnx").exists()
 
 
 @pytest.mark.parametrize("num_images", [1, 2, 5])

@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,37 @@ def test_sixteen_bits_keep_their_scale() -> None:
     image, _ = decoded(content(Image.fromarray(np.full((20, 20), 32896, np.uint16)), "PNG"))
 
     assert image.getpixel((3, 3)) == (128, 128, 128)
+
+
+WIDE = {
+    "16 bits": (np.arange(65_536, dtype=np.uint16).reshape(256, 256), "PNG"),
+    "32 bits": (np.arange(-20_000, 80_000, dtype=np.int32).reshape(250, 400), "TIFF"),
+    "floating point": (np.random.default_rng(1).uniform(-1, 3, (300, 333)).astype(np.float32), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_each_value_of_more_than_eight_bits_is_scaled_as_in_double_precision(kind: str) -> None:
+    values, form = WIDE[kind]
+    highest = values.max() if kind == "floating point" else 65_535
+    expected = np.clip(values.astype(np.float64) / highest * 255, 0, 255).astype(np.uint8)
+
+    image, _ = decoded(content(Image.fromarray(values), form))
+
+    assert np.asarray(image).tolist() == np.stack([expected] * 3, axis=-1).tolist()
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_a_large_picture_of_more_than_eight_bits_takes_no_memory_for_all_of_it_in_double_precision(kind: str) -> None:
+    values, form = WIDE[kind]
+    data = content(Image.fromarray(np.tile(values, (16, 16))), form)
+
+    tracemalloc.start()
+    image, _ = decoded(data)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most_bytes < 10 * image.width * image.height  # 24 a pixel, when all of it was
 
 
 @pytest.mark.parametrize("odd", ["truncated", "HTML", "empty", "PostScript"])

@@ -78,6 +78,13 @@ def test_an_empty_label_file_is_told(tmp_path: Path) -> None:
         label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
 
 
+def test_of_a_file_that_is_no_label_file_little_is_told(tmp_path: Path) -> None:
+    (tmp_path / "signing.key").write_text("secret-key-9F8E7D6C5B4A392817,b,c,d,e,sixth\n")
+
+    with pytest.raises(DataError, match=r"signing\.key: .* found: secret-key-9F8E7D6C5, b, c, d, e$"):
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="signing.key")
+
+
 def test_species_follow_the_first_pattern_that_fits() -> None:
     species = {"cat": "^[A-Z]", "dog": "^[a-z]"}
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from stages.addresses import names_image
 from stages.errors import DataError
 from stages.outputs import write_csv
 from stages.prepare import PrepareParams, prepare
 from stages.screen import screen
-from tests.pictures import content, pet, unusable, write_source
+from tests.pictures import also_a_tar, content, pet, unusable, write_source
 from tests.stages.settings import PREPARE
 
 Judge = Callable[..., dict[str, dict[str, str]]]
@@ -70,6 +71,22 @@ def test_what_prepare_would_reject_is_bad_for_the_same_reason(judge: Judge, odd:
     verdict = judge({"Bengal/tom.jpg": ODD[odd][0]})["Bengal/tom.jpg"]
 
     assert (verdict["verdict"], verdict["reason"]) == ("bad", ODD[odd][1])
+
+
+def test_a_photograph_that_is_an_archive_too_is_bad(judge: Judge) -> None:
+    data = also_a_tar(content(pet(0, 1)), {"hidden.jpg": content(pet(0, 2))})
+
+    found = judge({"Bengal/tom.jpg": data, "Bengal/other.jpg": content(pet(0, 1))})
+
+    assert [(one["verdict"], one["reason"]) for one in found.values()] == [("bad", "also an archive"), ("good", "")]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_what_is_let_through_has_an_address_that_download_takes_for_an_images(judge: Judge, kind: str) -> None:
+    verdict = judge({"Bengal/tom": content(pet(0, 1), kind)})["Bengal/tom"]
+
+    assert verdict["verdict"] == "good"
+    assert names_image(f"s3://drop/accepted/{verdict['sha256']}.{verdict['suffix']}")
 
 
 def test_an_image_of_the_index_is_known_by_its_bytes_and_by_its_picture(judge: Judge, index: str) -> None:
