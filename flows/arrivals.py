@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import astuple, dataclass, fields
 
 from flows.errors import BusyError, ChildError, RequestError
@@ -58,15 +58,18 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
     raise BusyError(f"the branch moved {_TRIES} times while arrivals were added; run again: {branch}")
 
 
-def num_since(space: Workspace, commit: str) -> int:
-    """Return how many rows of the list aren't in the list of another commit, all when there is no such commit."""
+def num_since(space: Workspace, commit: str, *, but: Collection[str] = ()) -> int:
+    """Return how many rows of the list aren't in the list of another commit, all when there is no such commit.
+
+    Those whose SHA-256 is in `but` aren't counted.
+    """
     before: dict[str, Row] = {}
     if re.fullmatch("[0-9a-f]{7,64}", commit):
         try:
             before = _rows(space.git("show", f"{commit}:{PATH}"))
         except ChildError:
             before = {}
-    return len(listed(space).keys() - before.keys())
+    return len(listed(space).keys() - before.keys() - set(but))
 
 
 def _rows(text: str) -> dict[str, Row]:

@@ -17,7 +17,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.types import SecretDict
 
-from flows.prefect_settings import LATE_SECONDS, ZOMBIE_SECONDS
+from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
 BLOCK = "petmodels-notify"
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
@@ -30,6 +30,8 @@ STARTED = {f"prefect.flow-run.{name}" for name in (
     "Running", "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "Paused", "Suspended",
     "Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry", "Retrying",
 )}  # fmt: skip
+
+ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 
 
 def bring_up_to_date(client: SyncPrefectClient, wanted: Iterable[AutomationCore]) -> None:
@@ -70,10 +72,14 @@ def endings(*, zombie_seconds: int = ZOMBIE_SECONDS) -> list[AutomationCore]:
     ]
 
 
-def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[AutomationCore]:
+def notifications(
+    block: UUID, *, late_seconds: int = LATE_SECONDS, endless_seconds: int = ENDLESS_SECONDS
+) -> list[AutomationCore]:
     """Return what tells people, through the notification block, of what may need them.
 
-    A run is late when `late_seconds` after its time no worker has taken it.
+    A run is late when `late_seconds` after its time no worker has taken it. One that hangs sends heartbeats as one that
+    works does, so that it is only told of, after `endless_seconds`. A night's audit that found nothing is told of, too:
+    where all is silent, the server is gone.
     """
     failed = EventTrigger(
         match=RUNS,
@@ -90,6 +96,20 @@ def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[Auto
         threshold=1,
         within=timedelta(seconds=late_seconds),
     )
+    endless = late.model_copy(
+        update={
+            "after": {"prefect.flow-run.Running"},
+            "expect": ENDED,
+            "within": timedelta(seconds=endless_seconds),
+        }
+    )
+    audited = EventTrigger(
+        match=RUNS,
+        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "audit"}),
+        expect={"prefect.flow-run.Completed"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
     refused = EventTrigger(
         match=ResourceSpecification({"prefect.resource.id": "petmodels.model.*"}),
         expect={"petmodels.challenger.refused"},
@@ -100,6 +120,8 @@ def notifications(block: UUID, *, late_seconds: int = LATE_SECONDS) -> list[Auto
     return [
         _tell("petmodels: tell of failed and crashed runs", failed, block, "petmodels: a run failed", RUN_BODY),
         _tell("petmodels: tell of late runs", late, block, "petmodels: a run is late", RUN_BODY),
+        _tell("petmodels: tell of runs without an end", endless, block, "petmodels: a run goes on and on", RUN_BODY),
+        _tell("petmodels: tell of audits that found nothing", audited, block, "petmodels: alive", RUN_BODY),
         _tell("petmodels: tell of refused challengers", refused, block, "petmodels: challenger refused", told),
     ]
 

@@ -16,7 +16,9 @@ from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 
 from flows import pipeline, records
-from flows.evidence import BUNDLE
+from flows.dvc_lock import check_lock
+from flows.errors import RequestError
+from flows.evidence import BUNDLE, files_of
 from flows.gate import Decision
 from flows.outcome import without_secrets
 from flows.workspace import Workspace
@@ -37,38 +39,48 @@ class Candidate:
     key_file: Path | None = None
 
     def published(self) -> Manifest | None:
-        """Return the version, among the newest ones, that has the workspace's very outputs."""
+        """Return the version, among the newest ones, that has the workspace's very outputs, byte for byte."""
         wanted = _bundle_hash(self.w.text(pipeline.LOCK))
         try:
             listed = self.registry.listing(self.model)
         except NotFoundError:
             return None
         found: Sequence[Manifest] = [one.manifest for one in listed if one.manifest]
-        return next((one for one in found if one.dvc_lock and _bundle_hash(one.dvc_lock) == wanted), None)
+        alike = [one for one in found if one.dvc_lock and _is_of(one, wanted)]
+        # Its lock is what its publisher says. Other bytes under the same lock are another version.
+        files = files_of(self.w.folder / BUNDLE) if alike else {}
+        return next((one for one in alike if {file.path: file.sha256 for file in one.files} == files), None)
 
     def is_refused(self) -> bool:
         """Say whether the gate has refused this challenger before, with this champion and these rules."""
         return self.w.text(_REFUSED) == self._refusal()
 
-    def nothing_new(self, version: Manifest) -> str:
-        """Say so; and end what a killed run began: a version that was to be promoted and never was.
+    def awaits_promotion(self, version: Manifest) -> bool:
+        """Say whether a run may have died between publishing this version and promoting it.
 
         One that the alias has named before was taken back by somebody, and is not for a flow to bring again.
         """
-        champion = self.champion()
-        verdict = self._verdict(champion)
-        if version.message.startswith(verdict) and version.version not in self._steps():
-            return promoted(self, version, version.message.removeprefix(verdict), champion)
+        says_so = version.message.startswith(self._verdict(self.champion()))
+        return says_so and version.version not in self._steps() and not self.is_refused()
+
+    def nothing_new(self, version: Manifest) -> str:
+        """Say so."""
         return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
+
+    def finish(self, version: Manifest, decision: Decision) -> str:
+        """End what a killed run began, if the gate says it again: whoever may publish can write any message.
+
+        If it doesn't, that is noted like a refusal, so that not every run asks again.
+        """
+        if decision.outcome != "promote":
+            self._note_refusal(decision)
+            return f"{version.name} stays without {self.alias}: {decision.sentence}"
+        return promoted(self, version, decision.sentence, decision.champion)
 
     def settle(self, decision: Decision, overrides: str) -> str:
         """Do what the gate has decided; return the sentence that the run ends with."""
         if decision.outcome == "refuse":
-            emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
-            # An event waits in this process until it is sent; noted before that, a kill would leave nobody told.
-            EventsWorker.instance().drain()
-            (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
-            self.w.set_text(_REFUSED, self._refusal())
+            self._note_refusal(decision)
             return decision.sentence
         version = publish(self, decision, overrides, self._verdict(decision.champion))
         records.record_version(self.model, version.name, self.registry.storage.address)
@@ -85,6 +97,13 @@ class Candidate:
     def champion(self) -> int | None:
         """Return the version that the alias names, None while it doesn't exist."""
         return next(iter(self._steps()[-1:]), None)
+
+    def _note_refusal(self, decision: Decision) -> None:
+        emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
+        # An event waits in this process until it is sent; noted before that, a kill would leave nobody told.
+        EventsWorker.instance().drain()
+        (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
+        self.w.set_text(_REFUSED, self._refusal())
 
     def _verdict(self, champion: int | None) -> str:
         """Return how the message of a version begins that is to take the place of this champion under this alias."""
@@ -126,6 +145,14 @@ def promoted(candidate: Candidate, version: Manifest, why: str, before: int | No
     emit_event("petmodels.version.promoted", candidate.resource(), payload={"version": version.version})
     moved = f"moved from {version.model}@{before} to {version.name}" if before else f"names {version.name}"
     return f"{candidate.alias} {moved} because {why}"
+
+
+def _is_of(version: Manifest, bundle_hash: str | None) -> bool:
+    try:
+        check_lock(version.dvc_lock)
+    except RequestError:
+        return False
+    return _bundle_hash(version.dvc_lock) == bundle_hash
 
 
 def _bundle_hash(lock: str) -> str | None:

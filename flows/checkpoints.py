@@ -7,8 +7,9 @@ goes when the training is done. DVC can't do this: a checkpoint is no output of 
 import contextvars
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from petmodels.storage import NotStoredError, Storage, Stored, open_storage
 
 FOLDER = Path("build/checkpoints")
 POLL_SECONDS = 1.0
+LEFT_SECONDS = 30 * 86_400.0  # so old a checkpoint of a training that was killed has been overtaken by other images
 
 
 def training_id(*texts: str) -> str:
@@ -34,6 +36,7 @@ def carried(address: str, name: str, w: Workspace) -> Iterator[None]:
     A place that fails for a while costs a warning and no training: the next checkpoint is sent instead.
     """
     courier = _Courier(open_storage(address), f"{name}/", w.folder / FOLDER, w.tell)
+    courier.look()
     courier.may_fail(courier.fetch)
     context = contextvars.copy_context()  # which run's log `tell` writes to
     sender = threading.Thread(target=context.run, args=(courier.send_until_done,), name="checkpoints", daemon=True)
@@ -69,6 +72,14 @@ class _Courier:
         except PetmodelsError as error:
             self.tell(f"checkpoints can't be kept for other machines now; training goes on without: {error}")
 
+    def look(self) -> None:
+        """Know what other trainings have left here, which isn't sent, and remove what nobody goes on with any more."""
+        for path in self.folder.glob("[!.]*"):
+            with suppress(OSError):  # somebody else's, or gone meanwhile
+                self.sent[path.name] = _mark(path)
+                if path.is_file() and path.stat().st_mtime < time.time() - LEFT_SECONDS:
+                    path.unlink()
+
     def fetch(self) -> None:
         """Fetch the newest of each file; one of another training, left in some machine's folder, hides none."""
         newest = {}
@@ -81,7 +92,8 @@ class _Courier:
         file, _, sha256 = newest.key.removeprefix(self.prefix).rpartition(".")
         target = self.folder / Path(file).name
         if target.exists() and (sha256_of(target) == sha256 or target.stat().st_mtime > newest.modified.timestamp()):
-            return  # it was made here after the last one that could be sent
+            self.sent.pop(target.name, None)  # it was made here, after the last one that could be sent perhaps
+            return
         self._download(newest, target, sha256)
         self.fetched.add(target)
         self.tell(f"a checkpoint of this training was found and fetched: {newest.size_bytes / 1e6:.1f} MB")
@@ -109,8 +121,7 @@ class _Courier:
             self.storage.delete(stored.key)
 
     def _send(self, path: Path) -> None:
-        found = path.stat()
-        mark = (found.st_mtime_ns, found.st_size)
+        mark = _mark(path)
         if self.sent.get(path.name) == mark:
             return
         digest = digest_of(path)
@@ -136,3 +147,9 @@ class _Courier:
             self.tell(f"no checkpoint to go on from ({error}); training begins anew")
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written anew."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size

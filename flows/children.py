@@ -27,6 +27,8 @@ CHECKOUT_FAILED = "Checkout failed for following targets"
 _LEASH = Path(__file__).with_name("leash.py")
 _KEPT_LINES = 2000
 _LITTLE_ROOM_BYTES = 500_000_000
+# By itself git waits without end for a server that says nothing; a minute below a kilobyte a second is too little.
+_NOT_FOR_EVER = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "60"}
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
@@ -145,7 +147,7 @@ def _environment() -> dict[str, str]:
     """Put this interpreter first on the path, because dvc.yaml says `python`; nobody can answer a question."""
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     quiet = {"DVC_IGNORE_ISATTY": "0", "GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-    return inherited() | quiet | {"PATH": folders}
+    return _NOT_FOR_EVER | inherited() | quiet | {"PATH": folders}
 
 
 def failure(found: Heard, status: int, folder: Path) -> ChildError:

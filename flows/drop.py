@@ -7,26 +7,33 @@ Longer than most modules, because what keeps and what deletes rely on each other
 
 import hashlib
 import json
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flows.errors import RemoteError, SettingsError
-from petmodels.errors import AddressError, ChecksumError
+from petmodels.errors import AddressError
 from petmodels.hashing import digest_of, no_progress
 from petmodels.storage import NotStoredError, Stored, open_storage
 
 ACCEPTED, QUARANTINE = "accepted", "quarantine"
 _REASON = "reason.json"
 _LONGEST_REASON_BYTES = 2**20
+_LONGEST_NAME_BYTES = 100  # below quarantine; a folder's store takes 230 or so, S3 what is left of a key's 1024
+_LONGEST_SUFFIX_BYTES = 10
+_OPEN_IT = "chmod -R a+rX opens it"
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A file in the drop, as it was when it was listed."""
+    """A file in the drop, as it was when it was listed, and why it can't be taken in from there, "" when it can."""
 
     stored: Stored
+    unfit: str = ""
 
     @property
     def key(self) -> str:
@@ -64,14 +71,11 @@ class Drop:
         Such a file may still be on its way: a copy into a folder shows before it is whole.
         """
         youngest = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
-        found: dict[str, Stored] = {}
-        try:
-            for folder in ["", *self._storage.folders("")]:
-                if folder not in {ACCEPTED, QUARANTINE}:
-                    found |= {stored.key: stored for stored in self._storage.list(folder and f"{folder}/")}
-        except ChecksumError as error:
-            raise RemoteError(f"links aren't followed; put the file itself into the drop: {error}") from error
-        return [Dropped(found[key]) for key in sorted(found) if _is_ours(key) and found[key].modified <= youngest]
+        found: dict[str, Dropped] = {}
+        for folder in ["", *self._folders()]:
+            if folder not in {ACCEPTED, QUARANTINE}:
+                found |= {one.key: one for one in self._below(folder and f"{folder}/")}
+        return [found[key] for key in sorted(found) if _is_ours(key) and found[key].stored.modified <= youngest]
 
     def fetch(self, dropped: Dropped, path: Path) -> str | None:
         """Write the file's bytes to `path` and return their SHA-256, None when somebody has taken it meanwhile."""
@@ -95,8 +99,8 @@ class Drop:
         return f"{self.address}/{ACCEPTED}/{sha256}.{suffix}"
 
     def quarantine(self, dropped: Dropped, path: Path, sha256: str, reason: str) -> str:
-        """Keep a file out of the way, with reason.json beside it, and return its address."""
-        name = f"_{_REASON}" if dropped.name == _REASON else dropped.name
+        """Keep a file out of the way, with reason.json beside it, which has its whole name, and return its address."""
+        name = f"_{_REASON}" if dropped.name == _REASON else _short(dropped.name)
         key = self._keep(f"{QUARANTINE}/{sha256}/{name}", path, sha256)
         self._note(f"{QUARANTINE}/{sha256}/{_REASON}", {"dropped": printable(dropped.key), "reason": reason})
         return f"{self.address}/{key}"
@@ -115,6 +119,29 @@ class Drop:
             return False
         self._storage.delete(dropped.key)
         return True
+
+    def _folders(self) -> list[str]:
+        """Return the names of the folders, in a folder also of those that this worker may not enter."""
+        if "://" in self.address:
+            return list(self._storage.folders(""))
+        try:
+            return [entry.name for entry in os.scandir(self.address) if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise RemoteError(f"PETMODELS_DROP: can't be listed ({error.strerror}): {self.address}") from error
+
+    def _below(self, prefix: str) -> Iterator[Dropped]:
+        """Yield what lies below a prefix; in a folder also what is no file, at which the storage's list would end."""
+        if "://" in self.address:
+            yield from map(Dropped, self._storage.list(prefix))
+            return
+        try:
+            paths = list(Path(self.address, prefix).iterdir())
+        except PermissionError:
+            yield _closed(prefix.rstrip("/"), "this folder")
+        except FileNotFoundError:
+            return
+        else:
+            yield from filter(None, (_on_disk(path, prefix + path.name) for path in paths))
 
     def _keep(self, key: str, path: Path, sha256: str) -> str:
         if self._storage.find(key) is None:
@@ -162,6 +189,47 @@ def _is_ours(key: str) -> bool:
     folder, _, name = key.rpartition("/")
     hidden = any(part.startswith(".") for part in (folder, name))
     return bool(name) and not hidden and "/" not in folder and folder not in {ACCEPTED, QUARANTINE}
+
+
+def _on_disk(path: Path, key: str) -> Dropped | None:
+    """Return what lies at a path, None where a folder does, or nothing any more."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return _closed(key, "its folder")
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    written = datetime.fromtimestamp(found.st_mtime, UTC)
+    return Dropped(Stored(key, found.st_size, written, ""), _unfit(path, found.st_mode))
+
+
+def _closed(key: str, what: str) -> Dropped:
+    unknown = Stored(key, 0, datetime.fromtimestamp(0, UTC), "")
+    return Dropped(unknown, f"{what} is closed to this worker's user; {_OPEN_IT}")
+
+
+def _unfit(path: Path, mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a link, and links aren't followed; put the file itself into the drop"
+    if not stat.S_ISREG(mode):
+        return "neither a file nor a folder; take it away"
+    return "" if os.access(path, os.R_OK) else f"this worker's user may not read it; {_OPEN_IT}"
+
+
+def _short(name: str) -> str:
+    """Return a file's name, cut before its suffix to what every store takes."""
+    suffix = PurePosixPath(name).suffix
+    suffix = suffix if _num_bytes(suffix) <= _LONGEST_SUFFIX_BYTES else ""
+    stem = name.removesuffix(suffix)
+    while _num_bytes(stem + suffix) > _LONGEST_NAME_BYTES:
+        stem = stem[:-1]
+    return stem + suffix
+
+
+def _num_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def _entries(data: bytes, name: str) -> list[Any]:

@@ -13,6 +13,7 @@ from flows.errors import ChampionError
 from petmodels import Registry, load
 from petmodels.comparison import Compared, compare
 from petmodels.errors import BundleError, NotFoundError, TrustError
+from petmodels.hashing import sha256_of
 
 BUNDLE = Path("data/bundle")
 _SEEN = "seen_images.csv"
@@ -91,6 +92,11 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
         challenger_bytes=(bundle / _MODEL).stat().st_size,
         unread=found.unread,
     )
+
+
+def files_of(bundle: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a bundle, by its path in it."""
+    return {path.relative_to(bundle).as_posix(): sha256_of(path) for path in bundle.rglob("*") if path.is_file()}
 
 
 def _rows(listing: Path) -> list[dict[str, str]]:

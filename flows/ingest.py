@@ -67,8 +67,10 @@ def ingest(model: str = "pets", branch: str = "main") -> str:
     with workspace(settings, "ingest", branch, tell) as space:
         params = section(space.folder / "params.yaml", "ingest", IngestParams)
 
-        def announce(num_images: int) -> None:
-            if num_images >= params.min_images_to_retrain:
+        # Each time that so many more have come, not whenever so many are there: while a retraining waits or works, and
+        # after a refusal, the newest version stays the same, and each hour's images would call for one more.
+        def announce(num_before: int, num_images: int) -> None:
+            if num_before // params.min_images_to_retrain < num_images // params.min_images_to_retrain:
                 _emit(model, branch, newest, num_images)
 
         taken = take_in(space, drop, params, branch=branch, newest=newest, announce=announce, tell=tell)
@@ -89,11 +91,11 @@ class Taken:
 
 def take_in(
     space: Workspace, drop: Drop, params: IngestParams, *, branch: str, newest: Manifest | None,
-    announce: Callable[[int], None], tell: Callable[[str], None],
+    announce: Callable[[int, int], None], tell: Callable[[str], None],
 ) -> Taken:  # fmt: skip
-    """Take in what waits in the drop; `announce` is told the images since `newest` once they are pushed.
+    """Take in what waits in the drop; `announce` is told the images since `newest`, before these and with them.
 
-    Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
+    It is told once they are pushed. Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
     """
     commit = newest.git_commit if newest else ""
     waiting = drop.waiting(params.min_age_seconds)
@@ -101,10 +103,10 @@ def take_in(
         return Taken(f"nothing waits in {drop.address}", [], num_since(space, commit))
     check_branch(space, branch)
     folder = emptied(space.folder / "build/ingest")
-    batch, too_large = fitting(drop, waiting, folder, params.max_files_per_run)
-    num_waiting = len(waiting) - len(batch) - len(too_large)
+    batch, unfetched = fitting(drop, waiting, folder, params.max_files_per_run)
+    num_waiting = len(waiting) - len(batch) - len(unfetched)
     if not batch:
-        return Taken(_counts(too_large, num_waiting), too_large, num_since(space, commit))
+        return Taken(_counts(unfetched, num_waiting), unfetched, num_since(space, commit))
     tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
     files = fetched(drop, batch, folder)
     if files is None:
@@ -116,9 +118,11 @@ def take_in(
     outcomes = kept(drop, pairs, listed(space))
     rows = new_rows(outcomes, datetime.now(UTC).date().isoformat())
     push_rows(space, branch, rows, tell)
-    if any(one.outcome in {ACCEPTED, ALREADY} for one in outcomes):
-        announce(num_since(space, commit))
-    outcomes = [*too_large, *taken_away(drop, outcomes, listed(space))]
+    if these := {one.file.sha256 for one in outcomes if one.outcome in {ACCEPTED, ALREADY}}:
+        # Those that are there already are a killed run's, which may have told nobody of any of its images.
+        is_again = any(one.outcome == ALREADY for one in outcomes)
+        announce(0 if is_again else num_since(space, commit, but=these), num_since(space, commit))
+    outcomes = [*unfetched, *taken_away(drop, outcomes, listed(space))]
     return Taken(_counts(outcomes, num_waiting), outcomes, num_since(space, commit))
 
 

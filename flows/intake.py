@@ -13,6 +13,7 @@ from flows.arrivals import Row
 from flows.drop import Drop, Dropped, printable
 from flows.screening import Fetched, Verdict, verdicts
 from flows.workspace import Workspace
+from petmodels.errors import MachineError
 from petmodels.parallel import at_once
 
 ACCEPTED, ALREADY, QUARANTINED, LEFT = "accepted", "already there", "quarantined", "left"
@@ -43,20 +44,24 @@ def emptied(folder: Path) -> Path:
 
 
 def fitting(drop: Drop, files: Sequence[Dropped], folder: Path, most: int) -> tuple[list[Dropped], list[Outcome]]:
-    """Return the first files, up to `most`, that the folder's disk has room for, and what is too large for all of it.
+    """Return the first files, up to `most`, that the folder's disk has room for, and what can't be fetched to it.
 
-    Such a file stays where it is: it can't be put aside unread, and must not keep those after it waiting. Half of the
-    room is for what else a run writes.
+    That is what is larger than half of the disk, or unfit. It stays where it is: it can't be put aside unread, and must
+    not keep those after it waiting. Half of the room is for what else a run writes. Raises MachineError when there is
+    none for the first file.
     """
-    room = shutil.disk_usage(folder).free // 2
+    disk = shutil.disk_usage(folder)
+    room, largest = disk.free // 2, disk.total // 2
     batch: list[Dropped] = []
     left: list[Outcome] = []
-    reason = f"too large for the disk of this worker, which has room for {room} bytes; take it away, or make room"
+    too_large = f"too large for the disk of this worker, which takes up to {largest} bytes; take it away"
     total = 0
     for one in files:
-        if one.stored.size_bytes > room:
+        if reason := one.unfit or (too_large if one.stored.size_bytes > largest else ""):
             left.append(Outcome(Fetched(one, folder, ""), one.label, LEFT, reason, f"{drop.address}/{one.key}"))
         elif len(batch) == most or total + one.stored.size_bytes > room:
+            if not batch:
+                raise MachineError(f"no room on this worker's disk for what waits in the drop; free some: {folder}")
             break
         else:
             batch.append(one)

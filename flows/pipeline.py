@@ -80,7 +80,7 @@ def steps_in(lines: Sequence[str]) -> list[Step]:
 
 def outputs_of(lock: str) -> dict[str, str]:
     """Return the hash of each stage's outputs in a lock's text, by path."""
-    document = _yaml(lock, LOCK)
+    document = yaml_of(lock, LOCK)
     stages = document.get("stages", {})
     return {out["path"]: str(out.get("md5")) for stage in stages.values() for out in stage.get("outs", [])}
 
@@ -95,7 +95,7 @@ def set_params(w: Workspace, overrides: Mapping[str, str]) -> str:
         return ""
     if judging := [key for key in overrides if key.split(".")[0] == "gate"]:
         raise RequestError(f"the gate's rules can't be set for one run, change them in params.yaml: {judging[0]}")
-    document = _yaml(w.text(PARAMS), PARAMS)
+    document = yaml_of(w.text(PARAMS), PARAMS)
     for key, value in overrides.items():
         _set(document, key, _yaml_value(key, value))
     with (w.folder / PARAMS).open("w", encoding="utf-8") as file:
@@ -119,9 +119,12 @@ def _yaml_value(key: str, value: str) -> object:
         raise RequestError(f"the value of {key} is no YAML: {value}") from error
 
 
-def _yaml(text: str, name: str) -> Any:
+def yaml_of(text: str, name: str) -> Any:
+    """Return what a file of this name says; RequestError where it is no YAML."""
     try:
         return _round_trip().load(text) or {}
+    except RecursionError as error:
+        raise RequestError(f"{name} is nested too deeply") from error
     except YAMLError as error:
         raise RequestError(f"{name} is no YAML: {' '.join(str(error).split())[:200]}") from error
 

@@ -9,6 +9,8 @@ HEARTBEAT_SECONDS = 30
 ZOMBIE_SECONDS = 300
 # People are told of a run that no worker has taken so long after its time.
 LATE_SECONDS = 600
+# And of one that still runs so long after it began: it may hang.
+ENDLESS_SECONDS = 43_200
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 SERVER = {

@@ -19,7 +19,7 @@ from prefect.workers.base import BaseWorker
 
 from flows.automations import BLOCK, bring_up_to_date, endings, notifications, save_block, still_telling
 from flows.errors import FlowError, RequestError
-from flows.prefect_settings import LATE_SECONDS, ZOMBIE_SECONDS
+from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
 CPU, GPU = "cpu", "gpu"
 # Both deployments of retrain take their runs from here: the limit holds over the two together.
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--python", help="the interpreter of process workers, at one path on every machine")
     parser.add_argument("--zombie-seconds", type=int, default=ZOMBIE_SECONDS, help="silence after which a run is dead")
     parser.add_argument("--late-seconds", type=int, default=LATE_SECONDS, help="lateness after which people are told")
+    parser.add_argument("--endless-seconds", type=int, default=ENDLESS_SECONDS, help="and of a run that takes longer")
     arguments = parser.parse_args()
     try:
         _prepare(arguments)
@@ -58,7 +59,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
         _limit_queue(client, CPU, RETRAIN_QUEUE, 1)
         bring_up_to_date(client, endings(zombie_seconds=arguments.zombie_seconds))
         if address := os.environ.get("PETMODELS_NOTIFY"):
-            bring_up_to_date(client, notifications(save_block(address), late_seconds=arguments.late_seconds))
+            seconds = {"late_seconds": arguments.late_seconds, "endless_seconds": arguments.endless_seconds}
+            bring_up_to_date(client, notifications(save_block(address), **seconds))
         else:
             print(f"prepare: PETMODELS_NOTIFY is unset, {_who_is_told(client)}", file=sys.stderr)
 

@@ -5,21 +5,20 @@ Reads the manifest's git commit, dvc.lock and params; leaves a fresh clone with 
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows import pipeline
 from flows.artifacts import artifact_key, leave_table
+from flows.dvc_lock import check_lock
 from flows.errors import RequestError
-from flows.evidence import BUNDLE
+from flows.evidence import BUNDLE, files_of
 from flows.outcome import settled, tell
 from flows.settings import Settings
 from flows.workspace import workspace
 from petmodels import Manifest, Registry
 from petmodels.documents import load_object
-from petmodels.hashing import sha256_of
 
 SAME_WITHIN = 0.01
 _MOST_NAMES = 9
@@ -33,11 +32,12 @@ def reproduce(version: str) -> str:
     manifest = Registry(settings.registry, notice=tell).manifest(version)
     if not manifest.git_commit or not manifest.params:
         raise RequestError(f"{manifest.name} doesn't say from which commit and params it comes; it can't be rebuilt")
+    check_lock(manifest.dvc_lock)
     with workspace(settings, "reproduce", manifest.git_commit, tell, fresh=True) as w:
         w.set_text(pipeline.PARAMS, manifest.params)
         w.dvc("repro --no-run-cache")
         outputs = _differing(pipeline.outputs_of(manifest.dvc_lock), pipeline.outputs_of(w.text(pipeline.LOCK)))
-        files = _differing(_published(manifest), _built(w.folder / BUNDLE))
+        files = _differing(_published(manifest), files_of(w.folder / BUNDLE))
         metrics = load_object(w.text(str(BUNDLE / "metrics.json")), "metrics.json of the rebuilt bundle")
     _record(manifest, outputs, files)
     if not files:
@@ -75,10 +75,6 @@ def _told(metrics: Mapping[str, Any], name: str) -> str:
 
 def _published(manifest: Manifest) -> dict[str, str]:
     return {file.path: file.sha256 for file in manifest.files}
-
-
-def _built(bundle: Path) -> dict[str, str]:
-    return {path.relative_to(bundle).as_posix(): sha256_of(path) for path in bundle.rglob("*") if path.is_file()}
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

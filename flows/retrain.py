@@ -3,7 +3,7 @@
 Reads the git remote, the DVC remote and the registry; leaves a version, an alias that may have moved, and artifacts. It
 runs on the CPU pool; the stage `train` is sent to the deployment that `train_on` names. Killed anywhere, the next run
 ends where an undisturbed one would have: what was computed is in the DVC remote, and a version that was published but
-not yet promoted carries the gate's decision in its message.
+not yet promoted says so in its message, and is judged once more.
 """
 
 import json
@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from flows import pipeline, records
 from flows.cancelling import cancel_what_it_started
 from flows.candidate import Candidate
+from flows.dvc_lock import take_lock, take_lock_of
 from flows.errors import ChildError, RequestError, StageError
 from flows.evidence import evidence
 from flows.gate import Decision, GateParams, decide
@@ -59,10 +60,11 @@ def retrain(
     with pool, workspace(settings, "retrain", revision, tell, with_dvc=True) as w:
         newest = coming.result()
         candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
-        w.set_text(pipeline.LOCK, newest.dvc_lock if newest else "")
+        take_lock_of(w, newest)
         told = pipeline.set_params(w, overrides or {})
         rules = section(w.folder / pipeline.PARAMS, "gate", GateParams)
-        if newest and not force and not pipeline.changed_stages(w):
+        is_settled = newest and not force and not candidate.awaits_promotion(newest)
+        if newest and is_settled and not pipeline.changed_stages(w):
             return candidate.nothing_new(newest)
         steps, is_trained = _before_training(w)
         unchanged = pipeline.Step(STAGE, "unchanged"), ""
@@ -70,6 +72,8 @@ def retrain(
         steps += [trained, *_after_training(w, where)]
         records.record_stages(model, steps)
         if not force and (same := candidate.published()):
+            if candidate.awaits_promotion(same):
+                return candidate.finish(same, _judged(candidate, rules))
             return candidate.nothing_new(same)
         if not force and candidate.is_refused():
             return f"nothing to do: this challenger was refused before, and {model}@{alias} is still the same"
@@ -121,7 +125,7 @@ def _training(w: Workspace, train_on: str, begin_within_hours: float) -> tuple[p
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
     w.process.end()  # what another machine brings to the remote meanwhile, DVC is to see anew
     run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours, meanwhile=w.process.begin)
-    w.set_text(pipeline.LOCK, lock_of(run.id))
+    take_lock(w, lock_of(run.id))
     what = run.state.message if run.state and run.state.message else ""
     return pipeline.Step(STAGE, f"{what.removeprefix('train: ')}, by {train_on}"), f"{train_on}, run {run.id}"
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.drop import Dropped, printable
+from flows.dvc_lock import take_lock
+from flows.errors import RequestError
 from flows.workspace import Workspace
 
 INDEX = "data/prepared/index.csv"
@@ -65,7 +67,11 @@ def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str],
         )
         _write(folder / "index.csv", _COLUMNS, [])
         return folder / "index.csv"
-    space.set_text("dvc.lock", dvc_lock)
+    try:
+        take_lock(space, dvc_lock)
+    except RequestError as error:
+        mend = "a retrain publishes one that can be read"
+        raise RequestError(f"which images are known, the newest version doesn't say; {mend}: {error}") from error
     space.dvc(f"pull --force {INDEX}")
     return space.folder / INDEX
 

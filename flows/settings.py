@@ -61,8 +61,14 @@ def _variable(name: str, example: str) -> str:
 
 
 def _without_password(address: str) -> str:
-    if re.match(r"\w+://[^/@]*:[^/@]*@", address):
-        raise SettingsError(f"{GIT} holds a password, which git would show; use an ssh key or a credential helper")
+    scheme, separator, rest = address.partition("://")
+    user, at, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    # Over https a token may stand for the user's name.
+    if separator and at and (":" in user or scheme.lower() in {"http", "https"}):
+        raise SettingsError(
+            f"{GIT} names a user, and git would show one that is a password; leave it out, and use an ssh key or a "
+            "credential helper"
+        )
     return address
 
 

@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows import pipeline
 from flows.checkpoints import carried, training_id
+from flows.dvc_lock import take_lock
 from flows.errors import RemoteError
 from flows.outcome import settled, tell
 from flows.settings import Settings
@@ -28,7 +29,7 @@ def train(revision: str, dvc_lock: str, params: str) -> str:
     """Reproduce the stage `train` at a revision, given the lock and the params of the stages before it."""
     settings = Settings.from_environment()
     with workspace(settings, "train", revision, tell, slots=_SLOTS, with_dvc=True) as w:
-        w.set_text(pipeline.LOCK, dvc_lock)
+        take_lock(w, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
         inputs = pipeline.outputs_of(dvc_lock)
         name = training_id(params, *(str(inputs.get(folder)) for folder in _INPUTS))

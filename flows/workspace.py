@@ -143,7 +143,7 @@ def _write_config(settings: "Settings", folder: Path, *, own_cache: bool) -> Non
     cache = folder / ".dvc/cache" if own_cache else settings.workspaces / "cache"
     lines = ["[core]", "    remote = flows", "    analytics = false", "    autostage = false"]
     lines += ["[cache]", f"    dir = {cache}", "    type = reflink,copy"]
-    lines += ["['remote \"flows\"']", f"    url = {settings.dvc_remote}"]
+    lines += ["['remote \"flows\"']", f"    url = {settings.dvc_remote}", "    verify = true"]
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and settings.dvc_remote.startswith("s3://"):
         lines.append(f"    endpointurl = {endpoint}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.events.clients import AssertingEventsClient
@@ -12,7 +13,7 @@ from flows.candidate import Candidate
 from flows.dvc_process import DvcProcess
 from flows.gate import Decision
 from flows.workspace import Workspace
-from petmodels import Registry
+from petmodels import Origin, Registry
 from tests.petmodels.bundles import make_bundle
 
 
@@ -36,6 +37,46 @@ def sent() -> Iterator[list[AssertingEventsClient]]:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # asked for nothing, but wished for
         yield AssertingEventsClient.all
     EventsWorker.set_client_override(None)
+
+
+@pytest.mark.parametrize("outcome", ["keep", "refuse"])
+def test_what_a_message_says_is_not_done_against_the_gate(
+    candidate: Candidate, sent: list[AssertingEventsClient], outcome: Any
+) -> None:
+    origin = Origin(message="promote production over pets@1: better")
+    version = candidate.registry.publish(make_bundle(candidate.w.folder / "next", tag="next"), "pets", origin).manifest
+    assert candidate.awaits_promotion(version)
+
+    sentence = candidate.finish(version, Decision(outcome, "no better", (), champion=1))
+
+    assert sentence == "pets@2 stays without production: no better"
+    assert not candidate.awaits_promotion(version)  # nor does the next run ask again
+    assert candidate.registry.manifest("pets@production").version == 1
+
+
+def test_other_bytes_under_the_same_lock_are_not_what_is_published(candidate: Candidate) -> None:
+    lock = "stages: {export: {outs: [{path: data/bundle, md5: 00112233445566778899aabbccddeeff.dir}]}}"
+    candidate.w.set_text("dvc.lock", lock)
+    bundle = make_bundle(candidate.w.folder / "data/bundle", tag="ours")
+    other = candidate.registry.publish(make_bundle(candidate.w.folder / "other"), "pets", Origin(dvc_lock=lock))
+    assert other.manifest.version == 2
+    assert candidate.published() is None
+
+    ours = candidate.registry.publish(bundle, "pets", Origin(dvc_lock=lock)).manifest
+
+    assert candidate.published() == ours
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["[1]", "stages: {export: {outs: [{}]}}", "[" * 3000, "stages: {export: {outs: [{path: data/bundle, md5: a}]}}"],
+)
+def test_a_version_whose_lock_is_none_is_passed_over(candidate: Candidate, lock: str) -> None:
+    candidate.w.set_text("dvc.lock", "stages: {export: {outs: [{path: data/bundle, md5: a}]}}")
+    bundle = make_bundle(candidate.w.folder / "data/bundle", tag="ours")
+    candidate.registry.publish(bundle, "pets", Origin(dvc_lock=lock))
+
+    assert candidate.published() is None
 
 
 def test_a_refusal_is_told_before_it_is_noted(

@@ -1,11 +1,12 @@
 """Checkpoints travel to a place that every machine reaches, and back."""
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from flows.checkpoints import FOLDER, carried, training_id
+from flows.checkpoints import FOLDER, LEFT_SECONDS, carried, training_id
 from flows.dvc_process import DvcProcess
 from flows.workspace import Workspace
 
@@ -81,6 +82,41 @@ def test_what_another_training_left_in_a_machines_folder_hides_no_checkpoint(tmp
 
     with carried(place, "t", third):
         assert (third.folder / FOLDER / "a.pt").read_bytes() == b"epoch 1"
+
+
+def test_what_another_training_left_in_a_machines_folder_is_not_sent(tmp_path: Path) -> None:
+    place, w = tmp_path / "remote", machine(tmp_path / "first")
+    (w.folder / FOLDER / "of-another.pt").write_bytes(b"another training's")
+
+    killed(str(place), w, b"epoch 1")
+
+    assert [path.name.partition(".")[0] for path in (place / "t").iterdir()] == ["a"]
+    assert (w.folder / FOLDER / "of-another.pt").exists()
+
+
+def test_what_a_training_left_that_was_killed_long_ago_is_removed(tmp_path: Path) -> None:
+    w = machine(tmp_path / "first")
+    old = w.folder / FOLDER / "of-another.pt"
+    old.write_bytes(b"another training's")
+    os.utime(old, (time.time() - LEFT_SECONDS - 1,) * 2)
+
+    (w.folder / FOLDER / "a-folder").mkdir()
+    os.utime(w.folder / FOLDER / "a-folder", (0, 0))
+
+    with carried(str(tmp_path / "remote"), "t", w):
+        assert not old.exists()
+
+
+def test_a_checkpoint_that_could_not_be_sent_is_sent_by_the_next_run(tmp_path: Path) -> None:
+    place, w = tmp_path / "remote", machine(tmp_path / "first")
+    killed(str(place), w, b"epoch 1")
+    write(w, b"epoch 2")
+
+    with suppress(KeyboardInterrupt), carried(str(place), "t", w):
+        raise KeyboardInterrupt
+
+    (kept,) = (place / "t").iterdir()
+    assert kept.read_bytes() == b"epoch 2"
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,18 @@ def test_every_line_is_told_as_it_comes(tmp_path: Path) -> None:
     lines = run(python("import sys; print('one'); print('two', file=sys.stderr)"), tmp_path, told.append)
 
     assert sorted(told) == sorted(lines) == ["one", "two"]
+
+
+def test_git_does_not_wait_for_ever_for_a_server_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert int(output(python("import os; print(os.environ['GIT_HTTP_LOW_SPEED_TIME'])"), tmp_path)) == 60
+    monkeypatch.setenv("GIT_HTTP_LOW_SPEED_TIME", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/project.git"
+
+        with pytest.raises(ChildError, match=r"git ls-remote: .*Operation too slow"):
+            output(["git", "ls-remote", address], tmp_path)
 
 
 def test_a_failed_stage_is_told_in_its_own_words(tmp_path: Path) -> None:

@@ -489,6 +489,22 @@ def test_what_died_between_publishing_and_promoting_is_ended_by_the_next_run(ope
     assert sentence.startswith("production names between@1 because the first version: ")
 
 
+@pytest.mark.usefixtures("base")
+def test_a_version_that_only_says_that_it_is_to_be_promoted_is_not(operator: Operator, tmp_path: Path) -> None:
+    operator.seeded("claims")
+    old = operator.registry.manifest("claims@1")
+    other = shutil.copytree(operator.registry.pull("claims@1"), tmp_path / "other")
+    (other / "card.json").write_text('{"format": 1, "title": "of somebody who may publish"}')
+    claim = "promote production over claims@1: it is right more often"
+    origin = Origin(message=claim, git_commit=old.git_commit, dvc_lock=old.dvc_lock, params=old.params)
+    operator.registry.publish(other, "claims", origin)
+
+    sentence = operator.retrain("claims")
+
+    assert sentence.startswith("nothing to do: claims@1 is what ")
+    assert operator.registry.manifest("claims@production").version == 1
+
+
 def test_two_retrains_at_once_take_turns_and_no_version_is_lost(operator: Operator) -> None:
     slow = [operator.branch(f"slow-{epochs}", train={"epochs": epochs, "epoch_seconds": 1.0}) for epochs in (2, 3)]
 

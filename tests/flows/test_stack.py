@@ -40,6 +40,7 @@ pytestmark = [
 ZOMBIE_SECONDS = 75
 OUTAGE_SECONDS = 30
 KILLED_SECONDS = 60
+ENDLESS_SECONDS = 45
 
 MORE = {
     "tick": """
@@ -220,6 +221,13 @@ def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api
     wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
 
 
+def test_an_audit_that_found_nothing_is_told(api: Api, hook: Hook) -> None:
+    """So that a night without a message means that something is down."""
+    api.run("audit/nightly")
+
+    wait(lambda: any("petmodels: alive" in text for text in hook.texts), 180, "word of the audit")
+
+
 def test_a_run_whose_process_was_killed_is_told(api: Api, hook: Hook, tmp_path: Path) -> None:
     run = api.run("long/gpu", pid_file=str(tmp_path / "pid"), seconds=KILLED_SECONDS)
     wait(lambda: list(tmp_path.iterdir()), 180, "a run that runs")
@@ -238,12 +246,14 @@ def test_the_address_of_the_webhook_is_a_secret(api: Api, hook: Hook) -> None:
 
 def test_automations_are_made_once_and_only_what_changes_is_updated(stack: Stack, api: Api, options: Options) -> None:
     before = {one["name"]: one for one in api.post("/automations/filter")}
-    prepare = [sys.executable, "-m", "flows.prepare", "--zombie-seconds", str(ZOMBIE_SECONDS), "--late-seconds", "10"]
+    seconds = {"zombie": ZOMBIE_SECONDS, "late": 10, "endless": ENDLESS_SECONDS}
+    flags = [word for name, number in seconds.items() for word in (f"--{name}-seconds", str(number))]
+    prepare = [sys.executable, "-m", "flows.prepare", *flags]
     subprocess.run(prepare, cwd=options.checkout, env=stack.variables, check=True)
     after = {one["name"]: one for one in api.post("/automations/filter")}
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name]["updated"] != before[name]["updated"]}
-    assert changed == {"petmodels: tell of late runs"}
+    assert changed == {"petmodels: tell of late runs", "petmodels: tell of runs without an end"}
 
 
 def test_a_second_stack_in_the_folder_is_refused(stack: Stack, options: Options) -> None:
@@ -395,6 +405,10 @@ def test_a_run_that_sends_heartbeats_lives_as_long_as_it_needs(api: Api, patient
     run = api.get(f"/flow_runs/{patient}")
     assert "Crashed" not in states
     assert run["total_run_time"] > ZOMBIE_SECONDS
+
+
+def test_a_run_that_takes_very_long_is_told(api: Api, hook: Hook, patient: str) -> None:
+    wait(lambda: any("goes on and on" in text and patient in text for text in hook.texts), 60, "word of the long run")
 
 
 def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night, taken: str) -> None:

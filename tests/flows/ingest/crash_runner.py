@@ -48,7 +48,7 @@ def carry_out(order: dict[str, Any], report: int) -> None:
     paths = {"workspaces": Path(order["settings"].pop("workspaces"))}
     folder = Path(order["folder"])
 
-    def announce(num_images: int) -> None:
+    def announce(_num_before: int, num_images: int) -> None:
         with (folder / ANNOUNCED).open("a") as file:
             file.write(f"{num_images}\n")
 

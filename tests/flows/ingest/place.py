@@ -130,7 +130,7 @@ class Place:
             file.write(row + "\n")
         self._push(clone)
 
-    def ingest(self, tell: Any = lambda _text: None, announce: Any = lambda _num: None) -> Taken:
+    def ingest(self, tell: Any = lambda _text: None, announce: Any = lambda _before, _num: None) -> Taken:
         """Take in once, as the flow does."""
         newest = newest_version(self.settings.registry, "pets")
         with workspace(self.settings, "ingest", "main", tell) as space:

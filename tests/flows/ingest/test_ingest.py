@@ -3,8 +3,13 @@
 import csv
 import hashlib
 import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -14,7 +19,7 @@ from flows.drop import Drop
 from flows.errors import ChildError, RemoteError, SettingsError
 from flows.ingest import Taken
 from flows.intake import fitting
-from petmodels.errors import NotFoundError
+from petmodels.errors import MachineError, NotFoundError
 from tests.disks import small_disk
 from tests.flows.ingest.place import Place, in_folder
 from tests.pictures import content, pet
@@ -133,9 +138,23 @@ def test_what_no_disk_here_can_hold_keeps_nothing_waiting(published: Place) -> N
         taken = published.ingest()
 
     assert taken.sentence == "1 accepted, 1 left"
-    assert outcomes(taken)["Bengal/a-video.mov"][1].startswith("too large for the disk of this worker, which has room ")
+    assert outcomes(taken)["Bengal/a-video.mov"][1].startswith(
+        "too large for the disk of this worker, which takes up to "
+    )
     assert len(published.arrivals()) == 3
     assert published.kept()["Bengal/a-video.mov"] == video
+
+
+def test_a_disk_that_is_full_by_now_fails_the_run_and_no_photograph_is_blamed(place: Place) -> None:
+    place.put("Bengal/0.jpg", b"x" * 1_000_000)
+    drop = Drop(place.settings.drop)
+
+    with small_disk(place.folder / "small", 6_000) as folder:
+        (folder / "full").write_bytes(b"x" * (shutil.disk_usage(folder).free - 1_000_000))
+        with pytest.raises(
+            MachineError, match=r"^no room on this worker's disk for what waits in the drop; free some: "
+        ):
+            fitting(drop, drop.waiting(0.0), folder, 100)
 
 
 def test_as_many_files_are_fetched_as_the_disk_holds(place: Place) -> None:
@@ -317,11 +336,23 @@ def test_a_run_looks_at_so_many_files_and_leaves_the_rest(place: Place) -> None:
 def test_images_are_counted_since_the_newest_version(published: Place) -> None:
     published.list_row("https://example.org/x.jpg," + "0" * 64 + ",pug,2026-01-01")
     published.put("Bengal/a.jpg")
-    counts: list[int] = []
+    counts: list[tuple[int, int]] = []
 
-    taken = published.ingest(announce=counts.append)
+    taken = published.ingest(announce=lambda *numbers: counts.append(numbers))
 
-    assert (counts, taken.num_since) == ([2], 2)
+    assert (counts, taken.num_since) == ([(1, 2)], 2)
+
+
+def test_a_killed_runs_images_are_announced_with_all_that_came_before(published: Place) -> None:
+    """It may have been killed before it told of any, and this run may look at some of them alone."""
+    data = [published.put(f"Bengal/{number}.jpg", variant=50 + number) for number in range(3)]
+    published.ingest()
+    published.put("Bengal/again.jpg", data[0])
+    counts: list[tuple[int, int]] = []
+
+    published.ingest(announce=lambda *numbers: counts.append(numbers))
+
+    assert counts == [(0, 3)]
 
 
 def test_a_refused_push_says_why_and_takes_nothing_away(place: Place) -> None:
@@ -361,15 +392,103 @@ def test_a_drop_that_is_not_there_is_named(bucket: Place, tmp_path: Path) -> Non
         Drop("ftp://x/y")
 
 
-def test_a_link_in_the_drop_is_named_and_not_followed(place: Place) -> None:
-    place.put("Bengal/b.jpg", b"no image")
-    (place.folder / "secret").write_text("of somebody else")
-    (place.folder / "drop/Bengal/link.jpg").symlink_to(place.folder / "secret")
+def link(path: Path) -> None:
+    secret = path.parents[2] / "secret"
+    secret.write_text("of somebody else")
+    path.symlink_to(secret)
 
-    with pytest.raises(RemoteError, match=r"^links aren't followed; put the file itself into the drop: .*/link\.jpg$"):
-        place.ingest()
 
-    assert (place.folder / "drop/Bengal/b.jpg").read_bytes() == b"no image"
+def link_to_folder(path: Path) -> None:
+    path.symlink_to("/etc")
+
+
+def unreadable(path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path.touch(mode=0)
+
+
+LINK = "a link, and links aren't followed; put the file itself into the drop"
+UNFIT = [
+    ("Bengal/a.jpg", link, LINK),
+    ("Persian", link_to_folder, LINK),
+    ("Bengal/a.jpg", os.mkfifo, "neither a file nor a folder; take it away"),
+    ("Bengal/a.jpg", unreadable, "this worker's user may not read it; chmod -R a+rX opens it"),
+]
+
+
+@pytest.mark.parametrize(("key", "make", "reason"), UNFIT)
+def test_what_is_no_file_that_can_be_read_is_left_and_keeps_nothing_waiting(
+    place: Place, key: str, make: Callable[[Path], None], reason: str
+) -> None:
+    data = place.put("Bengal/b.jpg")
+    make(place.folder / "drop" / key)
+
+    first, second = place.ingest(), place.ingest()
+
+    assert outcomes(first) == {key: ("left", reason), "Bengal/b.jpg": ("accepted", "")}
+    assert (outcomes(second), second.sentence) == ({key: ("left", reason)}, "1 left")
+    assert [row["sha256"] for row in place.arrivals()] == [sha256(data)]
+    assert os.path.lexists(place.folder / "drop" / key)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be no user that may do everything."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(("mode", "key", "what"), [(0o000, "Bengal", "this"), (0o444, "Bengal/a.jpg", "its")])
+def test_a_folder_that_is_closed_to_the_worker_is_told(mode: int, key: str, what: str) -> None:
+    with TemporaryDirectory() as folder:  # pytest's own are open to nobody else
+        for label in ("Bengal", "pug"):
+            Path(folder, label).mkdir(mode=0o755)
+            Path(folder, label, "a.jpg").touch()
+        Path(folder).chmod(0o755)
+        Path(folder, "Bengal").chmod(mode)
+
+        with as_nobody():
+            found = {one.key: one.unfit for one in Drop(folder).waiting(0.0)}
+
+        Path(folder, "Bengal").chmod(0o755)
+    assert found == {key: f"{what} folder is closed to this worker's user; chmod -R a+rX opens it", "pug/a.jpg": ""}
+
+
+def test_a_drop_that_is_closed_to_the_worker_is_one_line() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o111)
+        with as_nobody(), pytest.raises(RemoteError, match=r"PETMODELS_DROP: can't be listed \(Permission denied\): /"):
+            Drop(folder).waiting(0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("n" * 240 + ".jpg", "n" * 96 + ".jpg"),
+        ("é" * 120 + ".jpg", "é" * 48 + ".jpg"),
+        ("x." + "y" * 230, "x." + "y" * 98),
+    ],
+)
+def test_a_bad_file_with_a_long_name_is_put_aside_under_a_shorter_one(place: Place, name: str, kept: str) -> None:
+    (place.folder / "drop/Bengal").mkdir()
+    (place.folder / "drop/Bengal" / name).write_bytes(b"no image")
+    place.put("Bengal/b.jpg")
+
+    taken = place.ingest()
+
+    folder = f"quarantine/{sha256(b'no image')}"
+    assert outcomes(taken) == {"Bengal/b.jpg": ("accepted", ""), f"Bengal/{name}": ("quarantined", "not an image")}
+    assert place.kept()[f"{folder}/{kept}"] == b"no image"
+    [entry] = json.loads(place.kept()[f"{folder}/reason.json"])
+    assert entry == {"dropped": f"Bengal/{name}", "reason": "not an image"}
+    assert place.ingest().sentence.startswith("nothing waits in ")
 
 
 @pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff"])

@@ -60,10 +60,14 @@ def test_a_run_says_what_it_took_in_and_calls_for_a_retraining(stack: Stack, buc
     assert event["resource"]["prefect.resource.id"] == "petmodels.model.pets"
     assert event["payload"] == {"model": "pets", "branch": "main", "images": 2, "since": ""}
 
+    bucket.put("Bengal/c.jpg", variant=52)
     third = run(stack, "ingest", names)
-    assert third["state"]["message"].startswith("nothing waits in s3://")
-    assert artifacts(stack, third) == {}
-    assert len(events(stack, "petmodels.images.arrived", 2)) == 1
+    assert third["state"]["message"].startswith("1 accepted; 3 images arrived ")
+
+    fourth = run(stack, "ingest", names)
+    assert fourth["state"]["message"].startswith("nothing waits in s3://")
+    assert artifacts(stack, fourth) == {}
+    assert len(events(stack, "petmodels.images.arrived", 2)) == 1  # one image more calls for no other retraining
 
     logged = [one["message"] for one in ask(stack, "/logs/filter", limit=200)]
     assert any(text.startswith("screen: 1 of 2 images can be taken in") for text in logged)

@@ -1,0 +1,61 @@
+"""Take over a dvc.lock that came from elsewhere: with a version, or from another machine's training.
+
+DVC makes paths of the hashes that it finds there, deletes what has another hash, and writes files under the names of a
+list: a lock that somebody has made up could reach any file of the worker. So it says no more than a lock of this
+project needs to. Reads a text; leaves dvc.lock in a workspace.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from flows.errors import RequestError
+from flows.pipeline import LOCK, yaml_of
+from flows.workspace import Workspace
+from petmodels import Manifest
+
+_KEYS = {"path", "hash", "md5", "size", "nfiles", "isexec"}
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+def take_lock(w: Workspace, text: str) -> None:
+    """Make a text the workspace's dvc.lock, "" for none; RequestError where it says what no lock of ours does."""
+    check_lock(text)
+    w.set_text(LOCK, text)
+
+
+def take_lock_of(w: Workspace, version: Manifest | None) -> None:
+    """Make the lock that a version holds the workspace's.
+
+    One that isn't taken over costs a line, and no run: whoever may publish can write any, and what it would have told
+    comes from the run-cache.
+    """
+    try:
+        take_lock(w, version.dvc_lock if version else "")
+    except RequestError as error:
+        w.tell(f"what {version.name if version else ''} was made from is left out: {error}")
+        w.set_text(LOCK, "")
+
+
+def check_lock(text: str) -> None:
+    """Raise RequestError for a lock that isn't taken over."""
+    for stage, entry in _entries(yaml_of(text, LOCK)):
+        path = str(entry.get("path"))
+        if unknown := sorted(str(key) for key in entry.keys() - _KEYS):
+            raise RequestError(f"a dvc.lock with more than paths and hashes is not taken over: {stage}: {unknown[0]}")
+        if not _MD5.fullmatch(str(entry.get("md5"))):
+            raise RequestError(f"a dvc.lock whose hash is none is not taken over: {stage}: {path}")
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise RequestError(f"a dvc.lock that leaves the project is not taken over: {stage}: {path}")
+
+
+def _entries(document: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    stages = document.get("stages", {}) if isinstance(document, dict) else None
+    if not isinstance(stages, dict):
+        raise RequestError("a dvc.lock without stages is not taken over")
+    for name, stage in stages.items():
+        parts = [stage.get(part) or [] for part in ("deps", "outs")] if isinstance(stage, dict) else [None]
+        if not all(isinstance(part, list) and all(isinstance(one, dict) for one in part) for part in parts):
+            raise RequestError(f"a dvc.lock without lists of files is not taken over: {name}")
+        yield from ((str(name), entry) for part in parts for entry in part or ())
