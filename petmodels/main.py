@@ -1,12 +1,15 @@
 """The command line. Exit codes: 0 done; 1 a request that can't be met; 2 a command that can't be understood; 3 not
 found; 4 access refused; 5 the store failed or somebody else was quicker; 6 bytes that must not be used; 7 some images
-could not be read; 8 the store can't be written safely; 9 this machine lacks something; 130 interrupted.
+could not be read; 8 the store can't be written safely; 9 this machine lacks something; 130 interrupted, 143
+terminated.
 """
 
+import atexit
 import io
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import NoReturn
 
@@ -31,7 +34,7 @@ app = typer.Typer(
     help="Versioned image classifiers: publish, pull, verify and predict.",
     epilog="Exit codes: 0 done, 1 can't be met, 2 not understood, 3 not found, 4 access refused, 5 store failed, "
     "6 bytes not to be used, 7 some images unread, 8 store can't be written safely, 9 machine lacks something, "
-    "130 interrupted.",
+    "130 interrupted, 143 terminated.",
 )
 for command in (publish, promote, rollback, history, pull, predict, verify, repair, diff, copy, prune, keygen, doctor):
     app.command()(command)
@@ -58,10 +61,15 @@ def main() -> None:
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
     """End, and tidy up first; on a second signal, or when that takes too long, end on the spot, which loses nothing."""
+    end = time.monotonic() + _PATIENCE_SECONDS
     for ending in _ENDING:
         signal.signal(ending, lambda *_: os._exit(128 + number))
     if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
-        signal.alarm(_PATIENCE_SECONDS)
+        # One that comes in the instant in which this thread begins to wait for another one wakes it no more: so it is
+        # woken now and then, and Python runs what is due.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number) if time.monotonic() > end else None)
+        signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+        # At its very end Python handles no signal any more, and each would kill the process.
+        atexit.register(lambda: signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1.0)))
     say("petmodels: interrupted; run it again to go on")
     sys.exit(128 + number)

@@ -5,6 +5,7 @@ of a thread pool; nobody would ever give it back, and the pool's threads and who
 Reads nothing; leaves nothing.
 """
 
+import atexit
 import os
 import signal
 import threading
@@ -16,6 +17,9 @@ from typing import NoReturn
 
 # Enough to remove what was half-written.
 PATIENCE_SECONDS = 60
+# A signal that comes in the instant in which the main thread begins to wait for another one wakes it no more. So it is
+# woken now and then, and Python runs what is due.
+TICK_SECONDS = 1.0
 # What forwards a terminal's Ctrl-C doubles it; nobody presses it twice so fast.
 AGAIN_SECONDS = 1.0
 
@@ -63,8 +67,10 @@ def _strike(number: int, _frame: FrameType | None) -> None:
             _give_up(number)
         return
     _State.struck = time.monotonic()
-    signal.signal(signal.SIGALRM, lambda *_: _give_up(number))
-    signal.alarm(PATIENCE_SECONDS)
+    end = _State.struck + PATIENCE_SECONDS
+    signal.signal(signal.SIGALRM, lambda *_: _give_up(number) if time.monotonic() > end else None)
+    signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
+    atexit.register(_tick_no_more, end)
     if _State.depth:
         _State.waiting = number
     else:
@@ -76,6 +82,11 @@ def _end(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _tick_no_more(end: float) -> None:
+    """Let the last signal alone come: at its very end Python handles none, and each would kill the process."""
+    signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), TICK_SECONDS))
 
 
 def _give_up(number: int) -> NoReturn:

@@ -63,7 +63,42 @@ STUBBORN = """
         except (KeyboardInterrupt, SystemExit) as error:
             print(type(error).__name__, flush=True)
 """
+SLOW_TO_END = """
+    import signal, sys, time
+    from stages.interrupts import end_on_signals
+
+    class Slow:
+        def __del__(self, sleep=time.sleep):
+            sleep(2.5)
+
+    slow = Slow()
+    end_on_signals("test")
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
 ENDED = "test: ended where it stood; go on with: dvc repro\n"
+
+
+# The second one reaches another thread than the main one, as if it had come an instant before that began to wait.
+UNNOTICED = """
+    import signal, threading, time
+    from stages.interrupts import AGAIN_SECONDS, end_on_signals
+
+    def work():
+        time.sleep(AGAIN_SECONDS + 0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        time.sleep(50)
+
+    end_on_signals("test")
+    thread = threading.Thread(target=work)
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        thread.start()
+        thread.join()
+"""
 
 
 @contextmanager
@@ -106,6 +141,20 @@ def test_a_signal_that_strikes_as_a_lock_is_held_leaves_nobody_waiting_for_it(na
 
 def test_work_that_no_signal_meets_is_done_to_its_end() -> None:
     assert said(STRUCK, "100000", "SIGINT") == "not struck"
+
+
+def test_a_second_ctrl_c_that_wakes_nobody_is_noticed_all_the_same() -> None:
+    with started(UNNOTICED) as process:
+        text, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, text, errors) == (130, "", ENDED)
+
+
+def test_a_process_that_takes_its_time_to_end_ends_with_its_own_status() -> None:
+    with started(SLOW_TO_END) as process:
+        text, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, text, errors) == (130, "", "")
 
 
 def test_ctrl_c_that_is_ignored_in_the_background_stays_ignored() -> None:
