@@ -19,6 +19,7 @@ from flows.errors import RemoteError, SettingsError
 from petmodels.errors import AddressError
 from petmodels.hashing import digest_of, no_progress
 from petmodels.storage import NotStoredError, Stored, open_storage
+from petmodels.tree import written_at
 
 ACCEPTED, QUARANTINE = "accepted", "quarantine"
 _REASON = "reason.json"
@@ -201,8 +202,7 @@ def _on_disk(path: Path, key: str) -> Dropped | None:
         return _closed(key, "its folder")
     if stat.S_ISDIR(found.st_mode):
         return None
-    written = datetime.fromtimestamp(found.st_mtime, UTC)
-    return Dropped(Stored(key, found.st_size, written, ""), _unfit(path, found.st_mode))
+    return Dropped(Stored(key, found.st_size, written_at(found), ""), _unfit(path, found.st_mode))
 
 
 def _closed(key: str, what: str) -> Dropped:

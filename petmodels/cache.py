@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from io import BufferedRandom
 from pathlib import Path
 from stat import S_ISREG
 
@@ -37,9 +39,9 @@ class Cache:
     def num_missing_bytes(self, sha256: str, size_bytes: int) -> int:
         """Return how many bytes of the file are still to be fetched: none if it is there, fewer after a break."""
         path = self.path(sha256)
-        if path.exists():
-            return 0
         try:
+            if path.exists():
+                return 0
             return max(size_bytes - path.with_name(f"{sha256}.partial").stat().st_size, 0)
         except OSError:
             return size_bytes
@@ -69,22 +71,23 @@ class Cache:
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
         # The partial file is its own lock: making a second file for it would cost as much as what it protects.
-        with lock(partial):
+        with lock(partial) as held:
             if self.holds(sha256, size_bytes):  # another process has brought it while we waited
                 partial.unlink()
                 progress(size_bytes)
                 return path
-            with writing(partial):
-                is_resumed = partial.stat().st_size > 0
-                found = _fill(partial, size_bytes, download, progress)
+            with writing(partial), os.fdopen(held, "r+b", closefd=False) as file:
+                is_resumed = os.fstat(held).st_size > 0
+                found = _fill(file, partial, size_bytes, download, progress)
                 if found != sha256 and is_resumed:  # a power cut may have torn what was there
-                    os.truncate(partial, 0)
-                    found = _fill(partial, size_bytes, download, progress)
+                    file.truncate(0)
+                    found = _fill(file, partial, size_bytes, download, progress)
             if found != sha256:
                 partial.unlink(missing_ok=True)
                 raise ChecksumError(f"the bytes are not the published ones; they were thrown away: {name}")
             with writing(partial):
                 partial.replace(path)
+            with suppress(OSError):  # a guard alone, and not every disk lets one set it
                 path.chmod(0o444)
         return path
 
@@ -116,20 +119,19 @@ def default_folder() -> Path:
         raise MachineError(f"this user has no home folder; say where the cache may be: {CACHE}") from error
 
 
-def _fill(partial: Path, size_bytes: int, download: Download, progress: Progress) -> str:
+def _fill(file: BufferedRandom, partial: Path, size_bytes: int, download: Download, progress: Progress) -> str:
     """Complete a partial file and return its hash; bytes past the promised size are never asked for nor written."""
     try:
-        with partial.open("ab") as file:
-            start, whole = file.tell(), hashlib.sha256()
-            if start:
-                with partial.open("rb") as present:
-                    whole = hashlib.file_digest(present, lambda: whole)
-            progress(start)
-            for piece in download(start, max(size_bytes - start, 0)) if start <= size_bytes else ():
-                file.write(piece)
-                whole.update(piece)
-                progress(len(piece))
-            num_bytes = file.tell()
+        file.seek(0)
+        whole = hashlib.file_digest(file, "sha256")
+        start = file.tell()
+        progress(start)
+        for piece in download(start, max(size_bytes - start, 0)) if start <= size_bytes else ():
+            file.write(piece)
+            whole.update(piece)
+            progress(len(piece))
+        file.flush()
+        num_bytes = file.tell()
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             partial.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +20,7 @@ from petmodels.folder_files import partial_files
 from petmodels.hashing import PIECE_BYTES, Digest, Progress
 from petmodels.locks import lock
 from petmodels.storage import NotStoredError, Stored, Unfinished
-from petmodels.tree import Tree
+from petmodels.tree import Tree, written_at
 
 
 class FolderStorage:
@@ -50,15 +49,12 @@ class FolderStorage:
             return None
         if stat.S_ISLNK(found.st_mode):
             raise ChecksumError(f"the registry holds a symbolic link instead of a file: {path}")
-        return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), "")
+        return Stored(key, found.st_size, written_at(found), "")
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a file where none is."""
         with self._turn():
-            if self.find(key):
-                return False
-            self._write(key, lambda file: file.write(data))
-        return True
+            return not self.find(key) and self._write(key, lambda file: file.write(data), over=False)
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
         """Write over a file whose bytes still hash to `etag`."""
@@ -135,7 +131,7 @@ class FolderStorage:
         for path, final in found:
             key, final_key = (one.relative_to(self.root).as_posix() for one in (path, final))
             with suppress(FileNotFoundError):  # its writer was done meanwhile
-                yield Unfinished(final_key, key, datetime.fromtimestamp(self._tree.lstat(path).st_mtime, UTC))
+                yield Unfinished(final_key, key, written_at(self._tree.lstat(path)))
 
     def discard(self, upload: Unfinished) -> None:
         """Remove a partial file."""
@@ -164,8 +160,11 @@ class FolderStorage:
         except MissingError as error:
             raise NotStoredError(key) from error
         try:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
                 raise NotStoredError(key)
+            if not stat.S_ISREG(mode):
+                raise ChecksumError(f"the registry holds what is no file: {self._path(key)}")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 yield file
         finally:
@@ -178,6 +177,6 @@ class FolderStorage:
         with lock(self.root / ".lock", translated(self.root)):
             yield
 
-    def _write(self, key: str, fill: Callable[[BufferedRandom], object]) -> None:
+    def _write(self, key: str, fill: Callable[[BufferedRandom], object], *, over: bool = True) -> bool:
         with translated(self.root):
-            self._tree.write(self._path(key), fill)
+            return self._tree.write(self._path(key), fill, over=over)

@@ -14,16 +14,17 @@ except ImportError:  # Windows: processes don't take turns there; renames still 
 
 
 @contextmanager
-def lock(path: Path, border: AbstractContextManager[None] | None = None) -> Iterator[None]:
+def lock(path: Path, border: AbstractContextManager[None] | None = None) -> Iterator[int]:
     """Wait until no other process or thread holds the lock `path`, and hold it while the block runs.
 
-    Who holds it may rename or remove the file; who waited for it then takes the lock on a new one. When it can't be
-    made, `border` says what that means; without one the disk is this machine's own.
+    Yields the file's descriptor: on a CIFS disk, what is locked can be read and written through no other. Who holds it
+    may rename or remove the file; who waited for it then takes the lock on a new one. When it can't be made, `border`
+    says what that means; without one the disk is this machine's own.
     """
     with border or writing(path):
         descriptor, process = _taken(path), os.getpid()
     try:
-        yield
+        yield descriptor
     finally:
         if process == os.getpid():
             _give_back(descriptor)

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -76,7 +77,7 @@ def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress
 def _is_around_us(target: Path) -> bool:
     try:
         here = Path.cwd()
-        return target.resolve() in {here, *here.parents}
+        return any(target.samefile(one) for one in (here, *here.parents))
     except (OSError, RuntimeError):  # this folder is gone, or the target a link to itself, which is refused later
         return False
 
@@ -156,8 +157,14 @@ def _stranger(target: Path) -> Path | None:
     except FormatError:
         listed = set()
     listed.add(target / MANIFEST)
+    known = {_composed(path) for path in listed}
     present = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
-    return next((path for path in present if path not in listed and not is_litter(path.name)), None)
+    return next((path for path in present if _composed(path) not in known and not is_litter(path.name)), None)
+
+
+def _composed(path: Path) -> str:
+    """Return a path with accents as manifests have them; some disks of a Mac take them apart."""
+    return unicodedata.normalize("NFC", str(path))
 
 
 def _check_space(cache: Cache, missing_bytes: int) -> None:
@@ -207,13 +214,11 @@ def _swap(temporary: Path, target: Path) -> None:
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise _mounted(target) from error
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.EXDEV}:
                 raise
             if _exchanged(temporary, target):
                 return
-            try:
-                target.replace(old)
-            except FileNotFoundError:
+            if not _moved_away(target, old):
                 continue  # another process has just moved it out of its own way
             try:
                 temporary.replace(target)
@@ -225,6 +230,18 @@ def _swap(temporary: Path, target: Path) -> None:
         else:
             return
     raise RequestError(f"other processes keep replacing this folder; choose another one: {target}")
+
+
+def _moved_away(target: Path, old: Path) -> bool:
+    try:
+        target.replace(old)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.rmtree(target)  # it came with a container's image, and overlayfs renames no such folder
+    return True
 
 
 def _mounted(target: Path) -> RequestError:

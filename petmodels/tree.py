@@ -4,10 +4,13 @@ The folders down to a file are opened one by one, no link on the way is followed
 folder that is then held open.
 """
 
+import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from io import BufferedRandom
 from pathlib import Path
 
@@ -15,10 +18,22 @@ from petmodels.errors import ChecksumError
 from petmodels.folder_files import temporary_of
 
 # Windows has none of this; there a whole path is looked up anew by each call.
-_HOLDS = {os.open, os.stat, os.mkdir, os.unlink, os.rename} <= os.supports_dir_fd and os.scandir in os.supports_fd
+_HOLDS = {
+    os.open,
+    os.stat,
+    os.mkdir,
+    os.unlink,
+    os.rename,
+    os.link,
+} <= os.supports_dir_fd and os.scandir in os.supports_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-# O_PATH asks for no right to list a folder that is only passed through.
-_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
+# O_PATH, or O_SEARCH, asks for no right to list a folder that is only passed through.
+_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", getattr(os, "O_SEARCH", 0))
+# Disks on which a file can't have two names.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+_LEASE_SECONDS = 60.0  # longer than Linux lets anybody keep a lease that others wait for
+_DEEPEST = 8  # levels of folders; those of a store are three
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 class Tree:
@@ -37,9 +52,20 @@ class Tree:
             return os.stat(_at(path, folder), dir_fd=folder, follow_symlinks=False)
 
     def open(self, path: Path) -> int:
-        """Open a file to read, or a folder; a link is refused, and a pipe keeps nobody waiting."""
+        """Open a file to read, or a folder; a link is refused, and a pipe keeps nobody waiting.
+
+        A file on which a server of this disk has a lease is given back when somebody asks for it, a moment later.
+        """
+        end = time.monotonic() + _LEASE_SECONDS
         with self._held(path.parent) as folder, _named(path):
-            return os.open(_at(path, folder), os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0), dir_fd=folder)
+            while True:
+                try:
+                    flags = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+                    return os.open(_at(path, folder), flags, dir_fd=folder)
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.1)
 
     def unlink(self, path: Path) -> None:
         """Remove a file or link; nothing happens when it is absent."""
@@ -62,11 +88,17 @@ class Tree:
         """Yield the files at any depth below a folder, links too; what is absent or can't be listed has none."""
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError), self._held(path) as folder:
             walk = os.walk(path) if folder is None else (found[:3] for found in os.fwalk(".", dir_fd=folder))
-            for below, _, names in walk:
+            for below, folders, names in walk:
+                if len(Path(path, below).relative_to(path).parts) >= _DEEPEST:
+                    folders.clear()  # each level takes a descriptor, and there are few
                 yield from (path / below / name for name in names)
 
-    def write(self, path: Path, fill: Callable[[BufferedRandom], object]) -> None:
-        """Put a file at `path`, over what is there, once `fill` has written all of it; missing folders are made."""
+    def write(self, path: Path, fill: Callable[[BufferedRandom], object], *, over: bool = True) -> bool:
+        """Put a file at `path` once `fill` has written all of it; missing folders are made.
+
+        Unless it may go `over` what is there, False when something is: also when this machine doesn't know it yet, as
+        of a disk on the network, but not where a file can't have two names.
+        """
         temporary = temporary_of(path)
         with self._held(path.parent, make=True) as folder:
             with _named(temporary):
@@ -78,11 +110,27 @@ class Tree:
                     file.flush()
                     os.fsync(descriptor)
                 with _named(temporary):
-                    os.replace(_at(temporary, folder), _at(path, folder), src_dir_fd=folder, dst_dir_fd=folder)
+                    return self._put(_at(temporary, folder), _at(path, folder), folder, over=over)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(_at(temporary, folder), dir_fd=folder)
                 raise
+
+    def _put(self, temporary: str, name: str, folder: int | None, *, over: bool) -> bool:
+        if not over:
+            try:
+                os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError as error:
+                if error.errno != errno.EEXIST and error.errno not in _NO_LINKS:
+                    raise
+                if error.errno == errno.EEXIST:
+                    os.unlink(temporary, dir_fd=folder)
+                    return False
+            else:
+                os.unlink(temporary, dir_fd=folder)
+                return True
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return True
 
     @contextmanager
     def _held(self, path: Path, *, make: bool = False) -> Iterator[int | None]:
@@ -102,6 +150,11 @@ class Tree:
             yield held
         finally:
             os.close(held)
+
+
+def written_at(found: os.stat_result) -> datetime:
+    """Return when a file was written, as far as a date can say it."""
+    return datetime.fromtimestamp(min(max(found.st_mtime, 0), _LAST_SECOND), UTC)
 
 
 def _at(path: Path, folder: int | None) -> str:

@@ -1,10 +1,12 @@
 """Machines unlike the developer's: containers, shared and read-only disks, forked servers, odd settings."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -354,3 +356,63 @@ def test_an_onnxruntime_that_this_machine_can_not_load_is_not_called_absent(
 
     text = "petmodels: onnxruntime is installed, but can't be loaded here: libstdc++.so.6: cannot open it"
     assert (done.code, done.talk) == (9, [text])
+
+
+def test_a_disk_that_lets_nobody_else_touch_a_locked_file_holds_a_cache(
+    published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CIFS does: not even the process that has locked it, by way of another descriptor."""
+
+    def refused(path: Path, *rest: object, **options: object) -> object:
+        if path.suffix == ".partial":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *rest, **options)  # type: ignore[call-overload]
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", refused)
+
+    assert (published.pull("pets@1", tmp_path / "out") / "model.onnx").exists()
+
+
+def test_a_disk_on_which_rights_can_not_be_set_holds_a_cache(
+    published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, _mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", refused)
+
+    assert (published.pull("pets@1", tmp_path / "out") / "model.onnx").exists()
+
+
+def test_a_folder_that_came_with_a_containers_image_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(bundle, "pets")
+    write_files(bundle, {"more.txt": b"more"})
+    registry.publish(bundle, "pets")
+    below = tmp_path / "disk"
+    with small_disk(below, 20_000):  # overlayfs wants one that isn't an overlay itself
+        for name in ("image", "upper", "work", "merged"):
+            (below / name).mkdir()
+        registry.pull("pets@1", below / "image/pets")
+        layers = f"lowerdir={below}/image,upperdir={below}/upper,workdir={below}/work"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", layers, below / "merged"]
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("no overlayfs here")
+        try:
+            pulled = registry.pull("pets@2", below / "merged/pets")
+            assert (pulled / "more.txt").read_bytes() == b"more"
+            assert registry.pull("pets@1", pulled) == pulled
+            assert not (pulled / "more.txt").exists()
+        finally:
+            subprocess.run(["umount", below / "merged"], check=True)
+
+
+def test_a_disk_that_takes_accents_apart_keeps_a_version_that_can_be_pulled_again(bundle: Path, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(write_files(bundle, {"pensées.txt": b"one"}), "pets")
+    registry.publish(write_files(bundle, {"pensées.txt": b"two"}), "pets")
+    pulled = registry.pull("pets@1", tmp_path / "out")
+    (pulled / "pensées.txt").rename(pulled / unicodedata.normalize("NFD", "pensées.txt"))
+
+    assert (registry.pull("pets@2", pulled) / "pensées.txt").read_bytes() == b"two"
