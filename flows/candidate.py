@@ -64,7 +64,7 @@ class Candidate:
         return says_so and version.version not in self._steps() and not self.is_refused()
 
     def nothing_new(self, version: Manifest) -> str:
-        """Say so."""
+        """Return the sentence of a run that has found nothing to do."""
         return f"nothing to do: {version.name} is what {self.w.commit[:7]} gives"
 
     def finish(self, version: Manifest, decision: Decision) -> str:

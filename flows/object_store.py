@@ -20,7 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from flows.errors import StackError
-from petmodels.folder_files import write_whole
+from petmodels.tree import Tree
 
 BUCKET = "models"
 ADMIN = ("admin-key", "admin-secret-1234567890")
@@ -129,7 +129,7 @@ def _ports(path: Path) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name in _PORTS:
         ports[name] = next(port for port in iter(free_port, None) if port not in ports.values())
-    write_whole(path, lambda partial: partial.write_text(json.dumps(ports)))
+    Tree(path.parent).write(path, lambda file: file.write(json.dumps(ports).encode()))
     return ports
 
 

@@ -63,8 +63,7 @@ def retrain(
         take_lock_of(w, newest)
         told = pipeline.set_params(w, overrides or {})
         rules = section(w.folder / pipeline.PARAMS, "gate", GateParams)
-        is_settled = newest and not force and not candidate.awaits_promotion(newest)
-        if newest and is_settled and not pipeline.changed_stages(w):
+        if newest and not (force or candidate.awaits_promotion(newest) or pipeline.changed_stages(w)):
             return candidate.nothing_new(newest)
         steps, is_trained = _before_training(w)
         unchanged = pipeline.Step(STAGE, "unchanged"), ""

@@ -15,7 +15,7 @@ from flows.environment import apart, direct, inherited
 from flows.errors import StackError
 from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
-from petmodels.folder_files import write_whole
+from petmodels.tree import Tree
 
 PYTHON = sys.executable
 
@@ -155,7 +155,7 @@ def _ports(path: Path, options: Options) -> dict[str, int]:
     }
     check_port(ports["prefect"], "--port")
     check_port(ports["s3"], "--s3-port")
-    write_whole(path, lambda partial: partial.write_text(json.dumps(ports)))
+    Tree(path.parent).write(path, lambda file: file.write(json.dumps(ports).encode()))
     return ports
 
 

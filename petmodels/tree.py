@@ -18,19 +18,13 @@ from petmodels.errors import ChecksumError
 from petmodels.folder_files import temporary_of
 
 # Windows has none of this; there a whole path is looked up anew by each call.
-_HOLDS = {
-    os.open,
-    os.stat,
-    os.mkdir,
-    os.unlink,
-    os.rename,
-    os.link,
-} <= os.supports_dir_fd and os.scandir in os.supports_fd
+_CALLS = {os.open, os.stat, os.mkdir, os.unlink, os.rename, os.link}
+_HOLDS = os.supports_dir_fd >= _CALLS and os.scandir in os.supports_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, or O_SEARCH, asks for no right to list a folder that is only passed through.
 _FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", getattr(os, "O_SEARCH", 0))
 # Disks on which a file can't have two names.
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+_ONE_NAME = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 _LEASE_SECONDS = 60.0  # longer than Linux lets anybody keep a lease that others wait for
 _DEEPEST = 8  # levels of folders; those of a store are three
 _LAST_SECOND = 253_402_300_799  # of the year 9999
@@ -121,7 +115,7 @@ class Tree:
             try:
                 os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError as error:
-                if error.errno != errno.EEXIST and error.errno not in _NO_LINKS:
+                if error.errno != errno.EEXIST and error.errno not in _ONE_NAME:
                     raise
                 if error.errno == errno.EEXIST:
                     os.unlink(temporary, dir_fd=folder)
