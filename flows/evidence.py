@@ -18,6 +18,7 @@ from petmodels.hashing import sha256_of
 BUNDLE = Path("data/bundle")
 _SEEN = "seen_images.csv"
 _MODEL = "model.onnx"
+_DAY = len("2026-11-29")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,11 @@ class Evidence:
     """What is known before the rules are applied; shares from 0 to 1, times in seconds, sizes in bytes.
 
     `metrics` are the challenger's own, from the pipeline. `polluting` are test images that the challenger was trained
-    on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs,
-    `unseen` those of them that the champion never saw and whose label it knows, `unread` the photographs that nobody
-    could read. `lost_labels` are those that the challenger no longer knows, `new_labels` those that are new with it.
+    on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs, one of each
+    group; `unseen` those of them that the champion never saw and whose label it knows; `older` those of these that
+    arrived before the champion's day; `unread` the photographs that nobody could read. `lost_labels` are those that the
+    challenger no longer knows, `new_labels` those that are new with it. It is the `turn`-th challenger of this
+    champion, from 1.
     """
 
     metrics: dict[str, Any]
@@ -38,16 +41,19 @@ class Evidence:
     new_labels: tuple[str, ...] = ()
     records: tuple[Compared, ...] = ()
     unseen: tuple[Compared, ...] = ()
+    older: tuple[Compared, ...] = ()
     champion_seconds: float = 0.0
     challenger_seconds: float = 0.0
     champion_bytes: int = 0
     challenger_bytes: int = 0
     unread: tuple[str, ...] = ()
+    turn: int = 1
 
 
-def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evidence:
+def evidence(registry: Registry, model: str, alias: str, project: Path, number: int | None = None) -> Evidence:
     """Return the evidence on the bundle in `project` against the version that `alias` names, if there is one.
 
+    `number` is the challenger's version, None where it isn't published: each version after the champion was its turn.
     Raises ChampionError when that one can't be used, and petmodels' own errors for the bundle.
     """
     bundle = project / BUNDLE
@@ -69,14 +75,16 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
     except (NotFoundError, TrustError, BundleError) as error:
         told = f"what {named} names is broken, mend it with petmodels repair or roll back, then run again: {error}"
         raise ChampionError(told) from error
-    photographs = {str(_photograph(project, row)): row for row in test}
+    photographs = {str(_photograph(project, row)): row for row in _one_of_each(test)}
     found = compare(champion, challenger, [(path, row["label"]) for path, row in photographs.items()])
     trained_on = _marks(_rows(folder / _SEEN))
-    unseen = (
+    familiar = {row["group"] for row in test if _is_seen(row, trained_on)}
+    unseen = [
         record
         for record in found.records
-        if record.label in champion.labels and not _is_seen(photographs[record.image], trained_on)
-    )
+        if record.label in champion.labels and photographs[record.image]["group"] not in familiar
+    ]
+    older = (one for one in unseen if photographs[one.image].get("arrived", "") < manifest.created[:_DAY])
     return Evidence(
         metrics=challenger.metrics,
         polluting=(),
@@ -86,11 +94,13 @@ def evidence(registry: Registry, model: str, alias: str, project: Path) -> Evide
         new_labels=tuple(sorted(set(challenger.labels) - set(champion.labels))),
         records=found.records,
         unseen=tuple(unseen),
+        older=tuple(older),
         champion_seconds=found.before_seconds,
         challenger_seconds=found.after_seconds,
         champion_bytes=(folder / _MODEL).stat().st_size,
         challenger_bytes=(bundle / _MODEL).stat().st_size,
         unread=found.unread,
+        turn=max((number or registry.manifest(model).version + 1) - manifest.version, 1),
     )
 
 
@@ -104,6 +114,14 @@ def _rows(listing: Path) -> list[dict[str, str]]:
         return []
     with listing.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _one_of_each(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the first row of each group: copies of a picture all say the same, and would make luck look like none."""
+    first: dict[str, dict[str, str]] = {}
+    for row in rows:
+        first.setdefault(row["group"], row)
+    return list(first.values())
 
 
 def _marks(rows: list[dict[str, str]]) -> frozenset[str]:

@@ -24,11 +24,18 @@ def baseline_figures(accuracy: float, majority: float, logistic: float) -> tuple
     )
 
 
-def accuracy_figures(found: Evidence, fresh: Paired) -> tuple[Figure, ...]:
-    """Return accuracies on the images that count and on all, who alone is right, and the labels that changed most."""
-    everything = paired(found.records)
+def accuracy_figures(found: Evidence, fresh: Paired, limit: float, fewest: int) -> tuple[Figure, ...]:
+    """Return both accuracies, who alone is right, how many challengers there were, and the labels that changed most."""
+    older = {record.image for record in found.older}
+    newer = [record for record in found.unseen if record.image not in older]
+    parts = {
+        "accuracy, images the champion never saw": fresh,
+        "… that came before it": paired(found.older),
+        "… that came with it or after": paired(newer),
+        "accuracy, all test images": paired(found.records),
+    }
     rows = []
-    for name, its in (("accuracy, images the champion never saw", fresh), ("accuracy, all test images", everything)):
+    for name, its in parts.items():
         if its.num_images:
             low, high = its.interval
             meaning = f"{its.difference:+.1%} (95 %: {low:+.1%} to {high:+.1%}), p = {its.p_value:.2g}"
@@ -37,7 +44,13 @@ def accuracy_figures(found: Evidence, fresh: Paired) -> tuple[Figure, ...]:
                                share(its.challenger_right / total), meaning))  # fmt: skip
     alone = f"{fresh.only_champion} only champion, {fresh.only_challenger} only challenger"
     rows.append(Figure("right where the other is wrong", str(fresh.only_champion), str(fresh.only_challenger), alone))
-    return (*rows, *_label_figures(found))
+    rows.append(Figure(f"challengers of {found.champion} so far", "", str(found.turn), f"p ≤ {limit:.2g} is asked"))
+    rows += _label_figures(found)
+    if few := [label for label, its in by_label(found.unseen).items() if its.num_images < fewest]:
+        rows.append(
+            Figure(f"labels with fewer than {fewest} of them", "", str(len(few)), "too few to judge one by one")
+        )
+    return tuple(rows)
 
 
 def cost_figures(found: Evidence, most_seconds_ratio: float, most_size_ratio: float) -> tuple[Figure, ...]:

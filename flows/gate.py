@@ -3,6 +3,7 @@
 Reads the evidence; leaves a decision with its numbers. Pure: the same evidence and rules give the same decision.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
@@ -27,7 +28,13 @@ class GateParams:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     max_p_value: Annotated[
-        float, Field(gt=0, lt=1, description="a difference counts when McNemar's exact p-value is at most this")
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="a difference counts when McNemar's exact p-value is at most this; "
+            "at a champion's n-th challenger, at most 2 / (n (n + 1)) of it",
+        ),
     ]
     min_images: Annotated[
         int, Field(ge=1, description="test images that the champion never saw; with fewer, nothing is promoted")
@@ -61,6 +68,16 @@ def decide(found: Evidence, rules: GateParams) -> Decision:
         return Decision("refuse", sentence, ())
     decision = _against_champion(found, rules) if found.champion else _against_baselines(found)
     return replace(decision, champion=found.champion_version)
+
+
+def limit_of_turn(turn: int, rules: GateParams) -> float:
+    """Return the greatest p-value with which a champion's challenger number `turn`, from 1, may take its place.
+
+    Each look at a new challenger is another chance to mistake luck for progress. 2 / (n (n + 1)) of the whole for the
+    n-th adds up to twice `max_p_value`, and half of a two-sided p-value is for the better side: that equals ever take a
+    champion's place, however many there are, is at most as likely as `max_p_value`.
+    """
+    return rules.max_p_value * 2 / (turn * (turn + 1))
 
 
 def regressions(counts: Mapping[str, Paired], rules: GateParams) -> list[str]:
@@ -100,7 +117,7 @@ def _against_baselines(found: Evidence) -> Decision:
 def _against_champion(found: Evidence, rules: GateParams) -> Decision:
     fresh = paired(found.unseen)
     figures = (
-        *accuracy_figures(found, fresh),
+        *accuracy_figures(found, fresh, limit_of_turn(found.turn, rules), _FEWEST),
         *cost_figures(found, rules.max_seconds_ratio, rules.max_size_ratio),
     )
     if flaw := _lost(found) or _too_costly(found, rules):
@@ -109,13 +126,47 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
         few = f"{fresh.num_images} test images that {found.champion} never saw"
         return Decision("keep", f"kept, not promoted: {few} are too few to decide by ({rules.min_images})", figures)
     said = _said(fresh, found.champion)
-    if fresh.p_value > rules.max_p_value:
-        return Decision("keep", f"kept, not promoted: {said}, which may be chance", figures)
-    if fresh.difference < 0:
+    limit = limit_of_turn(found.turn, rules)
+    if fresh.difference < 0 and fresh.p_value <= limit:
         return Decision("refuse", f"refused: {said}, which is worse and no chance", figures)
-    if worse := regressions(by_label(found.unseen), rules):
-        return Decision("keep", f"kept, not promoted: {said}, but it is worse at {', '.join(worse[:3])}", figures)
+    doubt = (
+        _no_room(fresh, found, limit)
+        or _chance(fresh, found, limit)
+        or _worse_on_older(found, rules)
+        or _worse_at_labels(found, rules)
+    )
+    if doubt:
+        return Decision("keep", f"kept, not promoted: {said}, {doubt}", figures)
     return Decision("promote", said, figures)
+
+
+def _no_room(fresh: Paired, found: Evidence, limit: float) -> str:
+    """Say that the champion makes so few mistakes that no challenger could be shown to be better."""
+    mistakes, needed = fresh.num_images - fresh.champion_right, math.ceil(1 - math.log2(limit))
+    if mistakes >= needed:
+        return ""
+    return f"and {found.champion} is wrong at {mistakes}: of fewer than {needed} mistakes chance explains any gain"
+
+
+def _chance(fresh: Paired, found: Evidence, limit: float) -> str:
+    if fresh.p_value <= limit:
+        return ""
+    often = f" at challenger {found.turn} of {found.champion}: p ≤ {limit:.2g} is asked" if found.turn > 1 else ""
+    return f"which may be chance{often}"
+
+
+def _worse_on_older(found: Evidence, rules: GateParams) -> str:
+    """Say that what came lately hides a loss on the images that were there before."""
+    older = paired(found.older)
+    if older.difference >= 0 or older.p_value > rules.max_p_value:
+        return ""
+    only = f"but only {older.challenger_right} of the {older.num_images} that are older than {found.champion}"
+    return f"{only}, where that has {older.champion_right} right (p = {older.p_value:.2g})"
+
+
+def _worse_at_labels(found: Evidence, rules: GateParams) -> str:
+    worse = regressions(by_label(found.unseen), rules)
+    return f"but it is worse at {', '.join(worse[:3])}" if worse else ""
 
 
 def _said(its: Paired, champion: str) -> str:

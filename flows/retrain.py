@@ -72,7 +72,7 @@ def retrain(
         records.record_stages(model, steps)
         if not force and (same := candidate.published()):
             if candidate.awaits_promotion(same):
-                return candidate.finish(same, _judged(candidate, rules))
+                return candidate.finish(same, _judged(candidate, rules, same.version))
             return candidate.nothing_new(same)
         if not force and candidate.is_refused():
             return f"nothing to do: this challenger was refused before, and {model}@{alias} is still the same"
@@ -150,10 +150,11 @@ def _after_training(w: Workspace, where: str) -> list[pipeline.Step]:
 
 @task(name="gate", cache_policy=NO_CACHE)
 @without_secrets()
-def _judged(candidate: Candidate, rules: GateParams) -> Decision:
+def _judged(candidate: Candidate, rules: GateParams, number: int | None = None) -> Decision:
     w, model = candidate.w, candidate.model
     try:
-        decision = decide(evidence(candidate.registry, model, candidate.alias, w.folder), rules)
+        found = evidence(candidate.registry, model, candidate.alias, w.folder, number)
+        decision = decide(found, rules)
     except (TrustError, BundleError) as error:
         decision = Decision("refuse", f"refused: {error}", ())
     records.record_decision(model, decision)

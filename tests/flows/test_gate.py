@@ -1,6 +1,7 @@
 """The gate's rules, on evidence made by hand."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 from flows.artifacts import artifact_key
 from flows.errors import ChampionError
 from flows.evidence import Evidence, evidence
-from flows.gate import GateParams, decide, regressions
+from flows.gate import GateParams, decide, limit_of_turn, regressions
 from flows.paired import by_label
 from petmodels import Registry
 from petmodels.comparison import Compared
 from petmodels.errors import FormatError
+from petmodels.significance import mcnemar
 from tests.petmodels.bundles import image_bytes, make_bundle, onnx_bytes, write_files, write_json
 
 RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)
@@ -52,11 +54,97 @@ def test_a_challenger_is_promoted_only_when_chance_does_not_explain_it(
     assert decision.outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("turn", "only_challenger", "outcome"),
+    [(1, 9, "promote"), (2, 9, "keep"), (2, 10, "promote"), (3, 10, "keep"), (3, 11, "promote"), (4, 11, "keep")],
+)
+def test_each_further_challenger_of_a_champion_is_asked_for_more(turn: int, only_challenger: int, outcome: str) -> None:
+    found = replace(against_champion(records(1, only_challenger)), turn=turn)
+
+    decision = decide(found, RULES)
+
+    assert decision.outcome == outcome
+    assert any(figure.what == "challengers of pets@1 so far" for figure in decision.figures)
+    if outcome == "keep":
+        assert f"which may be chance at challenger {turn} of pets@1: p ≤ 0.0" in decision.sentence
+
+
+@pytest.mark.parametrize(("only_champion", "outcome"), [(6, "keep"), (40, "refuse")])
+def test_a_worse_one_too_is_called_so_by_the_limit_of_its_turn(only_champion: int, outcome: str) -> None:
+    found = replace(against_champion(records(only_champion, 0)), turn=50)
+
+    assert decide(found, RULES).outcome == outcome
+
+
+@pytest.mark.parametrize(("turn", "needed"), [(1, 6), (2, 7), (3, 8), (10, 12)])
+def test_a_champion_that_makes_too_few_mistakes_to_be_beaten_is_named(turn: int, needed: int) -> None:
+    found = replace(against_champion(records(0, needed - 1)), turn=turn)
+
+    decision = decide(found, RULES)
+
+    assert decision.outcome == "keep"
+    assert decision.sentence.startswith(f"kept, not promoted: {39 + needed} of {39 + needed} test images that pets@1 ")
+    assert decision.sentence.endswith(
+        f", and pets@1 is wrong at {needed - 1}: of fewer than {needed} mistakes chance explains any gain"
+    )
+    assert decide(replace(found, unseen=records(0, needed)), RULES).outcome == "promote"
+
+
+def test_a_gain_on_what_came_lately_does_not_pay_for_a_loss_on_what_was_there() -> None:
+    losses = [one for number in range(14) for one in records(1, 0, both=4, label=f"breed{number}")]
+    older, newer = (*losses, *records(0, 2, both=2)), records(0, 30, both=10, label="beagle")
+    found = replace(against_champion((*older, *newer)), older=older)
+
+    decision = decide(found, RULES)
+
+    assert decision.outcome == "keep"
+    assert decision.sentence.endswith(
+        "but only 60 of the 74 that are older than pets@1, where that has 72 right (p = 0.0042)"
+    )
+    assert {figure.what: (figure.champion, figure.challenger) for figure in decision.figures}.items() >= {
+        "… that came before it (74)": ("97.3%", "81.1%"),
+        "… that came with it or after (40)": ("25.0%", "100.0%"),
+    }.items()
+    assert decide(replace(found, older=older[:20]), RULES).outcome == "promote"
+
+
+def test_labels_that_are_too_few_to_be_judged_are_counted() -> None:
+    answers = [one for number in range(37) for one in records(0, 1, both=2, label=f"breed{number}")]
+
+    figures = decide(against_champion((*answers, *records(0, 5, both=0))), RULES).figures
+
+    assert [one.challenger for one in figures if one.what == "labels with fewer than 5 of them"] == ["37"]
+
+
+@pytest.mark.parametrize("uneven", [10, 30, 100])
+def test_equal_challengers_hardly_ever_take_a_champions_place_however_many_there_are(uneven: int) -> None:
+    """Reckoned: a fair coin decides who is right on the images where one model is right and the other isn't."""
+
+    def promoted_by_luck(limit: float) -> float:
+        better = range(uneven // 2 + 1, uneven + 1)
+        return sum(math.comb(uneven, won) / 2**uneven for won in better if mcnemar(uneven - won, won) <= limit)
+
+    ever = sum(promoted_by_luck(limit_of_turn(turn, RULES)) for turn in range(1, 500))
+
+    assert 0.01 < promoted_by_luck(RULES.max_p_value) <= ever <= RULES.max_p_value
+    assert 52 * promoted_by_luck(RULES.max_p_value) > 0.5  # what a year of weekly looks at a fixed limit would be
+
+
 def test_too_few_images_promote_nothing() -> None:
     decision = decide(against_champion(records(0, 10, both=10)), RULES)
 
     assert decision.outcome == "keep"
     assert "20 test images that pets@1 never saw are too few to decide by (30)" in decision.sentence
+
+
+def test_what_lies_on_a_limit_is_within_it() -> None:
+    rules = replace(RULES, max_p_value=mcnemar(0, 6), min_images=6)
+    costly = replace(against_champion(records(0, 6, both=0)), challenger_seconds=0.02, challenger_bytes=2000)
+
+    assert decide(costly, rules).outcome == "promote"
+    assert decide(replace(costly, unseen=records(0, 6, both=0)[1:]), rules).outcome == "keep"
+    assert decide(replace(FIRST, metrics=METRICS | {"accuracy_high": 0.88}), RULES).outcome == "promote"
+    assert regressions(by_label(records(6, 0)), rules) == ["pug"]
 
 
 def test_only_images_that_the_champion_never_saw_count() -> None:
@@ -189,6 +277,66 @@ def test_what_the_champion_was_trained_on_does_not_count_nor_what_shows_the_same
 
     assert len(found.records) == 3
     assert [Path(record.image).stem for record in found.unseen] == ["new"]
+
+
+def test_copies_of_a_picture_count_once(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    rows = [f"{name}.jpg,images/{name}.jpg,red,{name},{name[0]}\n" for name in ("a1", "b1", "a2", "a3")]
+    write_files(tmp_path / "data", {"split/test.csv": "".join(["source,path,label,sha256,group\n", *rows]).encode()})
+    write_files(tmp_path / "data/raw", {f"{name}.jpg": image_bytes("red") for name in ("a1", "b1", "a2", "a3")})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "champion"), "pets")
+    registry.promote("pets@1", "production")
+
+    found = evidence(registry, "pets", "production", tmp_path)
+
+    assert [Path(record.image).stem for record in found.records] == ["a1", "b1"]
+
+
+def test_a_picture_counts_as_seen_if_the_champion_saw_any_other_of_its_group(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    listing = b"source,path,label,sha256,group\nnew.jpg,,red,n,n\nold.jpg,,red,o,n\n"
+    write_files(tmp_path / "data", {"split/test.csv": listing, "raw/new.jpg": image_bytes("red")})
+    champion = make_bundle(tmp_path / "champion")
+    write_files(champion, {"seen_images.csv": b"sha256,group\no,o\n"})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(champion, "pets")
+    registry.promote("pets@1", "production")
+
+    found = evidence(registry, "pets", "production", tmp_path)
+
+    assert (len(found.records), found.unseen) == (1, ())
+
+
+def test_what_arrived_before_the_champions_day_is_older(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "champion"), "pets")
+    registry.promote("pets@1", "production")
+    today = registry.manifest("pets@1").created[:10]
+    rows = [f"{day}.jpg,,red,{day},{day},{day.strip('x')}\n" for day in ("x", "2020-01-01", today)]
+    listing = "".join(["source,path,label,sha256,group,arrived\n", *rows]).encode()
+    write_files(tmp_path / "data", {"split/test.csv": listing})
+    write_files(tmp_path / "data/raw", {f"{day}.jpg": image_bytes("red") for day in ("x", "2020-01-01", today)})
+
+    found = evidence(registry, "pets", "production", tmp_path)
+
+    assert [Path(record.image).stem for record in found.older] == ["x", "2020-01-01"]
+    assert len(found.unseen) == 3
+
+
+def test_every_version_since_the_champion_was_a_challenger_of_it(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "data/bundle", tag="challenger")
+    listing = b"source,path,label,sha256,group\nred.jpg,images/red.jpg,red,00,00\n"
+    write_files(tmp_path / "data", {"split/test.csv": listing, "raw/red.jpg": image_bytes("red")})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    for tag in ("first", "champion", "kept", "kept, too"):
+        registry.publish(make_bundle(tmp_path / tag, tag=tag), "pets")
+    registry.promote("pets@2", "production")
+
+    assert evidence(registry, "pets", "production", tmp_path).turn == 3  # it would be pets@5
+    assert evidence(registry, "pets", "production", tmp_path, number=3).turn == 1
+    assert evidence(registry, "pets", "production", tmp_path, number=1).turn == 1  # older than the champion
 
 
 def test_labels_and_sizes_are_told_of_the_model_that_they_are_of(tmp_path: Path) -> None:

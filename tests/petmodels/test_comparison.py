@@ -62,7 +62,8 @@ def test_each_image_has_a_record_with_both_answers(right: Model, confused: Model
 def test_a_model_equal_to_another_differs_by_nothing(right: Model) -> None:
     found = petmodels.compare(right, right, COLOURED)
 
-    assert (found.difference, found.difference_low, found.difference_high, found.p_value) == (0, 0, 0, 1)
+    assert (found.difference, found.p_value) == (0, 1)
+    assert found.difference_low == -found.difference_high < 0  # so few images don't show that they are equal
 
 
 def test_images_that_cannot_be_read_are_named_and_count_nowhere(right: Model, confused: Model) -> None:
@@ -110,4 +111,20 @@ def test_the_interval_is_that_of_resampled_images() -> None:
 
     found = petmodels.difference_interval(10, 25, 200)
 
-    assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.006)
+    assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.008)
+
+
+@pytest.mark.parametrize(("num_images", "before", "after"), [(30, 0.05, 0.1), (74, 0.01, 0.02), (111, 0.02, 0.02)])
+def test_the_interval_holds_the_true_difference_also_where_few_images_differ(
+    num_images: int, before: float, after: float
+) -> None:
+    drawn = np.random.default_rng(5).multinomial(num_images, [before, after, 1 - before - after], size=200)
+    intervals = [petmodels.difference_interval(int(b), int(a), num_images) for b, a, _ in drawn]
+
+    assert np.mean([low <= after - before <= high for low, high in intervals]) >= 0.94
+
+
+def test_two_models_that_never_differ_are_not_known_to_be_equal() -> None:
+    low, high = petmodels.difference_interval(0, 0, 30)
+
+    assert low == -high < -0.05
