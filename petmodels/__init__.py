@@ -10,6 +10,7 @@ Importing this reads no other package: each name below brings what it needs when
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from petmodels import errors
     from petmodels.aliases import Alias, Step
     from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare
     from petmodels.diff import Diff
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from petmodels.registry import Registry
     from petmodels.significance import difference_interval, mcnemar
     from petmodels.verify import Verified
+
+    __version__: str
 
 __all__ = [
     "Alias",
@@ -44,6 +47,7 @@ __all__ = [
     "Verified",
     "compare",
     "difference_interval",
+    "errors",
     "load",
     "mcnemar",
 ]
@@ -76,6 +80,12 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
+    if name == "errors":
+        return import_module("petmodels.errors")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("petmodels")
     if name not in _MODULES:
         raise AttributeError(f"module petmodels has no attribute {name!r}")
     return getattr(import_module(f"petmodels.{_MODULES[name]}"), name)

@@ -29,8 +29,8 @@ Download = Callable[[int, int], Iterator[bytes]]
 class Cache:
     """The files on this machine, by hash."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = Path(folder) if folder else default_folder()
 
     def path(self, sha256: str) -> Path:
         """Return where the file with this hash is kept, whether it is there or not."""
@@ -111,9 +111,9 @@ def place(sources: Mapping[Path, Path]) -> None:
 def default_folder() -> Path:
     """Return PETMODELS_CACHE, or petmodels in the user's cache folder."""
     named = os.environ.get(CACHE)
-    if named:
-        return Path(named)
     try:
+        if named:
+            return Path(named).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels"
     except RuntimeError as error:
         raise MachineError(f"this user has no home folder; say where the cache may be: {CACHE}") from error

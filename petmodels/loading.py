@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petmodels.hashing import Progress, no_progress
-from petmodels.registry import Registry, tell_nobody
+from petmodels.registry import Registry, tell_the_log
 from petmodels.resolve import Notice
 
 if TYPE_CHECKING:
@@ -16,18 +16,18 @@ def load(
     spec: str | Path,
     *,
     registry: str | Path | None = None,
-    cache: Path | None = None,
-    notice: Notice = tell_nobody,
+    cache: Path | str | None = None,
+    notice: Notice = tell_the_log,
     progress: Progress = no_progress,
 ) -> "Model":
     """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a bundle's folder (`./model`).
 
     Comes from the registry, by default PETMODELS_REGISTRY, through the cache: asks nothing of the store for a version
-    that was loaded before, one request for an alias, and works offline with what this machine has. Every byte is
-    verified, the first self-test image is answered. Raises NotFoundError, UnreachableError, AccessError, TrustError's
-    kinds, and MachineError when onnxruntime is not installed.
+    that was loaded before, one request for an alias, and works offline with what this machine has, which `notice` is
+    told (see Registry). Every byte is verified, the first self-test image is answered. Raises NotFoundError,
+    UnreachableError, AccessError, TrustError's kinds, and MachineError when onnxruntime is not installed.
     """
-    if isinstance(spec, Path) or is_folder(spec):
+    if isinstance(spec, Path) or (isinstance(spec, str) and is_folder(spec)):
         return _from_folder(Path(spec))
     return Registry(registry, cache=cache, notice=notice).load(spec, progress=progress)
 

@@ -5,6 +5,7 @@ terminated.
 """
 
 import atexit
+import errno
 import io
 import os
 import signal
@@ -20,7 +21,7 @@ from petmodels.commands_read import diff, history, list_versions, show_version
 from petmodels.commands_transfer import copy, pull, repair, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback
 from petmodels.doctor import doctor
-from petmodels.errors import PetmodelsError
+from petmodels.errors import MachineError, PetmodelsError
 from petmodels.terminal import say
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -50,13 +51,28 @@ def main() -> None:
     for number in _ENDING:
         signal.signal(number, _interrupted)
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except PetmodelsError as error:
         say(f"petmodels: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        _drop_output()
+        say(f"petmodels: the output can't be written: {error.strerror}")
+        sys.exit(MachineError.exit_code)
+
+
+def _drop_output() -> None:
+    """Keep Python from trying once more, at its end, to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:

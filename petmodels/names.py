@@ -40,12 +40,15 @@ class Spec:
 
 def spec_of(text: str) -> Spec:
     """Read `pets`, `pets@7` or `pets@production`; raise AddressError for anything else."""
+    if not isinstance(text, str):
+        raise AddressError(f"a model is named by a text such as pets@production: {text!r}")
     model, at, wanted = text.partition("@")
     check_model(model)
     if at and re.fullmatch(r"[0-9]+", wanted):
-        if not 1 <= int(wanted) <= LAST_VERSION:
-            raise AddressError(f"versions are numbered from 1 to {LAST_VERSION}: {text}")
-        return Spec(model, int(wanted), "")
+        digits = wanted.lstrip("0")
+        if not 1 <= len(digits) <= len(str(LAST_VERSION)):
+            raise AddressError(f"versions are numbered from 1 to {LAST_VERSION}: {text[:90]}")
+        return Spec(model, int(digits), "")
     alias = wanted if at else LATEST
     if alias != LATEST:
         check_alias(alias)

@@ -14,7 +14,7 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import AddressError, FormatError, NotFoundError
+from petmodels.errors import AddressError, FormatError, NotFoundError, RequestError
 from petmodels.hashing import Progress, no_progress
 from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
@@ -33,20 +33,24 @@ if TYPE_CHECKING:
     from petmodels.verify import Verified
 
 
-def tell_nobody(_text: str) -> None:
-    """Drop a notice."""
+def tell_the_log(text: str) -> None:
+    """Warn by the logger `petmodels`: on stderr, unless the program has set up logging in its own way."""
+    import logging
+
+    logging.getLogger("petmodels").warning("%s", text)
 
 
 class Registry:
     """A registry at `s3://bucket/prefix` or in a folder; at PETMODELS_REGISTRY when no address is given.
 
     `cache` is a folder, by default PETMODELS_CACHE or the user's cache folder. `notice` is called with one line when
-    something should be known but stops nothing, such as an answer from memory while the store can't be reached. Nothing
-    is read or written before the first method is called. Every method raises PetmodelsError's kinds and nothing else.
+    something should be known but stops nothing, such as an answer from memory while the store can't be reached; by
+    default the logger `petmodels` warns. Nothing is read or written before the first method is called. Every method
+    raises PetmodelsError's kinds and nothing else. One object serves all threads, and forked processes too.
     """
 
     def __init__(
-        self, address: str | Path | None = None, *, cache: Path | None = None, notice: Notice = tell_nobody
+        self, address: str | Path | None = None, *, cache: Path | str | None = None, notice: Notice = tell_the_log
     ) -> None:
         self.storage: Storage = open_storage(address)
         self.cache = Cache(cache)
@@ -134,6 +138,8 @@ class Registry:
         from petmodels.pull import pull
 
         found = self.resolve(spec)
+        if folder and "\0" in str(folder):
+            raise RequestError(f"no folder's name holds a NUL: {str(folder)!r}")
         target = Path(folder) if folder else self.cache.folder / "models" / found.statement.sha256
         return pull(self.storage, self.cache, found, target, progress)
 

@@ -6,13 +6,15 @@ The requests themselves; who makes them is in `petmodels.s3_client`, large files
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterator
-from functools import cached_property
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from petmodels.errors import AccessError
 from petmodels.hashing import Digest, Progress
-from petmodels.s3_errors import BrokenOffError, ChangedError, reading, translated
+from petmodels.s3_errors import BrokenOffError, ChangedError, no_s3, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
 if TYPE_CHECKING:
@@ -26,17 +28,41 @@ _NO_ETAG = '"00000000000000000000000000000000"'
 class S3Storage:
     """The objects of a registry below a prefix of a bucket; see `petmodels.storage.Storage`."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, client: "S3Client | None" = None) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._made = (os.getpid(), client) if client else None
 
-    @cached_property
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": None}
+
+    @property
     def client(self) -> "S3Client":
-        """The client; made at the first request, because importing and building it takes a good part of a second."""
+        """The client; made at the first request, because importing and building it takes a good part of a second.
+
+        It is made anew in a process that was forked since, which would read its parent's answers.
+        """
         from petmodels.s3_client import s3_client
 
-        return s3_client(self.address)
+        process, made = os.getpid(), self._made
+        if made is None or made[0] != process:
+            made = self._made = process, s3_client(self.address)
+        return made[1]
+
+    @contextmanager
+    def asking(self, doing: str) -> Iterator["S3Client"]:
+        """Give the client, and turn what it raises into petmodels' errors; `doing` completes "not allowed to …".
+
+        After a refusal the next one is made anew, because somebody may renew the credentials.
+        """
+        try:
+            client = self.client
+            with translated(self.address, doing):
+                yield client
+        except AccessError:
+            self._made = None
+            raise
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""
@@ -50,12 +76,12 @@ class S3Storage:
     def find(self, key: str) -> Stored | None:
         """Return an object's size, time, ETag and, when the store kept it, its SHA-256 in base64."""
         try:
-            with translated(self.address, f"read {key}"):
-                answer = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key, ChecksumMode="ENABLED")
+            with self.asking(f"read {key}") as client:
+                answer = client.head_object(Bucket=self.bucket, Key=self.prefix + key, ChecksumMode="ENABLED")
+                size, sha256 = answer["ContentLength"], answer.get("ChecksumSHA256", "")
+                return Stored(key, size, answer["LastModified"], answer["ETag"], sha256)
         except NotStoredError:
             return None
-        size, sha256 = answer["ContentLength"], answer.get("ChecksumSHA256", "")
-        return Stored(key, size, answer["LastModified"], answer["ETag"], sha256)
 
     def create(self, key: str, data: bytes) -> bool:
         """Put an object with If-None-Match: *."""
@@ -102,8 +128,8 @@ class S3Storage:
 
     def delete(self, key: str) -> None:
         """Delete an object."""
-        with translated(self.address, f"delete {key}"):
-            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        with self.asking(f"delete {key}") as client:
+            client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the multipart uploads that were neither completed nor aborted."""
@@ -118,15 +144,15 @@ class S3Storage:
         discard(self, upload)
 
     def _read_once(self, key: str, limit: int) -> tuple[bytes, str]:
-        with translated(self.address, f"read {key}"):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-        promised = min(limit + 1, answer["ContentLength"])
-        with reading(self.address):
-            data = answer["Body"].read(promised)
+        with self.asking(f"read {key}") as client:
+            answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            with reading(self.address), closing(answer["Body"]) as body:
+                promised, etag = min(limit + 1, answer["ContentLength"]), answer["ETag"]
+                data = body.read(promised)
         # botocore says nothing of a connection that ends early but in order, so the length must be looked at here.
         if len(data) < promised:
             raise BrokenOffError(f"{self.address} broke off in the middle (too few bytes); try again later")
-        return data, answer["ETag"]
+        return data, etag
 
     def _put(self, key: str, data: bytes, **condition: str) -> bool:
         try:
@@ -141,8 +167,8 @@ class S3Storage:
     def _put_if(self, key: str, data: bytes, condition: dict[str, str]) -> None:
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         extra: Any = {"ContentType": "application/json", "ChecksumSHA256": checksum, **condition}
-        with translated(self.address, f"write {key}"):
-            self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
+        with self.asking(f"write {key}") as client:
+            client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:
@@ -151,8 +177,11 @@ class S3Storage:
             return False
 
     def _pages(self, prefix: str, delimiter: str, limit: int | None) -> Iterator[Any]:
-        with translated(self.address, "list the registry"):
+        with self.asking("list the registry") as client:
             listing: Any = {"Bucket": self.bucket, "Prefix": self.prefix + prefix, "Delimiter": delimiter}
-            pages = self.client.get_paginator("list_objects_v2")
+            pages = client.get_paginator("list_objects_v2")
             paging: Any = {"PageSize": min(limit or _PAGE, _PAGE), "MaxItems": limit}
-            yield from pages.paginate(**listing, PaginationConfig=paging)
+            for page in pages.paginate(**listing, PaginationConfig=paging):
+                if "Name" not in page or page.get("Prefix", listing["Prefix"]) != listing["Prefix"]:
+                    raise no_s3("a listing of something else", self.address, "list the registry")
+                yield page

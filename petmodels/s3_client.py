@@ -36,8 +36,8 @@ def s3_client(address: str) -> "S3Client":
     session = Session()
     session.register_component("data_loader", _loader())
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-    try:
-        with translated(address, "connect"):
+    with translated(address, "connect"):
+        try:
             config = Config(
                 retries=retries,
                 connect_timeout=5,
@@ -50,8 +50,8 @@ def s3_client(address: str) -> "S3Client":
                 s3={"payload_signing_enabled": False},
             )
             client: Any = session.create_client("s3", config=config)
-    except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
-        raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000: {address}") from error
+        except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
+            raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000: {address}") from error
     return client  # type: ignore[no-any-return]
 
 

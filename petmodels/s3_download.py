@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from petmodels.hashing import PIECE_BYTES
-from petmodels.s3_errors import BrokenOffError, reading, translated
+from petmodels.s3_errors import BrokenOffError, reading
 from petmodels.storage import NotStoredError
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def _stream(storage: "S3Storage", key: str, start: int, end: int) -> Generator[b
 
 
 def _range(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[bytes]:
-    with translated(storage.address, f"read {key}"):
+    with storage.asking(f"read {key}") as client:
         try:
             name = storage.prefix + key
-            answer = storage.client.get_object(Bucket=storage.bucket, Key=name, Range=f"bytes={start}-{end - 1}")
-        except storage.client.exceptions.ClientError as error:
+            answer = client.get_object(Bucket=storage.bucket, Key=name, Range=f"bytes={start}-{end - 1}")
+        except client.exceptions.ClientError as error:
             if error.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
                 return
             raise

@@ -21,7 +21,7 @@ from petmodels.storage import NotStoredError
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
 
-ABSENT = {"NoSuchKey", "404", "NotFound"}
+ABSENT = {"404", "NotFound"}
 CHANGED = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
@@ -59,16 +59,34 @@ def translated(address: str, doing: str) -> Iterator[None]:
 
     `doing` completes the sentence "not allowed to …".
     """
-    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004
-
     try:
         yield
-    except ClientError as error:
-        raise _of_answer(error, address, doing) from error
-    except (ConnectionError, HTTPClientError) as error:
-        raise UnreachableError(f"{address} did not answer ({_reason(error)}); try again later: {doing}") from error
-    except BotoCoreError as error:
-        raise _of_client(error, address) from error
+    except Exception as error:
+        meant = _meant(error, address, doing)
+        if meant is None:
+            raise
+        raise meant from error
+
+
+def _meant(error: Exception, address: str, doing: str) -> Exception | None:
+    """Return what an exception means, None for one that is no matter of the store's."""
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ClientError):
+        return _of_answer(error, address, doing)
+    if isinstance(error, (ConnectionError, HTTPClientError)):
+        return UnreachableError(f"{address} did not answer ({_reason(error)}); try again later: {doing}")
+    if isinstance(error, (BotoCoreError, OSError)):
+        return _of_client(error, address)
+    if isinstance(error, (ResponseParserError, RecursionError, ValueError, KeyError)):
+        return no_s3(type(error).__name__, address, doing)
+    return None
+
+
+def no_s3(what: str, address: str, doing: str) -> UnreachableError:
+    """Return the error for a proxy, a portal or a load balancer that answered in the store's place."""
+    return UnreachableError(f"what answered is no S3 ({what}); check AWS_ENDPOINT_URL and proxies ({doing}): {address}")
 
 
 def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
@@ -76,8 +94,10 @@ def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     if code in CHANGED:
         return ChangedError(code)
+    if code == "NoSuchKey" or (code in ABSENT and error.operation_name == "HeadObject"):
+        return NotStoredError(address)  # a HEAD's answer has no room for the code
     if code in ABSENT:
-        return NotStoredError(address)
+        return no_s3(status, address, doing)
     if code == "NoSuchUpload":
         return UploadGoneError(f"somebody has ended this upload meanwhile; run again ({doing}): {address}")
     return _refusal(code, address, doing) or _failure(code, status, address, doing)
@@ -111,7 +131,7 @@ def _failure(code: str, status: str, address: str, doing: str) -> PetmodelsError
     return StoreError(f"the store answered {status} {code[:60]} when asked to {doing}: {address}")
 
 
-def _of_client(error: "BotoCoreError", address: str) -> PetmodelsError:
+def _of_client(error: "BotoCoreError | OSError", address: str) -> PetmodelsError:
     name = type(error).__name__
     if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         return AccessError(f"no credentials found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and the rest: {address}")

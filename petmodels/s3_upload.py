@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
 from petmodels.hashing import Digest, Progress, part_bytes
-from petmodels.s3_errors import ChangedError, UploadGoneError, translated
+from petmodels.s3_errors import ChangedError, UploadGoneError
 from petmodels.storage import NotStoredError, Unfinished
 from petmodels.verify import is_whole
 
@@ -27,21 +27,20 @@ def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress:
         progress(size if is_new else 0)
         return is_new
     names: Any = {"Bucket": storage.bucket, "Key": storage.prefix + key}
-    with translated(storage.address, f"write {key}"):
-        begun = storage.client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")
-    names["UploadId"] = begun["UploadId"]
+    with storage.asking(f"write {key}") as client:
+        names["UploadId"] = client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")["UploadId"]
     try:
         parts = _upload_parts(storage, names, path, digest.parts, progress)
         return _complete(storage, key, names, parts, digest, size)
     except BaseException:
-        _give_up(storage, key, begun["UploadId"])
+        _give_up(storage, key, names["UploadId"])
         raise
 
 
 def unfinished(storage: "S3Storage", prefix: str) -> Iterator[Unfinished]:
     """Yield the multipart uploads below `prefix` that were neither completed nor aborted."""
-    with translated(storage.address, "list unfinished uploads"):
-        pages = storage.client.get_paginator("list_multipart_uploads")
+    with storage.asking("list unfinished uploads") as client:
+        pages = client.get_paginator("list_multipart_uploads")
         for page in pages.paginate(Bucket=storage.bucket, Prefix=storage.prefix + prefix):
             for one in page.get("Uploads", []):
                 yield Unfinished(one["Key"].removeprefix(storage.prefix), one["UploadId"], one["Initiated"])
@@ -55,8 +54,8 @@ def discard(storage: "S3Storage", upload: Unfinished) -> None:
 def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
     checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
     try:
-        with _unchanged(path), translated(storage.address, f"write {key}"), path.open("rb") as file:
-            storage.client.put_object(
+        with _unchanged(path), path.open("rb") as file, storage.asking(f"write {key}") as client:
+            client.put_object(
                 Bucket=storage.bucket, Key=storage.prefix + key, Body=file, ChecksumSHA256=checksum, IfNoneMatch="*"
             )
     except ChangedError:
@@ -83,10 +82,10 @@ def _upload_parts(
 
 def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha256: bytes, progress: Progress) -> Any:
     checksum = base64.b64encode(sha256).decode()
-    with translated(storage.address, f"write {names['Key']}"):
-        answer = storage.client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)
+    with storage.asking(f"write {names['Key']}") as client:
+        etag = client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)["ETag"]
     progress(len(body))
-    return {"ETag": answer["ETag"], "PartNumber": number, "ChecksumSHA256": checksum}
+    return {"ETag": etag, "PartNumber": number, "ChecksumSHA256": checksum}
 
 
 @contextmanager
@@ -100,8 +99,8 @@ def _unchanged(path: Path) -> Iterator[None]:
 
 def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], digest: Digest, size: int) -> bool:
     try:
-        with translated(storage.address, f"write {key}"):
-            storage.client.complete_multipart_upload(**names, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        with storage.asking(f"write {key}") as client:
+            client.complete_multipart_upload(**names, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
     except ChangedError:
         _give_up(storage, key, names["UploadId"])
         return False
@@ -121,8 +120,8 @@ def _give_up(storage: "S3Storage", key: str, upload_id: str) -> None:
 
 def _abort(storage: "S3Storage", key: str, upload_id: str) -> None:
     try:
-        with translated(storage.address, f"abort the upload of {key}"):
+        with storage.asking(f"abort the upload of {key}") as client:
             name = storage.prefix + key
-            storage.client.abort_multipart_upload(Bucket=storage.bucket, Key=name, UploadId=upload_id)
+            client.abort_multipart_upload(Bucket=storage.bucket, Key=name, UploadId=upload_id)
     except (NotStoredError, ConflictError, UploadGoneError):
         return

@@ -124,6 +124,8 @@ def open_storage(address: str | Path | None = None) -> Storage:
         raise AddressError(f"no registry given; set {REGISTRY} or use --registry, for example: s3://my-bucket/models")
     if not text:
         raise AddressError(f"this address of a registry is empty; give one, for example: {_FORMS}")
+    if "\0" in text:
+        raise AddressError(f"no address holds a NUL: {text!r}")
     scheme, colon, _ = text.partition("://")
     if not colon:
         return _folder(_plain_path(text))
@@ -156,6 +158,8 @@ def _s3(text: str) -> Storage:
     from petmodels.s3 import S3Storage
 
     parts = _parts(text)
+    if not text.isprintable():
+        raise AddressError(f"an S3 registry's address is plain text: {_without_secret(text)!a}")
     if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
     if parts.netloc.endswith("--x-s3"):

@@ -72,8 +72,8 @@ def prepared(step: str, bundles: dict[int, Path], client: Any, folder: Path) -> 
 
 def opened(address: str, client: Any, cache: Path) -> Registry:
     registry = Registry(address, cache=cache)
-    if isinstance(registry.storage, S3Storage):
-        registry.storage.__dict__["client"] = client  # building a client takes longer than what is tested with it
+    if isinstance(registry.storage, S3Storage):  # building a client takes longer than what is tested with it
+        registry.storage = S3Storage(registry.storage.bucket, registry.storage.prefix.rstrip("/"), client)
     return registry
 
 
