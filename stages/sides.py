@@ -1,8 +1,8 @@
 """Decide which side, train, valid or test, an image belongs to.
 
 Reads and leaves nothing: rows in, sides out. Two promises hold for the methods `stable` and `official`: images of one
-duplicate group share a side, and a later arrival never changes the side of an earlier image. Both follow from dealing
-images out in the order of their arrival, each decided by what came before it alone. `time` is a moving window.
+group share a side, and a later arrival never changes the side of an earlier image. Both follow from dealing images out
+in the order of their arrival, each decided by what came before it alone. `time` is a moving window.
 """
 
 import hashlib
@@ -32,7 +32,8 @@ class Row:
 def stable(rows: Iterable[Row], shares: Sequence[float], seed: int) -> list[int]:
     """Return a side a row: dealt in order of arrival, within one arrival by a seeded hash of the group.
 
-    `shares` are those of train, valid and test and sum to 1; each label comes as near to them as whole groups allow.
+    `shares` are those of train, valid and test and sum to 1; each label comes as near to them as whole groups allow. A
+    group with several labels is dealt as one of its first image's.
     """
     dealer = _Dealer(shares)
     return _dealt(rows, seed, dealer.side_of)

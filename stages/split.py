@@ -30,16 +30,14 @@ class SplitParams:
 
     method: Annotated[
         Literal["stable", "official", "time"],
-        Field(
-            description="`stable` by hash of the duplicate group, `official` by the archive's lists, `time` by arrival"
-        ),
+        Field(description="`stable` by hash of the group, `official` by the archive's lists, `time` by arrival"),
     ]
     seed: Annotated[int, Field(ge=0, description="another seed deals another split")]
     valid_share: Annotated[
-        float, Field(gt=0, lt=1, description="share of a label's images for validation, duplicates counted once")
+        float, Field(gt=0, lt=1, description="share of a label's images for validation, a group counted once")
     ]
     test_share: Annotated[
-        float, Field(gt=0, lt=1, description="share of a label's images for the test, duplicates counted once")
+        float, Field(gt=0, lt=1, description="share of a label's images for the test, a group counted once")
     ]
 
     def __post_init__(self) -> None:
@@ -50,8 +48,8 @@ class SplitParams:
 def split(params: SplitParams, *, prepared: Path, out: Path) -> None:
     """Write the three sides of `prepared`'s index to `out`.
 
-    Raises DataError for a label with fewer than three duplicate groups, for a label that is missing from a side, and
-    for `official` without the archive's lists.
+    Raises DataError for a label with fewer than three groups, for a label that is missing from a side, and for
+    `official` without the archive's lists.
     """
     index = prepared / "index.csv"
     rows = list(_rows(index))
@@ -94,8 +92,8 @@ def _check_groups(rows: list[Row]) -> None:
     for label, count in sorted(groups.items()):
         if count < len(SIDES):
             raise DataError(
-                f"too few different images of one label, add some or remove it (each side needs one, so 3 at least): "
-                f"{label} has {count}"
+                "too few different images of one label, a group counted once; add some or remove it (each side "
+                f"needs one, so 3 at least): {label} has {count}"
             )
 
 
