@@ -1,6 +1,7 @@
-"""Group images that are byte for byte, or to the eye, the same.
+"""Group images that are copies: the same bytes, or one picture rescaled or recompressed; and those of one subject.
 
-Reads hashes; leaves nothing. Perceptual hashes are 256-bit DCT hashes (Zauner 2010), compared by Hamming distance.
+Reads hashes and names; leaves nothing. Perceptual hashes are 256-bit DCT hashes (Zauner 2010), compared by Hamming
+distance. Another picture of the same scene is no copy to them: that it belongs there must be said by its name.
 """
 
 from collections import defaultdict
@@ -26,6 +27,27 @@ def groups(images: Iterable[tuple[str, str]], distance: int) -> list[str]:
         if sha256 not in by_sha256:
             by_sha256[sha256] = name
             near.add(bits, name)
+        names.append(name)
+    return names
+
+
+def joined(images: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return one group name an image, as `groups` does, where images belong together that are no copies.
+
+    `images` are (sha256, the name that `groups` gives, subject or "") in the order of their arrival. A new image joins
+    the group of the same bytes, else that of its subject, else that of its near-duplicates; a subject that is first
+    seen on a copy belongs to the copy's group from then on. Here, too, two old groups never merge.
+    """
+    by_sha256: dict[str, str] = {}
+    by_subject: dict[str, str] = {}
+    by_picture: dict[str, str] = {}
+    names = []
+    for sha256, picture, subject in images:
+        name = by_sha256.get(sha256) or by_subject.get(subject) or by_picture.get(picture) or sha256
+        by_sha256.setdefault(sha256, name)
+        by_picture.setdefault(picture, name)
+        if subject:
+            by_subject.setdefault(subject, name)
         names.append(name)
     return names
 

@@ -4,11 +4,13 @@ Reads nothing; leaves index.csv, rejects.csv, conflicts.csv, balance.csv and pre
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.duplicates import groups
+from stages.duplicates import groups, joined
+from stages.labels import subject_of
 from stages.outputs import write_csv, write_json
 
 if TYPE_CHECKING:
@@ -33,43 +35,67 @@ class Image:
     source: str
 
 
-def grouped(images: list[Image], distance: int) -> list[Image]:
-    """Return the images, each with the name of its group, as `duplicates.groups` gives it for this distance."""
-    names = groups(((image.sha256, image.phash) for image in images), distance)
-    return [replace(image, group=name) for image, name in zip(images, names, strict=True)]
+@dataclass(frozen=True, kw_only=True)
+class Grouped:
+    """The images with the names of their groups, and how many images of a subject are in which groups.
+
+    `num_duplicates` images are copies of an earlier one; `conflicts` are (group, labels, sources) of copies that have
+    several labels.
+    """
+
+    images: list[Image]
+    subjects: dict[str, Counter[str]]
+    num_duplicates: int
+    conflicts: list[tuple[str, str, str]]
 
 
-def write_index(params: "PrepareParams", folder: Path, images: list[Image], rejects: list[tuple[str, str]]) -> None:
+def grouped(images: Sequence[Image], distance: int, pattern: str | None) -> Grouped:
+    """Group images by `duplicates.groups` for this distance and by what `pattern` finds in their sources."""
+    pictures = groups(((image.sha256, image.phash) for image in images), distance)
+    shown = [subject_of(image.source, pattern) for image in images]
+    names = joined(zip((image.sha256 for image in images), pictures, shown, strict=True))
+    subjects: dict[str, Counter[str]] = defaultdict(Counter)
+    for subject, name in zip(shown, names, strict=True):
+        if subject:
+            subjects[subject][name] += 1
+    named = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
+    return Grouped(
+        images=named,
+        subjects=subjects,
+        num_duplicates=len(images) - len(set(pictures)),
+        conflicts=_conflicts(named, pictures),
+    )
+
+
+def write_index(params: "PrepareParams", folder: Path, found: Grouped, rejects: list[tuple[str, str]]) -> None:
     """Leave the five files in `folder`; `rejects` are (source, reason)."""
     from stages.images import FILTER_NAME
 
-    found = conflicts(images)
+    images = found.images
     balance = sorted(Counter(image.label for image in images).items(), key=lambda item: item[0].lower())
     write_csv(folder / "index.csv", [field.name for field in fields(Image)], map(astuple, images))
     write_csv(folder / "rejects.csv", ["source", "reason"], rejects)
-    write_csv(folder / "conflicts.csv", ["group", "labels", "sources"], found)
+    write_csv(folder / "conflicts.csv", ["group", "labels", "sources"], found.conflicts)
     write_csv(folder / "balance.csv", ["label", "images"], balance)
-    num_groups = len({image.group for image in images})
     summary = {
         "short_side": params.short_side,
         "filter": FILTER_NAME,
         "num_images": len(images),
         "num_rejected": len(rejects),
-        "num_groups": num_groups,
-        "num_duplicates": len(images) - num_groups,
-        "num_conflicts": len(found),
+        "num_groups": len({image.group for image in images}),
+        "num_duplicates": found.num_duplicates,
+        "num_conflicts": len(found.conflicts),
         "labels": len(balance),
     }
     write_json(folder / "prepare.json", summary)
 
 
-def conflicts(images: list[Image]) -> list[tuple[str, str, str]]:
-    """Return group, labels and sources of each group whose images have several labels."""
-    members = defaultdict(list)
-    for image in images:
-        members[image.group].append(image)
+def _conflicts(images: Sequence[Image], pictures: Sequence[str]) -> list[tuple[str, str, str]]:
+    copies = defaultdict(list)
+    for image, picture in zip(images, pictures, strict=True):
+        copies[picture].append(image)
     return [
-        (group, " ".join(sorted({image.label for image in same})), " ".join(image.source for image in same))
-        for group, same in members.items()
+        (same[0].group, " ".join(sorted({image.label for image in same})), " ".join(image.source for image in same))
+        for same in copies.values()
         if len({image.label for image in same}) > 1
     ]

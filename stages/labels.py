@@ -1,4 +1,4 @@
-"""Say which breed, species and official side a file has, by the rule that params.yaml names.
+"""Say which breed, species, official side and subject a file has, by the rule that params.yaml names.
 
 Reads file names, folder names, a CSV file or the archive's own lists; leaves nothing.
 """
@@ -46,6 +46,20 @@ def spelled(label: str) -> str:
 def species_of(label: str, species: Mapping[str, str]) -> str:
     """Return the first species whose pattern is found in `label`, or an empty string."""
     return next((name for name, pattern in species.items() if re.search(pattern, label)), "")
+
+
+def subject_of(source: str, pattern: str | None) -> str:
+    """Return what `pattern`'s first group finds in an image's path, or an empty string.
+
+    `source` is the index's column; what is searched is `path_within` of it, such as `images/pug_1.jpg`.
+    """
+    match = re.search(pattern, path_within(source)) if pattern else None
+    return (match and match.group(1)) or ""
+
+
+def path_within(source: str) -> str:
+    """Return an image's path below the source or its arrival, as the archive or folder had it."""
+    return spelled(source.split("/", 1 if source.startswith("source/") else 2)[-1])
 
 
 def official_sides(source: Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from stages.candidates import Candidate, candidates
 from stages.errors import DataError, ParamsError
-from stages.index import Image, conflicts, grouped, write_index
+from stages.index import Grouped, Image, grouped, write_index
+from stages.labels import path_within, subject_of
 from stages.outputs import new_folder
 from stages.params import STRICT, Pattern
 from stages.threads import in_threads
@@ -61,6 +62,13 @@ class PrepareParams:
     duplicate_distance: Annotated[
         int, Field(ge=0, le=64, description="bits of 256 by which two perceptual hashes of one picture may differ")
     ]
+    group_pattern: Annotated[
+        Pattern | None,
+        Field(
+            description="regular expression on an image's path below the source or its arrival; images with the same "
+            "group 1 (an animal, a patient, a scene) share a side; null: copies only"
+        ),
+    ]
     max_rejected_share: Annotated[float, Field(ge=0, le=1, description="more rejected files than this stop the run")]
 
     def __post_init__(self) -> None:
@@ -72,21 +80,34 @@ class PrepareParams:
             raise ParamsError(
                 f"params.yaml: prepare: label_pattern needs a group (…) that holds the label: {self.label_pattern!r}"
             )
+        if self.group_pattern is not None and not re.compile(self.group_pattern).groups:
+            raise ParamsError(
+                "params.yaml: prepare: group_pattern needs a group (…) that holds what several images show: "
+                f"{self.group_pattern!r}"
+            )
 
 
 def prepare(params: PrepareParams, *, raw: Path, out: Path) -> None:
     """Decode, check, label, resize and index all images of `raw` into `out`.
 
-    Rows stand in the order of arrival, those of the source by content hash. Raises DataError when there is no image or
-    when more than `max_rejected_share` of the files can't be used.
+    Rows stand in the order of arrival, those of the source by content hash. Raises DataError when there is no image,
+    when `group_pattern` fits none, or when more than `max_rejected_share` of the files can't be used.
     """
     files = candidates(params, raw)
+    _check_subjects(params, files)
     with new_folder(out) as folder:
         images, rejects = _stored(params, files, folder)
         _check_rejects(params, rejects, len(files))
-        images = grouped(images, params.duplicate_distance)
-        write_index(params, folder, images, rejects)
-    _tell(images, rejects, out)
+        found = grouped(images, params.duplicate_distance, params.group_pattern)
+        write_index(params, folder, found, rejects)
+    _tell(found, rejects, out)
+
+
+def _check_subjects(params: PrepareParams, files: list[Candidate]) -> None:
+    pattern = params.group_pattern
+    if pattern and not any(subject_of(one.source, pattern) for one in files):
+        path = path_within(files[0].source)
+        raise DataError(f"no image's path fits prepare.group_pattern; the first path: {path}; the pattern: {pattern}")
 
 
 def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tuple[list[Image], list[tuple[str, str]]]:
@@ -114,12 +135,23 @@ def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_fi
     )
 
 
-def _tell(images: list[Image], rejects: list[tuple[str, str]], out: Path) -> None:
+def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
     for source, reason in rejects[:10]:
         print(f"prepare: rejected {source}: {reason}", file=sys.stderr)
-    for _, labels, sources in conflicts(images)[:10]:
+    for _, labels, sources in found.conflicts[:10]:
         print(f"prepare: the same picture under several labels ({labels}): {sources}", file=sys.stderr)
-    print(f"prepare: {len(images)} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)
+    _tell_subjects(found)
+    num_images = len(found.images)
+    print(f"prepare: {num_images} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)
+
+
+def _tell_subjects(found: Grouped) -> None:
+    if found.subjects:
+        num_fitting = sum(counts.total() for counts in found.subjects.values())
+        fitting = f"{num_fitting} of {len(found.images)} images; subjects: {len(found.subjects)}"
+        print(f"prepare: group_pattern fits {fitting}", file=sys.stderr)
+    for subject in [subject for subject, groups in found.subjects.items() if len(groups) > 1][:10]:
+        print(f"prepare: a subject in several groups, for its images have copies elsewhere: {subject}", file=sys.stderr)
 
 
 if __name__ == "__main__":

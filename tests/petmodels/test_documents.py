@@ -92,7 +92,7 @@ def test_the_python_on_the_consumers_page_runs(
     assert len(code) == 3
     assert lines[0] == "red 1.0 False"
     assert lines[-2].startswith("pets@1 ('red', 'green', 'blue')")
-    assert lines[-1] == "+0.0% (+0.0% to +0.0%), p = 1"
+    assert lines[-1] == "+0.0% (-75.0% to +75.0%), p = 1"
 
 
 def test_every_setting_of_the_package_is_on_the_consumers_page() -> None:

@@ -14,6 +14,7 @@ PREPARE: dict[str, Any] = {
     "min_side": 16,
     "jpeg_quality": 95,
     "duplicate_distance": 12,
+    "group_pattern": None,
     "max_rejected_share": 0.5,
 }
 SPLIT: dict[str, Any] = {"method": "stable", "seed": 42, "valid_share": 0.25, "test_share": 0.25}

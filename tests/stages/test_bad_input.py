@@ -190,6 +190,27 @@ def test_labels_that_the_pattern_does_not_find_name_the_pattern(tmp_path: Path) 
     assert_nothing_was_lost(tmp_path, "prepared")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        (r"patient_(\d+", r"prepare: params.yaml: prepare: group_pattern: not a regular expression (missing ), "),
+        (r"patient_\d+/", r"prepare: params.yaml: prepare: group_pattern needs a group (…) that holds "),
+        (
+            r"patient_(\d+)/",
+            r"prepare: no image's path fits prepare.group_pattern; the first path: images/Bengal_1.jpg; ",
+        ),
+    ],
+)
+def test_a_group_pattern_that_says_nothing_is_named(tmp_path: Path, pattern: str, told: str) -> None:
+    write_source(tmp_path / "raw/source")
+
+    status, said = ended("prepare", tmp_path, {"prepare": {"group_pattern": pattern}}, raw="raw", out="last/prepared")
+
+    assert (status, len(said)) == (1, 1), said
+    assert said[0].startswith(told)
+    assert_nothing_was_lost(tmp_path, "prepared")
+
+
 def test_a_breed_with_one_image_is_named(tmp_path: Path) -> None:
     write_source(tmp_path / "raw/source", num_images=4)
     (tmp_path / "raw/source/images/Sphynx_1.jpg").write_bytes(content(pet(1, 99)))

@@ -7,7 +7,7 @@ from unicodedata import normalize
 import pytest
 
 from stages.errors import DataError
-from stages.labels import label_rule, official_sides, species_of
+from stages.labels import label_rule, official_sides, species_of, subject_of
 
 PETS = r"^(.+)_\d+\.jpg$"
 
@@ -103,3 +103,29 @@ def test_the_archives_lists_may_be_in_any_encoding(tmp_path: Path) -> None:
 
     assert sides["pug_1"] == "test"
     assert sides[os.fsdecode("épagneul_1".encode("latin-1"))] == "test"
+
+
+@pytest.mark.parametrize(
+    ("source", "pattern", "subject"),
+    [
+        ("source/photos/patient_7/a.jpg", r"patient_(\d+)/", "7"),
+        ("arrivals/00012/photos/patient_7/b.jpg", r"patient_(\d+)/", "7"),
+        ("source/boat/scene3_frame2.png", r"^(.+)_frame\d+", "boat/scene3"),
+        ("arrivals/00001/boat/scene3_frame9.png", r"^(.+)_frame\d+", "boat/scene3"),
+        ("source/source/7.jpg", r"^(source)/7", "source"),
+        ("source/photos/c.jpg", r"patient_(\d+)/", ""),
+        ("source/photos/patient_/c.jpg", r"patient_(\d*)/", ""),
+        ("source/dog_1.jpg", r"^(cat)|^dog", ""),
+        ("source/cat_1.jpg", None, ""),
+    ],
+)
+def test_a_subject_is_read_from_the_path_below_the_source_or_its_arrival(
+    source: str, pattern: str | None, subject: str
+) -> None:
+    assert subject_of(source, pattern) == subject
+
+
+def test_a_subjects_accent_may_be_spelled_either_way() -> None:
+    sources = [normalize(form, "source/café_1.jpg") for form in ("NFC", "NFD")]
+
+    assert [subject_of(source, r"(é)_\d") for source in sources] == ["é", "é"]

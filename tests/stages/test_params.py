@@ -152,13 +152,17 @@ def test_a_training_that_can_not_be_meant_stops_the_run(tmp_path: Path, changes:
     ("changes", "told"),
     [
         ({"label_pattern": r"^.+_\d+\.jpg$"}, r"label_pattern needs a group .*: '\^"),
+        ({"group_pattern": r"^.+_\d+\.jpg$"}, r"prepare: group_pattern needs a group .*: '\^"),
+        ({"group_pattern": ""}, r"prepare: group_pattern needs a group .*: ''$"),
+        ({"group_pattern": "("}, r"prepare: group_pattern: not a regular expression .*: '\('$"),
+        ({"group_pattern": 7}, r"prepare: group_pattern: input should be a valid string: 7$"),
         ({"labels_from": "csv"}, r"prepare: label_file must name a CSV file"),
         ({"species": {"cat": "("}}, r"species: not a regular expression"),
         ({"files": "."}, r"files: should name files below the source, as in images/\*: '\.'$"),
         ({"files": "/etc/*"}, r"files: .*relative.*: '/etc/\*'$"),
     ],
 )
-def test_a_rule_for_labels_that_can_not_work_stops_the_run(
+def test_a_rule_for_labels_or_groups_that_can_not_work_stops_the_run(
     tmp_path: Path, changes: dict[str, object], told: str
 ) -> None:
     path = tmp_path / "params.yaml"

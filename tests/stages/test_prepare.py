@@ -230,6 +230,54 @@ def test_a_picture_under_two_labels_is_a_reported_conflict(
     assert "the same picture under several labels (beagle pug)" in capsys.readouterr().err
 
 
+def test_images_of_one_subject_share_a_group_and_are_neither_duplicates_nor_conflicts(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = prepared(tmp_path, group_pattern=r"^images/.+_(\d)\.jpg$")
+
+    rows = table(out / "index.csv")
+    pairs = {(row["group"], row["source"][-5:]) for row in rows}
+    assert (len(rows), len(pairs), len({group for group, _ in pairs})) == (9, 3, 3)
+    summary = json.loads((out / "prepare.json").read_text(encoding="utf-8"))
+    assert (summary["num_groups"], summary["num_duplicates"], summary["num_conflicts"]) == (3, 0, 0)
+    assert table(out / "conflicts.csv") == []
+    assert "prepare: group_pattern fits 9 of 9 images; subjects: 3\n" in capsys.readouterr().err
+
+
+def test_a_subject_changes_nothing_but_the_group(tmp_path: Path, images: Path) -> None:
+    (images / "beagle_99.jpg").write_bytes(content(pet(2, 1), quality=60))
+    before = everything(prepared(tmp_path))
+
+    after = everything(prepared(tmp_path, group_pattern="(pug|Bengal)_"))
+
+    assert {name for name in before if after.pop(name) != before[name]} == {"index.csv", "prepare.json"}
+    assert after == {}
+
+
+def test_a_subjects_copies_are_conflicts_still_in_whatever_groups_they_lie(tmp_path: Path, images: Path) -> None:
+    (images / "beagle_99.jpg").write_bytes(content(pet(2, 1), quality=60))
+
+    out = prepared(tmp_path, group_pattern="(pug|beagle)_")
+
+    rows = by_source(out)
+    assert rows["beagle_99.jpg"]["group"] == rows["beagle_1.jpg"]["group"] != rows["pug_1.jpg"]["group"]
+    (conflict,) = table(out / "conflicts.csv")
+    assert conflict["labels"] == "beagle pug"
+
+
+def test_a_subject_whose_bytes_are_elsewhere_too_is_told(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "raw/arrivals.csv", ["label", "arrived"], [("", "2025-02-01")])
+    add_arrival(tmp_path / "raw", 1, "beagle_99.jpg", (images / "pug_1.jpg").read_bytes())
+
+    rows = by_source(prepared(tmp_path, group_pattern="(pug|beagle)_"))
+
+    assert rows["beagle_99.jpg"]["group"] == rows["pug_1.jpg"]["group"]
+    told = "prepare: a subject in several groups, for its images have copies elsewhere: beagle\n"
+    assert told in capsys.readouterr().err
+
+
 def test_balance_and_summary_count_what_is_there(tmp_path: Path, images: Path) -> None:
     (images / "pug_99.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
     (images / "beagle_1.jpg").write_bytes(b"")
@@ -430,6 +478,21 @@ def test_a_later_duplicate_changes_no_older_row(tmp_path: Path, images: Path) ->
 
     assert after[:9] == before
     assert after[9]["group"] == by_source(tmp_path / "prepared")["pug_1.jpg"]["group"]
+
+
+def test_what_arrives_joins_its_subject_and_changes_no_older_row(tmp_path: Path, images: Path) -> None:
+    pattern = r"(\w+)_\d+\.jpg"
+    before = table(prepared(tmp_path, group_pattern=pattern) / "index.csv")
+    days = [("", "2025-02-01"), ("pug", "2025-03-01")]
+    write_csv(tmp_path / "raw/arrivals.csv", ["label", "arrived"], days)
+    add_arrival(tmp_path / "raw", 1, "deep/pug_7.jpg", content(pet(2, 50)))
+    add_arrival(tmp_path / "raw", 2, "0f3c.jpg", content(pet(2, 51)))
+
+    after = table(prepared(tmp_path, group_pattern=pattern) / "index.csv")
+
+    assert after[:9] == before
+    assert after[9]["group"] == by_source(tmp_path / "prepared")["pug_1.jpg"]["group"]
+    assert after[10]["group"] == after[10]["sha256"]
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path: Path, images: Path) -> None:

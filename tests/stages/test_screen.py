@@ -132,3 +132,16 @@ def test_a_bad_image_does_not_stand_in_a_good_ones_way(judge: Judge) -> None:
 def test_a_list_without_its_columns_is_named(judge: Judge) -> None:
     with pytest.raises(DataError, match=r"index.csv: expected the columns sha256, phash, label, source"):
         judge({"Bengal/a.jpg": b""}, index="path,label\n")
+
+
+def test_an_image_of_a_known_subject_is_no_duplicate_of_it(judge: Judge, tmp_path: Path) -> None:
+    write_source(tmp_path / "raw/source", num_images=3)
+    pattern = PREPARE | {"group_pattern": r"(\w+)_\d+\.jpg$"}
+    prepare(PrepareParams(**pattern), raw=tmp_path / "raw", out=tmp_path / "prepared")
+    index = (tmp_path / "prepared/index.csv").read_text(encoding="utf-8")
+    files = {"pug/pug_8.jpg": content(pet(2, 8)), "pug/pug_9.jpg": content(pet(2, 9)), "pug/a.jpg": content(pet(2, 1))}
+
+    found = judge(files, index=index)
+
+    assert [one["verdict"] for one in found.values()] == ["good", "good", "bad"]
+    assert found["pug/a.jpg"]["reason"] == "a near-duplicate of source/images/pug_1.jpg (pug)"

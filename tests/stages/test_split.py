@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.duplicates import joined
 from stages.errors import DataError
 from stages.outputs import write_csv
 from stages.sides import TEST, TRAIN, VALID, Row, by_time, official, stable
@@ -69,6 +70,26 @@ def test_no_duplicate_group_straddles_sides(method: Any, batches: list[list[Row]
 
     side_of_group: dict[str, int] = {}
     assert all(side_of_group.setdefault(row.group, side) == side for row, side in zip(rows, sides, strict=True))
+
+
+@pytest.mark.parametrize("method", [stable, official])
+@given(batches=deliveries(), seed=st.integers(0, 9), data=st.data())
+def test_later_arrivals_of_old_and_new_subjects_move_no_old_image(
+    method: Any, batches: list[list[Row]], seed: int, data: st.DataObject
+) -> None:
+    subjects = st.sampled_from(["", "1", "2", "3", "4"])
+    images: list[tuple[str, str, str]] = []
+    rows: list[Row] = []
+    before: list[tuple[str, int]] = []
+    for batch in batches:
+        images += [(row.group, row.group, data.draw(subjects)) for row in batch]
+        rows += batch
+        groups = joined(images)
+        grouped = [replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
+        after = list(zip(groups, method(grouped, SHARES, seed), strict=True))
+        assert after[: len(before)] == before
+        assert len(set(after)) == len(set(groups))
+        before = after
 
 
 @pytest.mark.parametrize("method", [stable, official])
@@ -237,6 +258,25 @@ def test_copies_of_one_picture_do_not_make_a_label_large_enough(folders: Folders
     rows = [*many("Bengal", 9), *(row(9 + n, "pug", "the same") for n in range(7))]
 
     with pytest.raises(DataError, match="pug has 1"):
+        folders.split(rows)
+
+
+@pytest.mark.parametrize("method", ["stable", "time"])
+def test_patients_with_images_of_two_labels_are_dealt_whole(folders: Folders, method: str) -> None:
+    rows = [row(n, "healthy" if n % 3 else "ill", f"patient {n // 6}") for n in range(180)]
+
+    sides = folders.split(rows, method=method)
+
+    patients = [{line["group"] for line in folders.table(side)} for side in sides]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 30
+    assert all({line["label"] for line in folders.table(side)} == {"healthy", "ill"} for side in sides)
+    assert [len(some) for some in patients] == pytest.approx([15, 7.5, 7.5], abs=1)
+
+
+def test_many_images_of_two_patients_are_too_few_for_three_sides(folders: Folders) -> None:
+    rows = [*many("Bengal", 9), *(row(9 + n, "pug", f"patient {n % 2}") for n in range(20))]
+
+    with pytest.raises(DataError, match=r"a group counted once; .*: pug has 2$"):
         folders.split(rows)
 
 
