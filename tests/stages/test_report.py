@@ -166,6 +166,21 @@ def test_report_shows_conflicts_and_every_reason_for_a_reject(data: Path) -> Non
     assert "1 conflict for a person to settle" in page
 
 
+@pytest.mark.parametrize(
+    ("num_groups", "told"),
+    [
+        (30, "2 duplicates were grouped."),
+        (9, "2 duplicates were grouped, and with prepare.group_pattern there are 9 groups."),
+    ],
+)
+def test_report_calls_no_image_a_duplicate_for_its_subject(data: Path, num_groups: int, told: str) -> None:
+    facts = {"num_images": 32, "num_duplicates": 2, "num_groups": num_groups}
+    path = data / "prepared" / "prepare.json"
+    path.write_text(json.dumps(read_json(path) | facts))
+
+    assert told in reported(data)
+
+
 def test_report_manages_without_epochs_finder_and_species(data: Path) -> None:
     (data / "train" / "history.csv").write_text("epoch,phase,train_loss,valid_loss,learning_rate\n")
     (data / "train" / "learning_rate.csv").write_text("learning_rate,loss\n")
