@@ -321,3 +321,25 @@ def test_the_same_index_gives_the_same_bytes(folders: Folders) -> None:
     folders.split(many("pug", 20))
 
     assert {path.name: path.read_bytes() for path in folders.out.iterdir()} == first
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (stable, "rrvvvrrrreeerrerrrrrrrrveerrevvrrrrrrrre"),
+        (official, "errrrevrrrerrrverrrverrvrerrrvvrrrrrrrrr"),
+        (by_time, "rvrrrrrrrrrrrrrrvrrrrrrrrrrreeeevvveevee"),
+    ],
+)
+def test_another_release_deals_as_this_one_does(method: Any, expected: str) -> None:
+    """The sides of images that are out in the world, on which models were judged, stay what they are."""
+    rows = [
+        row(number, label, f"{label} {number // 2}", side="test" if number % 5 == 0 else "trainval", day="2025-01-01")
+        for number, label in enumerate(["Bengal", "pug"] * 14)
+    ]
+    rows += [
+        replace(one, number=28 + one.number, group=f"{one.group}, later", arrival=1, arrived="2025-02-01")
+        for one in rows[:12]
+    ]
+
+    assert "".join("rve"[side] for side in method(rows, SHARES, 42)) == expected
