@@ -27,7 +27,10 @@ def card(
         "num_valid": about["num_valid"],
         "num_test": metrics["num_test"],
         "metrics": dict(metrics),
+        "unsure_precision": calibration["unsure_precision"],
         "unsure_below": calibration["unsure_below"],
+        "valid_sure_accuracy": calibration["valid_sure_accuracy"],
+        "test_sure": calibration["test_sure"],
         "training": about["params"],
         "versions": about["versions"],
     }
@@ -36,7 +39,6 @@ def card(
 def markdown(fields: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the YAML header that model hubs read."""
     metrics = fields["metrics"]
-    others = f"; of the others {metrics['sure_accuracy']:.1%} are right" if "sure_accuracy" in metrics else ""
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     numbers = "\n".join(f"| {name} | {value:g} |" for name, value in metrics.items())
     training = "\n".join(f"| {name} | {value} |" for name, value in fields["training"].items())
@@ -48,7 +50,7 @@ def markdown(fields: Mapping[str, Any]) -> str:
 # {len(fields["labels"])} labels from one photograph
 
 A {fields["base_model"]}, trained on {fields["num_train"]} images of {fields["datasets"][0]}.
-On {fields["num_test"]} test images that neither training nor any choice
+On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
 has seen it is right in {metrics["accuracy"]:.1%} of the cases
 (95 % interval {low:.1%} to {high:.1%}).
 
@@ -60,8 +62,7 @@ has seen it is right in {metrics["accuracy"]:.1%} of the cases
 
 {fields["limits"]}
 
-A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the test
-images, {metrics["unsure_share"]:.1%} of the predictions are{others}.
+{_unsure(fields)}
 
 ## How to use it
 
@@ -83,6 +84,26 @@ images' expected probabilities. `learner.pkl` is for fastai users who trust its 
 
 Made with {versions}. Weights: {fields["license"]}. Photographs: {fields["data_license"]}.
 """
+
+
+def _unsure(fields: Mapping[str, Any]) -> str:
+    """Return what "unsure" means for this model, and how far the threshold goes towards what was wished for."""
+    metrics, sure = fields["metrics"], fields["test_sure"]
+    wished, reached = fields["unsure_precision"], fields["valid_sure_accuracy"]
+    if not fields["unsure_below"]:
+        why = ", and those above no threshold do better" if reached < wished else ""
+        return f"""No prediction is to be read as "unsure": on the valid images, {reached:.1%} of all are right
+({wished:.1%} were wished for){why}."""
+    others = ""
+    if sure:
+        low, high = sure["accuracy_low"], sure["accuracy_high"]
+        others = f"""; of the others {metrics["sure_accuracy"]:.1%} are right,
+{sure["num_right"]} of {sure["num_images"]} (95 % interval {low:.1%} to {high:.1%})"""
+    missed = f"""
+No threshold reaches the {wished:.1%} of right answers that were wished for: on the valid images, where it was
+chosen, this one reaches {reached:.1%}."""
+    return f"""A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the
+test images, {metrics["unsure_share"]:.1%} of the predictions are{others}.{missed if reached < wished else ""}"""
 
 
 def _header(fields: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Judge the model on the test side, which neither training nor any choice has seen; write the numbers and the report.
+"""Judge the model on the test side, unseen in training and in any choice that the pipeline makes; write the report.
 
 Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
 tables of predictions, confusion, reliability, breeds and confused pairs, test_logits.npy (what the learner said, for

@@ -28,9 +28,10 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen on the valid side, and how well it did there."""
+    """What was chosen on the valid side, for which share of right answers, and how well it did there."""
 
     temperature: float
+    unsure_precision: float
     unsure_below: float
     valid_unsure_share: float
     valid_sure_accuracy: float
@@ -74,6 +75,7 @@ def chosen(valid: Side, unsure_precision: float) -> Choice:
     sure = said.confidence >= unsure_below
     return Choice(
         temperature=temperature,
+        unsure_precision=unsure_precision,
         unsure_below=unsure_below,
         valid_unsure_share=round(float(1 - sure.mean()), DIGITS),
         valid_sure_accuracy=round(float(said.right[sure].mean()), DIGITS),
@@ -83,12 +85,11 @@ def chosen(valid: Side, unsure_precision: float) -> Choice:
 def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: int) -> dict[str, float | int]:
     """Return the test side's numbers, flat, for metrics.json; one that the data can't give (species) is left out.
 
-    `breeds` maps each label, in the logits' order, to its species ('' if unknown). For the interval, the copies of one
-    picture count as one image: they say the same once more.
+    `breeds` maps each label, in the logits' order, to its species ('' if unknown). Copies of one picture say the same
+    once more: the interval is that of the effective number of images.
     """
     said, raw = outcome(test, temperature=choice.temperature), outcome(test)
-    num_pictures = len({row.get("group") or row["path"] for row in test.rows})
-    low, high = scores.wilson_interval(float(said.right.mean()), num_pictures)
+    low, high = _interval(said.right, test.rows)
     sure = said.confidence >= choice.unsure_below
     numbers = {
         "accuracy": said.right.mean(),
@@ -111,13 +112,20 @@ def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: in
 
 
 def calibration(test: Side, choice: Choice, num_bins: int) -> dict[str, Any]:
-    """Return calibration.json: what was chosen, and the test side's bins before and after the temperature."""
+    """Return calibration.json: what was chosen, and the test side's bins before and after the temperature.
+
+    `ece_by_chance` is the ECE that a perfectly calibrated model would show on as many images; `test_sure` says of how
+    many test images the model is sure, and what share of these answers is right, null where there are none.
+    """
     raw, said = outcome(test), outcome(test, temperature=choice.temperature)
     return {
         "temperature": choice.temperature,
+        "unsure_precision": choice.unsure_precision,
         "unsure_below": choice.unsure_below,
         "valid_unsure_share": choice.valid_unsure_share,
         "valid_sure_accuracy": choice.valid_sure_accuracy,
+        "test_sure": _sure(test, said, choice.unsure_below),
+        "ece_by_chance": _short(scores.chance_calibration_error(said.confidence, num_bins)),
         "bins_uncalibrated": [_bin(b) for b in scores.reliability(raw.confidence, raw.right, num_bins)],
         "bins_calibrated": [_bin(b) for b in scores.reliability(said.confidence, said.right, num_bins)],
     }
@@ -145,7 +153,7 @@ def write_tables(
     write_csv(
         folder / "breeds.csv",
         ["label", "precision", "recall", "f1", "images"],
-        ([label, *map(_short, row[:3]), row[3]] for label, row in zip(labels, table, strict=True)),
+        ([label, *map(_short_or_empty, row[:3]), row[3]] for label, row in zip(labels, table, strict=True)),
     )
     pairs = scores.confused_pairs(test.truth, said.predicted)[:num_pairs]
     write_csv(
@@ -153,6 +161,25 @@ def write_tables(
         ["actual", "predicted", "count"],
         ([labels[pair.actual], labels[pair.predicted], pair.num_images] for pair in pairs),
     )
+
+
+def _interval(right: scores.BoolArray, rows: Sequence[Mapping[str, str]]) -> tuple[float, float]:
+    groups = [row.get("group") or row["path"] for row in rows]
+    return scores.wilson_interval(float(right.mean()), scores.effective_number(groups))
+
+
+def _sure(test: Side, said: Outcome, unsure_below: float) -> dict[str, float | int] | None:
+    sure = said.confidence >= unsure_below
+    if not sure.any():
+        return None
+    right, rows = said.right[sure], [row for row, one in zip(test.rows, sure, strict=True) if one]
+    low, high = _interval(right, rows)
+    return {
+        "num_images": len(rows),
+        "num_right": int(right.sum()),
+        "accuracy_low": _short(low),
+        "accuracy_high": _short(high),
+    }
 
 
 def _species(test: Side, said: Outcome, species: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -165,3 +192,7 @@ def _bin(its: scores.Bin) -> dict[str, float | int]:
 
 def _short(value: float) -> float:
     return round(float(value), DIGITS)
+
+
+def _short_or_empty(value: float | None) -> float | str:
+    return "" if value is None else _short(value)

@@ -24,12 +24,13 @@ button.hidden = false;
 for (const table of document.querySelectorAll(".sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const number = (row, column) => (value(row, column) === "" ? -1 : Number(value(row, column))); // "–" comes below 0
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
       const numeric = heading.classList.contains("number");
       const before = heading.getAttribute("aria-sort");
       const ascending = before === "none" ? !numeric : before === "descending";
-      const order = (a, b) => (numeric ? value(a, column) - value(b, column) : value(a, column).localeCompare(value(b, column), "en"));
+      const order = (a, b) => (numeric ? number(a, column) - number(b, column) : value(a, column).localeCompare(value(b, column), "en"));
       const rows = [...table.tBodies[0].rows].sort((a, b) => (ascending ? order(a, b) : order(b, a)));
       table.tBodies[0].append(...rows);
       headings.forEach((other) => other.setAttribute("aria-sort", "none"));

@@ -126,13 +126,16 @@ def _cell(count: int, num_images: int, *, right: bool) -> tuple[int, str]:
 
 
 def _charts(page: Page, finder: Sequence[Row]) -> dict[str, Markup | None]:
+    history: Sequence[Row] = page["history"]
+    if len(page["training"]["labels"]) <= 5:  # the right one is always among five
+        history = [{name: value for name, value in row.items() if name != "top_5_accuracy"} for row in history]
     return {
         "baselines": figures.against_baselines(page["metrics"]),
         "balance": figures.balance(page["data"]["balance"]),
         "reliability": figures.reliability(page["calibration"]),
         "believed": figures.believed(page["predictions"], page["calibration"]["unsure_below"]),
-        "losses": figures.losses(page["history"]),
-        "metrics": figures.metrics(page["history"]),
+        "losses": figures.losses(history),
+        "metrics": figures.metrics(history),
         "finder": figures.finder(finder, page["training"]["learning_rate"]),
     }
 

@@ -5,6 +5,8 @@ Reads nothing and leaves nothing. Everywhere: `logits` and `probabilities` are i
 whether it was the true one.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ BoolArray = npt.NDArray[np.bool_]
 # test side's log loss is 0.319 with it and 0.371 without.
 _PRIOR_WEIGHT = 4.0
 _COLDEST, _HOTTEST = 0.01, 100.0
+_NUM_DRAWS = 1000
 NORMAL_97_5 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 
 
@@ -46,12 +49,25 @@ def log_probabilities(logits: npt.ArrayLike, *, temperature: float = 1.0) -> Flo
     return result
 
 
-def wilson_interval(share: float, num_all: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (E. B. Wilson 1927): it keeps to 0 to 1 and holds for small counts too."""
+def wilson_interval(share: float, num_all: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share (E. B. Wilson 1927): it keeps to 0 to 1 and holds for small counts too.
+
+    `num_all` need not be whole: it may be an `effective_number`.
+    """
     spread = NORMAL_97_5**2 / num_all
     centre = (share + spread / 2) / (1 + spread)
     half = np.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def effective_number(groups: Sequence[str]) -> float:
+    """Return how many independent images say as much of a share as images of these groups do (L. Kish 1965).
+
+    Images of one group are copies of a picture and right or wrong together. Without copies it is the number of images;
+    with as many of each picture, the number of pictures; the less even, the smaller.
+    """
+    sizes = np.array(list(Counter(groups).values()), dtype=np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def top_k_accuracy(probabilities: FloatArray, labels: IntArray, k: int) -> float:
@@ -62,12 +78,18 @@ def top_k_accuracy(probabilities: FloatArray, labels: IntArray, k: int) -> float
     return float((likeliest == labels[:, None]).any(axis=1).mean())
 
 
-def breed_scores(labels: IntArray, predicted: IntArray, num_breeds: int) -> list[tuple[float, float, float, int]]:
-    """Return precision, recall, F1 and the number of images for each breed; 0 where a share has no base."""
+def breed_scores(
+    labels: IntArray, predicted: IntArray, num_breeds: int
+) -> list[tuple[float | None, float | None, float | None, int]]:
+    """Return precision, recall, F1 and the number of images for each breed; None for what has no base.
+
+    That is the precision of a breed that was never answered, the recall of one without images, and the F1 of both at
+    once.
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
-    columns = precision_recall_fscore_support(labels, predicted, labels=range(num_breeds), zero_division=0)
-    return [(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
+    columns = precision_recall_fscore_support(labels, predicted, labels=range(num_breeds), zero_division=np.nan)
+    return [(_known(p), _known(r), _known(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
 
 
 def species_accuracy(species: list[str], predicted_species: list[str]) -> float | None:
@@ -86,7 +108,7 @@ def confused_pairs(labels: IntArray, predicted: IntArray) -> list[Pair]:
 
 def reliability(confidence: FloatArray, right: BoolArray, num_bins: int) -> list[Bin]:
     """Return the bins of equal width over 0 to 1 that hold a prediction, the least confident first."""
-    numbers = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    numbers = _bin_numbers(confidence, num_bins)
     masks = [numbers == number for number in np.unique(numbers)]
     return [Bin(float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in masks]
 
@@ -97,6 +119,18 @@ def calibration_error(bins: list[Bin]) -> float:
     As in C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     return sum(abs(b.confidence - b.accuracy) * b.num_images for b in bins) / sum(b.num_images for b in bins)
+
+
+def chance_calibration_error(confidence: FloatArray, num_bins: int) -> float:
+    """Return the calibration error that a perfectly calibrated model of these confidences shows on average.
+
+    By chance alone a few images are right more or less often than claimed. It is the mean of 1,000 draws, always the
+    same, in which each prediction is right with the probability that it claims.
+    """
+    numbers, draw = _bin_numbers(confidence, num_bins), np.random.default_rng(0)
+    rights = (draw.random(len(confidence)) < confidence for _ in range(_NUM_DRAWS))
+    gaps = [np.abs(np.bincount(numbers, weights=right - confidence)).sum() for right in rights]
+    return float(np.mean(gaps)) / len(confidence)
 
 
 def temperature(logits: npt.ArrayLike, labels: IntArray) -> float:
@@ -119,8 +153,9 @@ def temperature(logits: npt.ArrayLike, labels: IntArray) -> float:
 def unsure_threshold(confidence: FloatArray, right: BoolArray, precision: float) -> float:
     """Return the lowest confidence from which on a share of at least `precision` of the predictions is right.
 
-    Where no threshold reaches it, the one of the highest precision; 0 where every prediction may be believed. It lies
-    midway between two confidences, so that a rounding error in a consumer's arithmetic moves nothing across it.
+    Where no threshold reaches it, the one of the highest precision. It is 0 where all predictions together reach it,
+    and where they don't but those above no threshold do better. Else it lies midway between two confidences, so that a
+    rounding error in a consumer's arithmetic moves nothing across it.
     """
     order = np.argsort(-confidence, kind="stable")
     claims, hits = confidence[order], np.cumsum(right[order])
@@ -129,3 +164,11 @@ def unsure_threshold(confidence: FloatArray, right: BoolArray, precision: float)
     good = np.flatnonzero(reached >= min(precision, reached.max()))
     last = ends[good[-1]]
     return 0.0 if last == len(claims) - 1 else float((claims[last] + claims[last + 1]) / 2)
+
+
+def _bin_numbers(confidence: FloatArray, num_bins: int) -> IntArray:
+    return np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

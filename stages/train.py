@@ -51,7 +51,9 @@ class TrainParams:
     weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam")]
     loss: Annotated[
         Literal["cross_entropy", "label_smoothing", "focal"],
-        Field(description="what training minimises, but for the head that `probe` fits: cross entropy"),
+        Field(
+            description="what training minimises, but for `probe`'s head: cross entropy, each label counting the same"
+        ),
     ]
     metrics: Annotated[
         list[Literal["accuracy", "error_rate", "top_5_accuracy", "macro_f1"]],

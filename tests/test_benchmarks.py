@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.__main__ import section, sections_in, subjects
+from tests.benchmarks.bench_accuracy import Tried, accuracy_text
 from tests.benchmarks.measure import Contender, Row, in_turns, limit_row, ratio_rows, run
 
 
@@ -34,6 +35,13 @@ def test_without_a_peer_nothing_is_claimed() -> None:
 
 def test_a_limit_holds_for_the_median() -> None:
     assert limit_row("start", [0.1, 0.2, 9.0], 0.2).held is True
+
+
+def test_an_image_on_several_test_sides_makes_no_interval_narrower() -> None:
+    once = [Tried(1.0, 8, [f"{number}.jpg" for number in range(10)])]
+
+    assert accuracy_text(once) == "80.0% (49.0% to 94.3%; 8 of 10 answers about 10 images)"
+    assert accuracy_text(once * 5) == "80.0% (49.0% to 94.3%; 40 of 50 answers about 10 images)"
 
 
 def test_a_process_that_fails_says_what_it_printed() -> None:

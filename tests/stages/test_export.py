@@ -193,13 +193,6 @@ def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, ju
     assert card["license"] == EXPORT["weights_license"]
 
 
-def test_a_card_of_a_model_that_is_never_sure_says_no_share_of_right_answers(made: Path) -> None:
-    card = read(made / "card.json")
-    del card["metrics"]["sure_accuracy"]
-
-    assert "of the predictions are.\n" in markdown(card)
-
-
 def test_the_card_in_markdown_opens_with_a_header_that_hubs_read(made: Path) -> None:
     text = (made / "card.md").read_text(encoding="utf-8")
 

@@ -114,11 +114,43 @@ def test_report_says_so_where_nothing_went_wrong(tmp_path: Path) -> None:
     assert "What the model looked at" not in page
 
 
-def test_report_admits_it_where_the_baseline_is_not_beaten(data: Path) -> None:
-    metrics = read_json(data / "eval" / "metrics.json") | {"baseline_logistic": 1.0}
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        (0.5, "+30.0 points over a logistic regression on the frozen features, which lies below the interval."),
+        (
+            0.78,
+            "+2.0 points over a logistic regression on the frozen features, which lies inside the interval: the gain",
+        ),
+        (0.8, "A logistic regression on the frozen features names just as many right."),
+        (0.83, "regression on the frozen features, which lies inside the interval: the difference may be chance."),
+        (0.95, "which lies above the interval: <strong>fine-tuning brought nothing here</strong>."),
+    ],
+)
+def test_report_calls_a_difference_to_the_baseline_real_only_beyond_the_interval(
+    data: Path, baseline: float, expected: str
+) -> None:
+    numbers = {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "baseline_logistic": baseline}
+    metrics = read_json(data / "eval" / "metrics.json") | numbers
     (data / "eval" / "metrics.json").write_text(json.dumps(metrics))
 
-    assert "fine-tuning brought nothing here" in reported(data)
+    page = reported(data)
+
+    assert expected in page
+    assert ("brought nothing" in page) == (baseline > 0.9)
+
+
+@pytest.mark.parametrize(("num_labels", "shown"), [(5, False), (6, True)])
+def test_report_speaks_of_five_guesses_only_where_there_are_more_breeds(
+    tmp_path: Path, num_labels: int, shown: bool
+) -> None:
+    write_data(tmp_path, [f"breed_{number}" for number in range(num_labels)], num_images=3)
+
+    page = reported(tmp_path)
+
+    assert ("Right breed among five" in page) == shown
+    assert (">top 5 accuracy<" in page) == shown
+    assert "top_5_accuracy" in read_json(tmp_path / "eval" / "metrics.json")
 
 
 def test_report_of_a_model_from_scratch_speaks_of_no_fine_tuning(data: Path) -> None:
@@ -140,6 +172,39 @@ def test_report_without_listed_pairs_does_not_claim_that_nothing_is_wrong(data: 
 
     assert "No image was misnamed." not in page
     assert "Most confused pairs" not in page
+
+
+def test_report_says_what_calibration_error_chance_alone_would_show(data: Path) -> None:
+    share = read_json(data / "eval/calibration.json")["ece_by_chance"]
+
+    page = reported(data)
+
+    assert f"would show\n    {100 * float(str(share)):.1f}\N{NO-BREAK SPACE}% on so few images." in page
+    assert "ece_by_chance" not in read_json(data / "eval/metrics.json")
+
+
+def test_report_says_on_how_many_images_the_share_of_right_answers_rests(data: Path) -> None:
+    sure = {"num_images": 84, "num_right": 75, "accuracy_low": 0.808754, "accuracy_high": 0.9426}
+    changed = {"metrics": {"unsure_below": 0.69, "sure_accuracy": 75 / 84}, "calibration": {"test_sure": sure}}
+    for name, changes in changed.items():
+        content = read_json(data / f"eval/{name}.json") | changes
+        (data / f"eval/{name}.json").write_text(json.dumps(content))
+
+    page = reported(data).replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
+
+    assert '<dd>89.3 %</dd><dd class="base">75 of 84, 95 %: 81 % to 94 %</dd>' in page
+    assert "89.3 % of the other answers are right:\n    75 of 84, 95 % interval 80.9 % to 94.3 %." in page
+
+
+def test_report_says_where_a_threshold_does_not_reach_the_wish(data: Path) -> None:
+    changed = {"metrics": {"unsure_below": 0.69}, "calibration": {"unsure_below": 0.69, "valid_sure_accuracy": 0.91}}
+    for name, changes in changed.items():
+        content = read_json(data / f"eval/{name}.json") | changes
+        (data / f"eval/{name}.json").write_text(json.dumps(content))
+
+    page = reported(data).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert "91.0 % of the remaining answers were right (wished: 95.0 %, which no threshold reaches)." in page
 
 
 def test_report_says_where_no_threshold_reaches_the_wish(data: Path) -> None:
@@ -208,6 +273,37 @@ def test_report_lists_the_exact_parameters_and_versions(data: Path) -> None:
         ("resize", "short_side 64, filter lanczos"),
     ]:
         assert f"<code>{key}</code></th><td>{value}</td>" in page
+
+
+def test_report_gives_no_precision_where_a_breed_was_never_answered(data: Path) -> None:
+    table = "label,precision,recall,f1,images\nBengal,1.0,1.0,1.0,4\nSiamese,,0.0,0.0,4\nbeagle,,,,0\npug,0.0,,0.0,0\n"
+    (data / "eval/breeds.csv").write_text(table)
+
+    page = reported(data)
+
+    found = re.findall(r'<td class="number[^"]*" data-value="[^"]*">(?:<svg.*?</svg><span>)?([^<]*)<', page)
+    shares = [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in found]
+    assert [shares[at : at + 4] for at in range(0, 16, 4)] == [
+        ["100.0 %", "100.0 %", "100.0 %", "4"],
+        ["–", "0.0 %", "0.0 %", "4"],
+        ["–", "–", "–", "0"],
+        ["0.0 %", "–", "0.0 %", "0"],
+    ]
+    assert "never answered (precision)" in page
+
+
+def test_report_says_how_much_one_image_weighs_where_a_breed_has_few(data: Path) -> None:
+    assert "with 6, the fewest here, it moves the recall by 17 points." in reported(data)
+
+
+def test_report_keeps_quiet_where_each_breed_has_ten_test_images_and_was_answered(data: Path) -> None:
+    rows = "".join(f"{label},0.5,0.5,0.5,10\n" for label in LABELS)
+    (data / "eval/breeds.csv").write_text(f"label,precision,recall,f1,images\n{rows}")
+
+    page = reported(data)
+
+    assert "the fewest here" not in page
+    assert "never answered" not in page
 
 
 def test_report_of_a_head_fitted_at_once_draws_no_curve_of_one_point(data: Path) -> None:

@@ -198,6 +198,19 @@ def test_a_heading_sorts_the_breeds_by_its_numbers_and_turns_round_the_second_ti
     expect(table.locator("thead th").nth(2)).to_have_attribute("aria-sort", "ascending")
 
 
+def test_a_breed_without_a_share_sorts_below_those_of_zero(opened: Open) -> None:
+    table = opened().locator("#breed-table")
+    cells = table.locator("tbody td:nth-child(2)")
+    cells.nth(3).evaluate("cell => { cell.dataset.value = ''; cell.textContent = '–'; }")
+    cells.last.evaluate("cell => { cell.dataset.value = '0.0'; cell.textContent = '0.0'; }")
+
+    table.get_by_role("button", name="precision").click()
+
+    shares = cells.all_inner_texts()
+    assert shares.index("0.0") < shares.index("–")
+    assert shares[-1] == "–"
+
+
 def test_the_breeds_sort_by_name_again(opened: Open) -> None:
     table = opened().locator("#breed-table")
     table.get_by_role("button", name="recall").click()

@@ -1,6 +1,7 @@
 """The metrics give what a hand computes, and keep their word at the edges."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from stages.scores import (
     Pair,
     breed_scores,
     calibration_error,
+    chance_calibration_error,
     confused_pairs,
+    effective_number,
     log_probabilities,
     reliability,
     species_accuracy,
@@ -42,6 +45,15 @@ def test_wilson_interval_holds_the_share_and_keeps_to_the_unit_interval(counts: 
     assert counts[0] / counts[1] - 1e-12 <= high <= 1
 
 
+@pytest.mark.parametrize(
+    ("groups", "expected"), [("abcd", 4), ("aabbcc", 3), ("aaaa", 1), ("a" * 60 + "bcdefghij" * 10, 150**2 / 4500)]
+)
+def test_the_effective_number_of_images_is_smaller_the_less_evenly_copies_are_spread(
+    groups: str, expected: float
+) -> None:
+    assert effective_number(list(groups)) == pytest.approx(expected)
+
+
 def test_top_two_accuracy_counts_the_second_guess() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
 
@@ -52,10 +64,10 @@ def test_top_five_of_three_breeds_is_always_right() -> None:
     assert top_k_accuracy(np.array([[0.5, 0.3, 0.2]]), np.array([2]), 5) == 1
 
 
-def test_a_breed_that_was_never_predicted_has_a_precision_of_zero() -> None:
-    scores = breed_scores(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
+def test_a_breed_that_was_never_answered_has_no_precision_and_one_without_images_no_recall() -> None:
+    scores = breed_scores(np.array([0, 0, 1]), np.array([0, 0, 3]), 4)
 
-    assert scores == [(pytest.approx(2 / 3), 1, pytest.approx(0.8), 2), (0, 0, 0, 1), (0, 0, 0, 0)]
+    assert scores == [(1, 1, 1, 2), (None, 0, 0, 1), (None, None, None, 0), (0, None, 0, 0)]
 
 
 def test_species_accuracy_passes_over_images_of_unknown_species() -> None:
@@ -84,6 +96,25 @@ def test_reliability_leaves_out_empty_bins_and_puts_certainty_in_the_last() -> N
 
 def test_calibration_error_weighs_each_bin_by_its_images() -> None:
     assert calibration_error([Bin(0.5, 0.7, 3), Bin(0.9, 0.8, 1)]) == pytest.approx(0.175)
+
+
+def test_a_perfectly_calibrated_model_shows_the_calibration_error_of_chance() -> None:
+    one, hundred = np.array([0.7]), np.full(100, 0.5)
+
+    assert chance_calibration_error(one, 10) == pytest.approx(2 * 0.7 * 0.3, abs=0.02)
+    assert chance_calibration_error(hundred, 10) == pytest.approx(math.sqrt(0.25 / 100 * 2 / math.pi), rel=0.05)
+    assert chance_calibration_error(np.ones(9), 10) == 0
+
+
+def test_the_calibration_error_of_chance_is_found_for_ten_thousand_images_within_a_second() -> None:
+    confidence = np.random.default_rng(5).random(10_000)
+
+    began = time.process_time()
+    found = chance_calibration_error(confidence, 10)
+
+    assert time.process_time() - began < 1
+    assert 0 < found < 0.02
+    assert found == chance_calibration_error(confidence, 10)
 
 
 def test_temperature_undoes_a_known_overconfidence() -> None:
@@ -125,6 +156,10 @@ def test_unsure_threshold_is_the_lowest_that_reaches_the_precision() -> None:
 
 def test_unsure_threshold_is_zero_where_all_predictions_together_are_good_enough() -> None:
     assert unsure_threshold(np.array([0.9, 0.2]), np.array([True, True]), 0.95) == 0
+
+
+def test_unsure_threshold_is_zero_where_those_above_none_do_better_than_all_together() -> None:
+    assert unsure_threshold(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]), 0.95) == 0
 
 
 def test_unsure_threshold_takes_the_best_precision_where_none_reaches_the_wish() -> None:
