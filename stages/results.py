@@ -60,14 +60,15 @@ def _preprocess(training: "Training") -> dict[str, Any]:
 
 
 def _metrics(training: "Training") -> dict[str, Any]:
-    progress = training.progress
-    last = {name: value for name, value in progress.history[-1].items() if isinstance(value, float)}
-    last.pop("learning_rate")
-    is_used = training.params.frozen_epochs + training.params.epochs > 0
-    rate = _rate(training) if is_used else 0.0
-    return {"epochs": len(progress.history), "learning_rate": rate} | {
-        name: round(value, 6) for name, value in last.items()
-    }
+    """Return the last epoch's numbers, by names that no metric of the test side has: `dvc exp show` has both."""
+    history, params = training.progress.history, training.params
+    rate = {"learning_rate": _rate(training)} if params.frozen_epochs + params.epochs > 0 else {}
+    last = {name: value for name, value in history[-1].items() if isinstance(value, float) and name != "learning_rate"}
+    return {"epochs": len(history)} | rate | {_of_valid_side(name): round(value, 6) for name, value in last.items()}
+
+
+def _of_valid_side(name: str) -> str:
+    return name if name in {"train_loss", "valid_loss"} else f"valid_{name}"
 
 
 def _rate(training: "Training") -> float | None:

@@ -1,10 +1,12 @@
 """What README says must be so."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.readme import README, ROOT, with_generated_parts
 
@@ -35,3 +37,17 @@ def test_no_tracked_file_is_large_without_a_reason() -> None:
 
 def _kib(path: Path) -> float:
     return path.stat().st_size / 1024
+
+
+def test_a_value_for_an_experiment_is_quoted_as_readme_says(tmp_path: Path) -> None:
+    hydra = pytest.importorskip("dvc.utils.hydra")
+    params = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params)
+    (quoted,) = re.findall(r'`-S "(download\.source=[^`]+)"`', TEXT)
+
+    hydra.apply_overrides(params, [quoted, r"prepare.label_pattern='^(.+)_\d+\.jpg$'", "prepare.species={}"])
+
+    found = yaml.safe_load(params.read_text(encoding="utf-8"))
+    assert found["download"]["source"] == "sample:images_per_breed=5"
+    assert found["prepare"]["label_pattern"] == r"^(.+)_\d+\.jpg$"
+    assert found["prepare"]["species"] != {}, "DVC no longer merges mappings: README says that it does"

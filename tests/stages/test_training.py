@@ -94,7 +94,7 @@ def test_the_metrics_are_those_of_the_last_epoch(trained: Path) -> None:
     assert metrics["epochs"] == 3
     assert metrics["learning_rate"] == TRAIN["learning_rate"]
     assert metrics["valid_loss"] == pytest.approx(float(last["valid_loss"]), abs=1e-6)
-    assert metrics["accuracy"] == pytest.approx(float(last["accuracy"]), abs=1e-6)
+    assert metrics["valid_accuracy"] == pytest.approx(float(last["accuracy"]), abs=1e-6)
 
 
 @pytest.mark.slow
