@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare
     from petmodels.diff import Diff
     from petmodels.errors import PetmodelsError
+    from petmodels.images import ImageLike
     from petmodels.loading import load
     from petmodels.manifest import File, Manifest
     from petmodels.model import Model
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "Diff",
     "File",
+    "ImageLike",
     "LabelAccuracy",
     "Manifest",
     "Model",
@@ -58,6 +60,7 @@ _MODULES = {
     "Comparison": "comparison",
     "Diff": "diff",
     "File": "manifest",
+    "ImageLike": "images",
     "LabelAccuracy": "comparison",
     "Manifest": "manifest",
     "Model": "model",

@@ -31,6 +31,8 @@ def predict(
     """Say what images show; a ? marks an answer that the model is unsure of."""
     if json and csv_output:
         raise RequestError("choose one of --json and --csv")
+    if STDIN in images and sys.stdin is None:
+        raise RequestError(f"stdin is closed, no image can be read from it: {STDIN}")
     loaded = _loaded(model, registry)
     failed = num_images = 0
     print_one = _json_line if json else _csv_lines if csv_output else _plain_line

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from types import FrameType
 from typing import NoReturn
 
@@ -50,6 +51,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
     for number in _ENDING:
         signal.signal(number, _interrupted)
+    warnings.filterwarnings("ignore", module=r"PIL\b")  # of large and odd files; predict answers or refuses each
     try:
         try:
             app(standalone_mode=True)

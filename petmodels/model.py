@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
 from petmodels.documents import load_object
-from petmodels.errors import BundleError, ImageError
-from petmodels.images import name_of, rgb_of
+from petmodels.errors import BundleError, ImageError, RequestError
+from petmodels.images import ImageLike, is_readable, name_of, rgb_of
 from petmodels.labels import labels_in
 from petmodels.network import Network
 from petmodels.parallel import num_cores
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from petmodels.images import ImageLike
-
 BATCH = 16
+One = TypeVar("One", bound=ImageLike)
 
 
 class Model:
@@ -56,31 +55,39 @@ class Model:
         return f"<petmodels.Model {self.name}: {len(self.labels)} labels>"
 
     @overload
-    def predict(self, images: "ImageLike", *, top: int = 5) -> Prediction: ...
+    def predict(self, images: ImageLike, *, top: int = 5) -> Prediction: ...
     @overload
-    def predict(self, images: "list[ImageLike] | tuple[ImageLike, ...]", *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...], *, top: int = 5) -> list[Prediction]: ...
     @overload
-    def predict(self, images: "Iterator[ImageLike]", *, top: int = 5) -> Iterator[Prediction]: ...
+    def predict(self, images: list[One], *, top: int = 5) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: Iterator[ImageLike], *, top: int = 5) -> Iterator[Prediction]: ...
 
     def predict(self, images: Any, *, top: int = 5) -> Any:
         """Return what an image shows: the `top` most probable labels, best first.
 
-        An image is a path, bytes of a file, a Pillow image, or an array of height x width x 3 (RGB, unsigned bytes, or
-        floats from 0 to 1). A list of them gives a list; an iterator gives an iterator, whose first answer comes before
-        its last image is read. Raises ImageError for an image that can't be read; `predict_each` goes on instead.
+        An image is a path, a file opened for bytes or its bytes, a Pillow image, or an array of height x width x 3
+        (RGB, unsigned bytes, or floats from 0 to 1). A list of them gives a list; an iterator gives an iterator, whose
+        first answer comes before its last image is read. Raises ImageError for an image that can't be read;
+        `predict_each` goes on instead.
         """
-        if isinstance(images, Iterator):
+        if isinstance(images, Iterator) and not is_readable(images):
             return (_or_raise(answer) for answer in self.predict_each(images, top=top))
         if isinstance(images, (list, tuple)):
             return [_or_raise(answer) for answer in self.predict_each(images, top=top)]
         return _or_raise(next(self.predict_each([images], top=top)))
 
     def predict_each(
-        self, images: "Iterable[ImageLike]", *, top: int = 5, batch: int = BATCH
+        self, images: Iterable[ImageLike], *, top: int = 5, batch: int = BATCH
     ) -> Iterator[Prediction | ImageError]:
-        """Yield for each image, in order, the answer, or the ImageError that says why there is none."""
+        """Yield for each image, in order, the answer, or the ImageError that says why there is none.
+
+        `batch` images, at least 1, go through the network together.
+        """
         import numpy as np
 
+        if batch < 1:
+            raise RequestError(f"a batch has at least 1 image: {batch}")
         for names, arrays in self._batches(images, batch):
             good = [array for array in arrays if not isinstance(array, ImageError)]
             rows = iter(self.probabilities(np.stack(good)) if good else ())
@@ -91,12 +98,12 @@ class Model:
         """Return N x labels probabilities for N x 3 x height x width preprocessed images."""
         return self._network.answers(batch)
 
-    def array(self, image: "ImageLike") -> "NDArray[np.float32]":
+    def array(self, image: ImageLike) -> "NDArray[np.float32]":
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
         return self.preprocess.array(rgb_of(image))
 
     def _batches(
-        self, images: "Iterable[ImageLike]", batch: int
+        self, images: Iterable[ImageLike], batch: int
     ) -> Iterator[tuple[list[str], list["NDArray[np.float32] | ImageError"]]]:
         source = iter(images)
         if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1):
@@ -118,7 +125,7 @@ class Model:
                     return
                 size = batch
 
-    def _array_or_error(self, image: "ImageLike") -> "NDArray[np.float32] | ImageError":
+    def _array_or_error(self, image: ImageLike) -> "NDArray[np.float32] | ImageError":
         try:
             return self.array(image)
         except ImageError as error:

@@ -6,7 +6,9 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ import pytest
 from PIL import Image, ImageOps
 
 import petmodels
-from petmodels.errors import ImageError
+from petmodels.errors import ImageError, RequestError
 from petmodels.images import rgb_of
 from petmodels.model import Model
 from tests.petmodels.bundles import COLOURS, image_bytes, make_bundle
+from tests.petmodels.commands import Command
 from tests.pictures import oddly_turned, pet
 from tests.pictures import turned as turned_pet
 
@@ -86,14 +89,18 @@ def test_a_red_image_of_any_kind_is_red(model: Model, data: bytes) -> None:
         (b"this is a text\n" * 20, "not an image of a known kind"),
         (b"", "not an image of a known kind"),
         (b"GIF89a", "not an image of a known kind|the image is broken"),
-        (png_that_claims(9_000, 12_000), "9000 x 12000 pixels are more than 100 million, refused undecoded"),
-        (png_that_claims(60_000, 60_000), "more than 100 million pixels, refused undecoded"),
+        (
+            png_that_claims(9_000, 12_000),
+            "9000 x 12000 pixels are more than the 100000000 of PETMODELS_MOST_PIXELS, refused undecoded",
+        ),
+        (png_that_claims(60_000, 60_000), "more pixels than Pillow opens, refused undecoded"),
         (png_that_claims(100, 100), "the image is broken"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image of a known kind"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known kind"),
     ],
     ids=["truncated", "header", "text", "empty", "gif header", "bomb", "larger bomb", "no pixels", "svg", "postscript"],
 )
+@pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning")  # where it is none, ours is said
 def test_what_is_no_image_is_refused_in_one_line(model: Model, data: bytes, match: str) -> None:
     with pytest.raises(ImageError, match=match) as refused:
         model.predict(data)
@@ -227,3 +234,255 @@ def test_sixteen_bits_are_scaled_as_in_double_precision_without_the_memory_for_i
     expected = (values.astype(np.float64) / 65_535 * 255).astype(np.uint8)
     assert np.array_equal(np.asarray(image)[..., 1], expected)
     assert most_bytes < 10 * values.size
+
+
+# What Pillow warns of, and what it raises.
+
+
+def with_odd_exif() -> bytes:
+    """Return a PNG of whose metadata Pillow warns when it is asked for them."""
+    return encoded(plain(), "PNG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\x01\0\0\0\x06\0")
+
+
+def test_a_programs_own_warning_filters_are_left_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, seen = Image.open, []
+
+    def watched(*arguments: object, **options: object) -> Image.Image:
+        seen.append(list(warnings.filters))
+        return opened(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "open", watched)
+
+    model.predict(image_bytes("red"))
+
+    assert seen == [list(warnings.filters)]
+
+
+def test_a_warning_of_pillow_is_one_image_that_fails_where_warnings_are_errors(model: Model) -> None:
+    bad, good = model.predict_each([with_odd_exif(), image_bytes("red")])
+
+    assert str(bad).startswith("the image is broken (Corrupt EXIF data.")
+    assert not isinstance(good, ImageError)
+    assert good.label == "red"
+
+
+def test_the_command_line_shows_no_warning_of_pillow(run: Command, bundle: Path) -> None:
+    Path("odd.png").write_bytes(with_odd_exif())
+
+    done = run("predict", "odd.png", "--model", bundle)
+
+    assert (done.code, done.talk) == (0, [])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_picture_of_floats_that_are_no_numbers_is_refused(value: float) -> None:
+    values = np.full((9, 9), 0.5, np.float32)
+    values[4, 4] = value
+
+    with pytest.raises(ImageError, match=r"the image is broken \(it holds nan or inf\): <\d+ bytes>"):
+        rgb_of(encoded(Image.fromarray(values), "TIFF"))
+
+
+def test_a_pillow_image_whose_file_is_closed_costs_itself_alone(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "red.jpg").write_bytes(image_bytes("red"))
+    with Image.open(tmp_path / "red.jpg") as closed:
+        pass
+
+    bad, good = model.predict_each([closed, tmp_path / "red.jpg"])
+
+    assert str(bad).startswith("the image is broken, or closed (")
+    assert not isinstance(good, ImageError)
+
+
+# Memory.
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "most"),
+    [("RGB", "JPEG", 5), ("RGB", "PNG", 5), ("RGBA", "PNG", 9), ("LA", "PNG", 9), ("P", "GIF", 6), ("F", "TIFF", 9)],
+)
+def test_an_image_takes_few_bytes_a_pixel(mode: str, kind: str, most: int, tmp_path: Path) -> None:
+    side = 3000
+    options = {"GIF": {"transparency": 0}, "TIFF": {"compression": "tiff_lzw"}}.get(kind, {})
+    (tmp_path / "image").write_bytes(encoded(Image.new(mode, (side, side)), kind, **options))
+    script = """
+import re, sys
+from pathlib import Path
+from petmodels.images import rgb_of
+def most_bytes(): return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+rgb_of(sys.argv[2])
+before = most_bytes()
+rgb_of(sys.argv[1])
+print(most_bytes() - before)
+"""
+    (tmp_path / "small").write_bytes(encoded(Image.new(mode, (9, 9)), kind, **options))
+    command = [sys.executable, "-c", script, tmp_path / "image", tmp_path / "small"]
+
+    taken = int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    assert taken / side**2 < most
+
+
+def test_an_image_that_is_rgb_already_is_not_copied() -> None:
+    image = plain()
+
+    assert rgb_of(image) is image
+
+
+@pytest.mark.parametrize("size", [(301, 437), (70_001, 2), (1, 70_000)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "PA", "P"])
+def test_what_is_composed_piece_by_piece_is_what_pillow_composes_at_once(mode: str, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    image = Image.fromarray(noise)
+    image = image.quantize(99) if mode == "P" else image.convert("P").convert("PA") if mode == "PA" else image
+    image = image if image.mode == mode else image.convert(mode)
+    image.info["transparency"] = bytes(range(0, 250, 5))
+
+    found = rgb_of(image)
+
+    pixels = image.convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", size, "white"), pixels).convert("RGB")
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_a_machine_may_take_fewer_pixels(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETMODELS_MOST_PIXELS", "2000")
+    good, bad = model.predict_each([encoded(plain(size=(50, 40)), "PNG"), encoded(plain(size=(50, 41)), "PNG")])
+
+    assert not isinstance(good, ImageError)
+    assert str(bad).startswith("50 x 41 pixels are more than the 2000 of PETMODELS_MOST_PIXELS, refused undecoded: <")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("many", "PETMODELS_MOST_PIXELS is no number: many"),
+        ("0", "PETMODELS_MOST_PIXELS must be a number from 1 up: 0"),
+        ("2e8", "PETMODELS_MOST_PIXELS must be at most 178956970, Pillow opens nothing larger: 2e8"),
+    ],
+)
+def test_a_number_of_pixels_that_can_not_be_is_refused(
+    text: str, match: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETMODELS_MOST_PIXELS", text)
+
+    with pytest.raises(RequestError, match=match):
+        model.predict([image_bytes("red")])
+
+
+# What counts as an image.
+
+
+class Upload:
+    """A file that gives a few bytes at a time, as a connection does."""
+
+    def __init__(self, data: bytes, name: object) -> None:
+        self.name, self._file = name, io.BytesIO(data)
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(min(size, 100))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (io.BytesIO, "<BytesIO>"),
+        (bytearray, "<677 bytes>"),
+        (memoryview, "<677 bytes>"),
+        (lambda data: Upload(data, "cat.jpg"), "cat.jpg"),
+        (lambda data: Upload(data, 3), "<Upload>"),
+    ],
+    ids=["BytesIO", "bytearray", "memoryview", "upload", "without a name"],
+)
+def test_a_file_is_one_image(model: Model, given: Callable[[bytes], petmodels.ImageLike], name: str) -> None:
+    data = image_bytes("red")
+    answer = model.predict(given(data))
+
+    assert (answer.label, answer.image) == ("red", name.replace("677", str(len(data))))
+
+
+def test_an_open_file_is_called_by_its_path(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "red.jpg").write_bytes(image_bytes("red"))
+    with (tmp_path / "red.jpg").open("rb") as file:
+        answers = model.predict([file])
+
+    assert [(one.label, one.image) for one in answers] == [("red", str(tmp_path / "red.jpg"))]
+
+
+@pytest.mark.parametrize(
+    ("file", "match"),
+    [
+        (io.StringIO("red"), 'a file that gives text and no bytes; open it with "rb": <StringIO>'),
+        (io.BytesIO(), "nothing is left to read in this file: <BytesIO>"),
+        (io.BytesIO(bytes(2001)), "larger than 0 MiB, refused: <BytesIO>"),
+        (bytearray(2001), "larger than 0 MiB, refused unread: <2001 bytes>"),
+    ],
+    ids=["text", "at its end", "too large", "too many bytes"],
+)
+def test_a_file_that_gives_no_image_is_refused(
+    file: petmodels.ImageLike, match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petmodels.images.LARGEST_FILE_BYTES", 2000)
+
+    with pytest.raises(ImageError, match=match):
+        rgb_of(file)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_without_images_is_refused(model: Model, batch: int) -> None:
+    with pytest.raises(RequestError, match=f"a batch has at least 1 image: {batch}"):
+        list(model.predict_each([image_bytes("red")] * 5, batch=batch))
+
+
+def test_a_closed_stdin_is_one_line(run: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    done = run("predict", "-", "--model", bundle)
+
+    assert (done.code, done.talk) == (1, ["petmodels: stdin is closed, no image can be read from it: -"])
+
+
+USER = """
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, assert_type
+
+import petmodels
+
+
+def ask(model: petmodels.Model, upload: BinaryIO, more: list[petmodels.ImageLike]) -> None:
+    names: list[str] = ["cat.jpg"]
+    paths = sorted(Path().glob("*.jpg"))
+    assert_type(model.predict(names), list[petmodels.Prediction])
+    assert_type(model.predict(tuple(names)), list[petmodels.Prediction])
+    assert_type(model.predict(paths), list[petmodels.Prediction])
+    assert_type(model.predict([path.read_bytes() for path in paths]), list[petmodels.Prediction])
+    assert_type(model.predict(["cat.jpg", Path("dog.jpg"), upload]), list[petmodels.Prediction])
+    assert_type(model.predict(more), list[petmodels.Prediction])
+    assert_type(model.predict(iter(paths)), Iterator[petmodels.Prediction])
+    assert_type(model.predict("cat.jpg"), petmodels.Prediction)
+    assert_type(model.predict(upload), petmodels.Prediction)
+    assert_type(model.predict(io.BytesIO(bytearray())), petmodels.Prediction)
+    assert_type(model.predict(bytearray()), petmodels.Prediction)
+    for path, answer in zip(paths, model.predict_each(paths)):
+        assert_type(answer, petmodels.Prediction | petmodels.errors.ImageError)
+"""
+
+
+@pytest.mark.slow
+def test_a_users_program_passes_a_strict_type_checker(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(USER)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache"]
+
+    done = subprocess.run(
+        [*command, tmp_path / "user.py"], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+
+    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n")
+
+
+def test_the_type_of_an_image_brings_no_package() -> None:
+    script = "import sys, petmodels; petmodels.ImageLike | None; print({'numpy', 'PIL'} & set(sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"set()\n"
