@@ -6,6 +6,7 @@ N x labels.
 
 import ctypes
 import os
+import threading
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 _SAFE = (1, 24)  # from this onnxruntime on a model is kept from files of this machine, also by whole paths
 _LOCATION = b"location"  # what ONNX calls the name of such a file
 _sessions: WeakSet[Any] = WeakSet()
+_opening: dict[int, threading.Lock] = {}  # by process: a forked child inherits a lock as somebody else holds it
 
 
 class Network:
-    """A network in onnxruntime; in a process that was forked since, it is opened once more."""
+    """A network in onnxruntime; in a process that was forked since, or that unpickled it, it is opened once more."""
 
     def __init__(self, path: Path, name: str, *, num_labels: int) -> None:
         """Open the network at `path`; `name` is what errors call the model.
@@ -55,10 +57,9 @@ class Network:
         import numpy as np
 
         name = self._name
-        if self._process != os.getpid():  # the threads of an inherited session are not in this process
-            self._session, self._process = _opened(self._bytes, name), os.getpid()
+        session = self._session_here()
         try:
-            found: NDArray[np.float32] = self._session.run(["probabilities"], {"image": batch})[0]
+            found: NDArray[np.float32] = session.run(["probabilities"], {"image": batch})[0]
         except Exception as error:
             if not _is_of_onnxruntime(error):
                 raise
@@ -72,6 +73,19 @@ class Network:
         if not np.isfinite(found).all():
             raise FormatError(f"{MODEL} of {name} answers with no numbers (nan or inf)")
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the session out, which can't leave its process."""
+        return {**self.__dict__, "_session": None, "_process": 0}
+
+    def _session_here(self) -> Any:
+        """Return a session of this process: the threads of an inherited one are not in it."""
+        process = os.getpid()
+        if self._process != process:
+            with _opening.setdefault(process, threading.Lock()):
+                if self._process != process:
+                    self._session, self._process = _opened(self._bytes, self._name), process
+        return self._session
 
 
 def onnxruntime_here() -> Any:
@@ -96,6 +110,8 @@ def _opened(network: bytes, name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = num_cores()
+    # Threads that wait for the next request in a busy loop took three times the CPU at 20 requests a second.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A model may name other files that hold its weights. Those of one that comes as bytes are looked for below the
     # current folder; a bundle's model holds all of its own, so they are sent to where nothing can lie.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)

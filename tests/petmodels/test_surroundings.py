@@ -2,13 +2,16 @@
 
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 import petmodels
@@ -21,7 +24,7 @@ from petmodels.s3_client import s3_client
 from petmodels.s3_upload import discard
 from petmodels.storage import Unfinished, open_storage
 from tests.disks import small_disk
-from tests.petmodels.bundles import make_bundle, onnx_that_reads, write_files
+from tests.petmodels.bundles import image_bytes, make_bundle, onnx_that_reads, write_files
 from tests.petmodels.commands import Command
 from tests.petmodels.test_pull import counted
 
@@ -167,6 +170,83 @@ if os.fork() == 0:
 print(os.wait()[1])
 """
     assert python(script, bundle).split() == ["red", "0"]
+
+
+@pytest.mark.parametrize("held", ["PIL.Image.open", "onnxruntime.InferenceSession"])
+def test_a_child_that_was_forked_while_another_thread_predicts_answers(held: str, bundle: Path) -> None:
+    script = """
+import copy, importlib, os, signal, sys, threading
+import petmodels
+place, name = sys.argv[2].rsplit(".", 1)
+module = importlib.import_module(place)
+real, inside, on = getattr(module, name), threading.Event(), threading.Event()
+def held(*arguments, **options):
+    inside.set()
+    on.wait()
+    return real(*arguments, **options)
+model = copy.deepcopy(petmodels.load(sys.argv[1]))  # which opens its session at the first question
+image = sys.argv[1] + "/self_test/01.png"
+setattr(module, name, held)
+thread = threading.Thread(target=model.predict, args=(image,))
+thread.start()
+inside.wait()
+if os.fork() == 0:
+    signal.alarm(30)
+    setattr(module, name, real)
+    print(model.predict(image).label, flush=True)
+    os._exit(0)
+print(os.wait()[1])
+on.set()
+"""
+    assert python(script, bundle, held).split() == ["red", "0"]
+
+
+def test_threads_that_ask_at_once_open_one_session(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = petmodels.load(bundle)
+    real, opened = onnxruntime.InferenceSession, []
+
+    def slow(*arguments: object, **options: object) -> object:
+        opened.append(options)
+        time.sleep(0.2)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", slow)
+    copied = pickle.loads(pickle.dumps(model))  # noqa: S301
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(copied.predict, [image_bytes("red")] * 8))
+
+    assert {answer.label for answer in answers} == {"red"}
+    assert len(opened) == 1
+
+
+def test_a_model_goes_to_a_process_that_is_spawned_without_its_files(bundle: Path) -> None:
+    script = """
+import copy, multiprocessing, shutil, sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+import petmodels
+model = petmodels.load(sys.argv[1])
+image = Path(sys.argv[1], "self_test/01.png").read_bytes()
+shutil.rmtree(sys.argv[1])
+with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    print(pool.submit(model.predict, image).result() == model.predict(image))
+print(copy.deepcopy(model).predict(image).label)
+"""
+    assert python(script, bundle).split() == ["True", "red"]
+
+
+def test_no_thread_of_a_network_spins_while_it_waits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, told = onnxruntime.InferenceSession, []
+
+    def watched(network: bytes, options: onnxruntime.SessionOptions, **rest: object) -> object:
+        told.append(options.get_session_config_entry("session.intra_op.allow_spinning"))
+        return real(network, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+
+    petmodels.load(bundle)
+
+    assert told == ["0"]
 
 
 def test_a_child_that_was_forked_while_a_lock_was_held_keeps_nobody_waiting(tmp_path: Path) -> None:
