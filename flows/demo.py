@@ -8,14 +8,13 @@ are; a second run finds what the first has computed. Then loop.py shows how a mo
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import Any
 
@@ -26,11 +25,11 @@ from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
 from flows.loop import MODEL, git, run_loop
 from flows.object_store import weed
-from flows.photographs import BROKEN, PETS, SUFFIXES
+from flows.photographs import BROKEN, is_photograph, names_tell
 from flows.remote import telling
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
-OFFLINE_TRAINING = {
+OFFLINE_TRAINING: dict[str, Any] = {
     "method": "probe",
     "architecture": "tf_efficientnet_lite0",
     "image_size": 256,
@@ -40,6 +39,8 @@ OFFLINE_TRAINING = {
     "augmentation": "none",
     "metrics": ["accuracy", "top_5_accuracy"],
 }
+# What params.yaml's card says of the pets, and nobody has said of somebody else's images.
+UNKNOWN_TEXTS = ("data_license", "intended_use", "limits")
 
 
 def main() -> None:
@@ -56,7 +57,8 @@ def main() -> None:
     try:
         if arrivals and not arrivals.exists():
             raise FileNotFoundError(f"no such archive or folder: {arrivals}")
-        settings = _settings(arguments.source)
+        source = arguments.source
+        settings = _sample_settings(source) if source.startswith("sample:") else own_settings(source)
         _copy_project(project, folder)
         _override(folder / "params.yaml", settings)
         _make_repository(folder)
@@ -87,30 +89,36 @@ def main() -> None:
     print(f"next      source {quote(str(activate))} && cd {quote(str(folder))} && dvc exp run -S split.seed=7")
 
 
-def _settings(source: str) -> dict[str, dict[str, Any]]:
-    download = {"source": source, "checksum": None, "size_bytes": None}
-    if source.startswith("sample:"):
-        texts = {"data_name": "drawn pets", "data_license": "Apache-2.0, with the program that draws them"}
-        return {"download": download, "train": OFFLINE_TRAINING, "export": texts}
+def own_settings(source: str) -> dict[str, dict[str, Any]]:
+    """Return what params.yaml must say of somebody's own archive or folder; raises FileNotFoundError without it."""
     path = Path(source).expanduser().resolve()
     if "://" not in source:
         if not path.exists():
             raise FileNotFoundError(f"no such archive or folder: {source}")
-        download["source"] = str(path)
-    return {"download": download, "prepare": _labelling(path), "train": OFFLINE_TRAINING}
+        source = str(path)
+    texts = {"data_name": path.name or "own images"} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+    return _settings(source, prepare=_labelling(path) | {"species": {}}, export=texts)
+
+
+def _sample_settings(source: str) -> dict[str, dict[str, Any]]:
+    texts = {"data_name": "drawn pets", "data_license": "Apache-2.0, with the program that draws them"}
+    return _settings(source, export=texts)
+
+
+def _settings(source: str, **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    download: dict[str, Any] = {"source": source, "checksum": None, "size_bytes": None}
+    return {"download": download, "train": OFFLINE_TRAINING} | sections
 
 
 def _labelling(path: Path) -> dict[str, Any]:
-    """Choose the pets' pattern where most names of images fit it, else the folders' names."""
     try:
-        names = [name for name in _names(path) if name.lower().endswith(SUFFIXES)]
+        names = [PurePosixPath(name) for name in _names(path)]
     except BROKEN:
         return {}  # download says what is wrong with it
-    fitting = sum(bool(re.search(PETS, Path(name).name)) for name in names)
-    folder = "**/images/*" if any("images/" in name for name in names) else "**/*.*"
-    if 2 * fitting >= len(names):
-        return {"files": folder}
-    return {"files": "**/*.*", "labels_from": "folder", "species": {}}
+    images = [name for name in names if is_photograph(name)]
+    if names_tell(images):
+        return {"files": "**/images/*" if any("images" in name.parts[:-1] for name in images) else "**/*.*"}
+    return {"files": "**/*.*", "labels_from": "folder"}
 
 
 def _names(path: Path) -> Iterable[str]:
@@ -118,7 +126,7 @@ def _names(path: Path) -> Iterable[str]:
         return [found.relative_to(path).as_posix() for found in path.rglob("*")]
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            return [name.replace("\\", "/") for name in archive.namelist()]
     if path.is_file() and tarfile.is_tarfile(path):
         with tarfile.open(path) as archive:
             return archive.getnames()

@@ -10,8 +10,9 @@ import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from flows.errors import RequestError
 
@@ -55,7 +56,7 @@ def dealt(project: Path) -> tuple[list[Photograph], list[Photograph]]:
 def unpacked(source: Path, folder: Path) -> list[Photograph]:
     """Return the photographs in a folder, or in an archive, which is unpacked into `folder`.
 
-    A name as the pets' have it says the label, else the folder that it lies in.
+    Where the images lie in one folder, a name as the pets' have it says the label, else the folder does.
     """
     if source.is_file():
         try:
@@ -66,12 +67,27 @@ def unpacked(source: Path, folder: Path) -> list[Photograph]:
         except BROKEN as error:
             raise RequestError(f"no whole archive of photographs (tar, tar.gz or zip): {source}") from error
         source = folder
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in source.rglob("*") if is_photograph(path))
     if not paths:
         raise RequestError(f"no photographs in {source}")
-    return [Photograph(path, _label(path)) for path in paths]
+    by_name = names_tell(paths)
+    return [Photograph(path, _label(path, by_name=by_name)) for path in paths]
 
 
-def _label(path: Path) -> str:
-    named = re.match(PETS, path.name)
+def is_photograph(path: PurePath) -> bool:
+    """Say by its name whether a file is an image, and none of those that macOS adds to an archive."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+
+
+def names_tell(images: Sequence[PurePath]) -> bool:
+    """Say whether the names of images tell their labels, as the pets' do, and not the folders in which they lie.
+
+    A camera's `cup/IMG_1000.jpg` has such a name too; so of images in several folders the folders tell.
+    """
+    fitting = sum(bool(re.match(PETS, image.name)) for image in images)
+    return 2 * fitting >= len(images) and len({image.parent for image in images}) <= 1
+
+
+def _label(path: Path, *, by_name: bool) -> str:
+    named = re.match(PETS, path.name) if by_name else None
     return named[1] if named else path.parent.name

@@ -42,9 +42,10 @@ def is_archive(path: Path) -> bool:
 def extract(archive: Path, folder: Path, limits: Limits, *, name: str) -> int:
     """Write the archive's files below `folder`, an existing empty one, and return how many; messages say `name`.
 
-    Modes, owners and times are not taken over; links become copies of the files they lead to; what macOS adds
-    (`__MACOSX`, `._x`, `.DS_Store`) is left out. Raises ArchiveError for a broken archive, for one beyond the limits,
-    and for a member that is absolute, climbs out by `..`, leads out by a link, is a device, encrypted or there twice.
+    Modes, owners and times are not taken over; links become copies of the files they lead to; what macOS and Windows
+    add (`__MACOSX`, `._x`, `.DS_Store`, `Thumbs.db`, `desktop.ini`) is left out. Raises ArchiveError for a broken
+    archive, for one beyond the limits, and for a member that is absolute, climbs out by `..`, leads out by a link, is a
+    device, encrypted or there twice.
     """
     if not is_archive(archive):
         raise ArchiveError(f"not a tar (also gz, bz2, xz) or zip archive but {_first_bytes(archive)}: {name}")
@@ -74,7 +75,8 @@ def copy_tree(source: Path, folder: Path, limits: Limits) -> int:
             path = Path(parent, child)
             member = path.relative_to(source).as_posix()
             if not path.is_file():
-                writer.refuse("neither a file nor a folder; remove it or put a copy there", member)
+                kind = "a link to a folder" if path.is_dir() else "neither a file nor a folder"
+                writer.refuse(f"{kind}; remove it or put a copy there", member)
             with path.open("rb") as file:
                 writer.add_file(member, file)
     return writer.finish()
@@ -134,20 +136,31 @@ def _rest(file: IO[bytes], offset: int) -> Iterator[int]:
 def _unzip(archive: Path, writer: MemberWriter) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
+            name = _zip_name(member)
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the packer knows no such thing
             if member.flag_bits & 0x1:
-                writer.refuse("an encrypted file; pack it again without a password", member.filename)
+                writer.refuse("an encrypted file; pack it again without a password", name)
             if kind not in {0, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR}:
-                writer.refuse("a device, pipe or something unknown", member.filename)
+                writer.refuse("a device, pipe or something unknown", name)
             if member.is_dir():
-                writer.add_folder(member.filename)
+                writer.add_folder(name)
                 continue
             with opened.open(member) as content:
                 if kind == stat.S_IFLNK:
                     target = content.read(_CHUNK_BYTES).decode()
-                    writer.add_link(member.filename, PurePosixPath(member.filename).parent / target)
+                    writer.add_link(name, PurePosixPath(name).parent / target)
                 else:
-                    writer.add_file(member.filename, content, promised_bytes=member.file_size)
+                    writer.add_file(name, content, promised_bytes=member.file_size)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Return the name as its packer meant it: macOS writes UTF-8 and doesn't set the flag that says so."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _first_bytes(path: Path) -> str:

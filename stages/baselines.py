@@ -3,6 +3,7 @@
 Reads and leaves nothing itself; the baseline from scratch trains in a temporary folder.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -44,7 +45,9 @@ def logistic(train: Sample, valid: Sample, test: Sample) -> float:
     best = accuracy = -1.0
     # The optimiser steps with scipy's BLAS and its loss with numpy's. Each has a thread a core, which waits busily for
     # its next product while the other library's would work: four times as long as with one thread each.
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        # Labels with one image each on a side look to it like numbers to be predicted.
+        warnings.filterwarnings("ignore", message=".*could represent a regression problem", category=UserWarning)
         for strength in STRENGTHS:
             model.set_params(C=strength).fit(known, train.labels)
             score = model.score(chosen_by, valid.labels)

@@ -5,12 +5,16 @@ Reads data/raw, of images their names only; leaves nothing.
 
 import csv
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.errors import DataError
-from stages.labels import label_rule, official_sides, species_of, spelled
+from stages.hints import left_out, merged_labels, unused_lists
+from stages.labels import label_rule, species_of, spelled
+from stages.official_lists import official_side, official_sides
 
 if TYPE_CHECKING:
     from stages.prepare import PrepareParams
@@ -42,13 +46,15 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
             file=file,
             source=_readable(file.relative_to(raw)),
             label=rule(file),
-            official=official.get(file.stem, ""),
+            official=official_side(PurePosixPath(file.relative_to(source)), official),
         )
         for file in sorted(source.glob(params.files))
-        if file.is_file()
+        if file.is_file() and file != source / (params.label_file or "")
     ]
     if not found:
         raise DataError(f"no file fits prepare.files; look into {source} and change the glob: {params.files}")
+    for line in _hints(params, source, found, official):
+        print(f"prepare: {_readable(line)}", file=sys.stderr)
     for row, (label, arrived) in enumerate(_arrivals(raw / "arrivals.csv"), start=1):
         for file in sorted(path for path in (raw / f"arrivals/{row:05d}").rglob("*") if path.is_file()):
             name = _readable(file.relative_to(raw))
@@ -58,9 +64,16 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     return [replace(one, species=species_of(one.label or "", params.species)) for one in found]
 
 
-def _readable(path: Path) -> str:
+def _hints(params: "PrepareParams", source: Path, found: list[Candidate], official: dict[str, str]) -> Iterator[str]:
+    yield from left_out(source, (one.file for one in found), params.files)
+    if params.labels_from == "folder":
+        yield from merged_labels(source, ((one.file, one.label) for one in found))
+    yield from unused_lists(list(official), num_used=sum(bool(one.official) for one in found))
+
+
+def _readable(path: Path | str) -> str:
     """Return the path as text; bytes of a name that are no UTF-8 become `\\x..`, as archives from Windows hold them."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _arrivals(listing: Path) -> list[tuple[str, str]]:

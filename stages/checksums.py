@@ -31,7 +31,11 @@ def check_bytes(path: Path, *, checksum: str | None, size_bytes: int | None, nam
 
 def wrong_size(found_bytes: int | None, size_bytes: int, name: str) -> str:
     """Return the message for a file of the wrong size, found before or after it came."""
-    return f"wrong size, {found_bytes} bytes instead of {size_bytes}; get the file again or correct the number: {name}"
+    return (
+        f"wrong size, {found_bytes} bytes instead of {size_bytes}; get the file again or correct the number; "
+        "size_bytes and checksum belong to the source that params.yaml names, set both to null for a file of your own: "
+        f"{name}"
+    )
 
 
 def _checked_form(checksum: str) -> str:

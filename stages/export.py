@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Largest difference of a probability between the ONNX file and what the learner said when it was judged.
 TOLERANCE = 1e-4
+# What params.yaml says of the pets, and the end of their archive's address.
+_PETS, _PETS_ARCHIVE = "Oxford-IIIT Pet Dataset", "oxford-iiit-pet.tgz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def export(
             shutil.copyfile(source, folder / source.name)
         for source in (eval / "metrics.json", eval / "report.html"):
             shutil.copyfile(source, folder / source.name)
+    _tell_of_claims(params, settings["download"]["source"])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {out} --model pets", file=sys.stderr)
 
@@ -183,6 +186,15 @@ def _write_seen(path: Path, split: Path) -> None:
     """List the originals that training or any choice has seen, so that nobody judges the model by them later."""
     seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in read_csv(split / f"{side}.csv")}
     write_csv(path, ["sha256", "group"], sorted(seen))
+
+
+def _tell_of_claims(params: ExportParams, source: str) -> None:
+    if params.data_name == _PETS and not source.endswith(_PETS_ARCHIVE):
+        print(
+            f"export: the card says what params.yaml says of the pets, but these images are others; write export's "
+            f"data_name, data_license, intended_use and limits anew: {source}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def decoded(content: bytes, *, short_side: int | None = None) -> tuple[Image.Ima
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _opened(content, short_side)
     except UnidentifiedImageError as error:
-        raise UnusableImageError("not an image") from error
+        raise UnusableImageError(_unread(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusableImageError("too many pixels") from error
     except _BROKEN as error:
@@ -81,6 +81,29 @@ def model_input(path: Path, image_size: int) -> NDArray[np.uint8]:
     """Return a prepared image as the model sees it, before normalisation: height × width × RGB, 0-255."""
     with Image.open(path) as image:
         return np.asarray(centre_crop(image.convert("RGB"), image_size))
+
+
+def is_nearly_black(content: bytes) -> bool:
+    """Say whether a picture of 16 bits, as `decoded` reads it, uses less than an eighth of their range."""
+    if content.startswith(b"\xff\xd8"):  # a JPEG, as most are, has eight
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return image.mode.startswith("I") and int(np.asarray(image).max()) < 65536 // 8
+    except (*_BROKEN, Image.DecompressionBombError):
+        return False
+
+
+def _unread(content: bytes) -> str:
+    """Return why no reader takes these bytes; phones' formats are named, by the brands in their first box."""
+    box = content[: int.from_bytes(content[:4], "big")][:64] if content[4:8] == b"ftyp" else b""
+    brands = {box[place : place + 4] for place in (8, *range(16, len(box), 4))}
+    for kind, names in {"AVIF": {b"avif", b"avis"}, "HEIC": {b"heic", b"heix", b"hevc", b"mif1"}}.items():
+        if brands & names:
+            return f"{kind}, which can't be read here; convert to JPEG"
+    return "not an image"
 
 
 def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:

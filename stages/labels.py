@@ -1,16 +1,18 @@
-"""Say which breed, species, official side and subject a file has, by the rule that params.yaml names.
+"""Say which breed, species and subject a file has, by the rule that params.yaml names.
 
-Reads file names, folder names, a CSV file or the archive's own lists; leaves nothing.
+Reads file names, folder names or a CSV file; leaves nothing.
 """
 
 import csv
 import io
-import os
+import posixpath
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from stages.addresses import names_image
 from stages.errors import DataError, ParamsError
 
 LabelRule = Callable[[Path], str | None]
@@ -20,8 +22,9 @@ def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str 
     """Return a function from a file's path to its label, None where the rule gives none.
 
     `pattern` searches the file's name, its first group is the label; `folder` takes the name of the file's folder, if
-    it lies in one of the source's or of an arrival's; `csv` looks the path, relative to `source`, up in a file with the
-    columns path and label.
+    it lies in one of the source's or of an arrival's; `csv` looks the path up in a file with the columns path and
+    label; paths there count from `source`, else from that file's folder, and of absolute ones the longest end that is
+    a file's. Raises DataError when no row names a file, or two rows give one file two labels.
     """
     if labels_from == "folder":
         return lambda path: None if _is_top(path.parent, source) else spelled(path.parent.name)
@@ -62,20 +65,6 @@ def path_within(source: str) -> str:
     return spelled(source.split("/", 1 if source.startswith("source/") else 2)[-1])
 
 
-def official_sides(source: Path) -> dict[str, str]:
-    """Return `trainval` or `test` by image name without suffix, from the lists in `annotations/`.
-
-    The lists are trainval.txt and test.txt; the result is empty without them. A line begins with
-    the image's name; the rest is not needed here.
-    """
-    sides: dict[str, str] = {}
-    for side in ("trainval", "test"):
-        for listing in sorted(source.glob(f"**/annotations/{side}.txt")):
-            lines = os.fsdecode(listing.read_bytes()).splitlines()  # as the names of the images are read
-            sides |= {line.split()[0]: side for line in lines if line.strip() and not line.startswith("#")}
-    return sides
-
-
 def _listed(source: Path, label_file: str | None) -> dict[str, str]:
     assert label_file is not None  # PrepareParams sees to it
     path = source / label_file
@@ -87,12 +76,48 @@ def _listed(source: Path, label_file: str | None) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8, save it as such: {label_file}") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = reader.fieldnames or []
+    columns = [column.strip() for column in reader.fieldnames or []]
     if not {"path", "label"} <= set(columns):
         # Cut: any file of this machine can be named here, and its first line may be a secret.
         found = ", ".join(column[:20] for column in columns[:5])
         raise DataError(f"{label_file}: expected the columns path and label, found: {found}")
-    return {spelled(row["path"]): spelled(row["label"]) for row in reader if row["path"] and row["label"]}
+    reader.fieldnames = columns
+    rows = [((row["path"] or "").strip(), (row["label"] or "").strip()) for row in reader]
+    return _by_file(source, label_file, [(path, spelled(label)) for path, label in rows if path and label])
+
+
+def _by_file(source: Path, label_file: str, rows: list[tuple[str, str]]) -> dict[str, str]:
+    names = {_place(path, source) for path in source.rglob("*") if path.is_file()}
+    labels: dict[str, str] = {}
+    strangers = []
+    for path, label in rows:
+        place = next((place for place in _places(path, label_file) if place in names), None)
+        if place is None:
+            strangers.append(path)
+        elif labels.setdefault(place, label) != label:
+            raise DataError(f"{label_file}: two labels for one file, {labels[place]} and {label}: {place}")
+    if not labels:
+        looked_for = next((name for name in sorted(names) if names_image(name)), "an image")
+        first = strangers[0] if strangers else "none"
+        raise DataError(
+            f"{label_file}: no row names a file of the source; looked for {looked_for}, first path: {first}"
+        )
+    if strangers:
+        print(
+            f"prepare: {len(strangers)} of {len(rows)} rows of {label_file} name no file of the source, the first: "
+            f"{strangers[0]}",
+            file=sys.stderr,
+        )
+    return labels
+
+
+def _places(path: str, label_file: str) -> list[str]:
+    """Return what a row's path may mean below the source: from its top, from the CSV file's folder, or an end of it."""
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    if parts and (parts[0] == "/" or parts[0].endswith(":")):
+        return [spelled("/".join(parts[first:])) for first in range(1, len(parts))]
+    places = ("/".join(parts), posixpath.normpath(PurePosixPath(label_file).parent / PurePosixPath(*parts)))
+    return [spelled(place) for place in places]
 
 
 def _place(path: Path, source: Path) -> str:

@@ -14,6 +14,7 @@ from typing import IO, NoReturn
 from stages.errors import ArchiveError
 
 _CHUNK_BYTES = 1 << 20
+_NOISE = {".ds_store", "thumbs.db", "desktop.ini"}
 _MAX_LINK_HOPS = 40  # Linux gives up after as many
 
 
@@ -120,4 +121,4 @@ class MemberWriter:
 
 
 def _is_noise(path: PurePosixPath) -> bool:
-    return "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._")
+    return "__MACOSX" in path.parts or path.name.lower() in _NOISE or path.name.startswith("._")

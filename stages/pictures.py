@@ -37,15 +37,23 @@ class Usable:
     phash: str
 
 
-def stored_image(params: "PrepareParams", candidate: Candidate, folder: Path) -> Image | str:
-    """Store one image below `folder` and return its row, or the reason why it is rejected."""
+def stored_image(params: "PrepareParams", candidate: Candidate, folder: Path, dark: list[str]) -> Image | str:
+    """Store one image below `folder` and return its row, or the reason why it is rejected.
+
+    The source of one that is nearly black, because it uses little of its 16 bits, is added to `dark`.
+    """
+    from stages.images import is_nearly_black
+
     label = candidate.label
     reason = label_reason(params, label)
     if reason or not label:
         return reason
-    usable = usable_image(params, candidate.file.read_bytes())
+    content = candidate.file.read_bytes()
+    usable = usable_image(params, content)
     if isinstance(usable, str):
         return usable
+    if is_nearly_black(content):
+        dark.append(candidate.source)
     # Cut, because file systems end a name after 255 bytes; the hash tells those apart that begin alike.
     stem = PurePosixPath(candidate.source).stem[:50]
     path = f"images/{label}/{stem}-{usable.sha256[:12]}.jpg"
@@ -82,7 +90,7 @@ def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
     except UnusableImageError as error:
         return str(error)
     if min(width, height) < params.min_side:
-        return f"too small: {width}x{height}"
+        return f"too small: {width}x{height}, prepare.min_side is {params.min_side}"
     if max(resized_size((width, height), params.short_side)) > _MOST_SIDE:
         return f"too elongated: {width}x{height}"
     small = resized(picture, params.short_side)

@@ -6,6 +6,7 @@ be used and why), `conflicts.csv` (one picture under several labels), `balance.c
 
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal
@@ -114,13 +115,19 @@ def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tupl
     from stages.pictures import stored_image
     from stages.progress import counted
 
-    images, rejects = [], []
-    with in_threads(lambda candidate: stored_image(params, candidate, folder), files) as results:
+    images, rejects, dark = [], [], list[str]()
+    with in_threads(lambda candidate: stored_image(params, candidate, folder, dark), files) as results:
         for candidate, result in zip(files, counted(results, len(files), "prepare"), strict=True):
             if isinstance(result, Image):
                 images.append(result)
             else:
                 rejects.append((candidate.source, result))
+    if dark:
+        print(
+            f"prepare: {len(dark)} images of 16 bits use less than an eighth of their range and become nearly black, "
+            f"scale them first, as: {min(dark)}",
+            file=sys.stderr,
+        )
     images.sort(key=lambda image: (image.arrival, image.sha256, image.source))
     return images, rejects
 
@@ -128,10 +135,12 @@ def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tupl
 def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_files: int) -> None:
     if len(rejects) <= params.max_rejected_share * num_files and len(rejects) < num_files:
         return
-    source, reason = rejects[0]
+    kinds = Counter(re.split("[:,]", reason)[0] for _, reason in rejects).most_common(5)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    source, reason = next(reject for reject in rejects if reject[1].startswith(kinds[0][0]))
     raise DataError(
         f"{len(rejects)} of {num_files} files can't be used, more than prepare.max_rejected_share "
-        f"{params.max_rejected_share}; the first: {source}: {reason}"
+        f"{params.max_rejected_share}; {told}; the first: {source}: {reason}"
     )
 
 
@@ -139,7 +148,13 @@ def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
     for source, reason in rejects[:10]:
         print(f"prepare: rejected {source}: {reason}", file=sys.stderr)
     for _, labels, sources in found.conflicts[:10]:
-        print(f"prepare: the same picture under several labels ({labels}): {sources}", file=sys.stderr)
+        paths = re.split(r" (?=source/|arrivals/\d)", sources)
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        print(
+            f"prepare: the same picture under several labels ({labels}), lower prepare.duplicate_distance if these do "
+            f"differ: {' '.join(paths[:3])}{more}",
+            file=sys.stderr,
+        )
     _tell_subjects(found)
     num_images = len(found.images)
     print(f"prepare: {num_images} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)

@@ -88,13 +88,16 @@ def _rows(index: Path) -> Iterator[Row]:
 
 
 def _check_groups(rows: list[Row]) -> None:
+    images = Counter(row.label for row in rows)
     groups = Counter(label for label, _ in {(row.label, row.group) for row in rows})
-    for label, count in sorted(groups.items()):
-        if count < len(SIDES):
-            raise DataError(
-                "too few different images of one label, a group counted once; add some or remove it (each side "
-                f"needs one, so 3 at least): {label} has {count}"
-            )
+    few = [label for label, count in sorted(groups.items()) if count < len(SIDES)]
+    if few:
+        told = [f"{label}: {groups[label]} of {images[label]}" for label in few[:10]]
+        more = f"; and {len(few) - 10} labels more" if len(few) > 10 else ""
+        raise DataError(
+            "too few images of a label, add some or remove it: each side needs one, so 3 at least, and of a group one "
+            f"counts; {'; '.join(told)}{more}"
+        )
 
 
 def _sides(params: SplitParams, rows: list[Row]) -> list[int]:
@@ -102,7 +105,8 @@ def _sides(params: SplitParams, rows: list[Row]) -> list[int]:
     if params.method == "official":
         if not any(row.official for row in rows):
             raise DataError(
-                "split.method is official, but the archive has no annotations/trainval.txt and test.txt: use stable"
+                "split.method is official, but no image stands in the archive's annotations/trainval.txt or test.txt; "
+                "use stable, or, where prepare has said that the lists are there, correct the names in them"
             )
         return official(rows, shares, params.seed)
     return {"stable": stable, "time": by_time}[params.method](rows, shares, params.seed)

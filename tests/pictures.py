@@ -109,6 +109,9 @@ def unusable(image: Image.Image) -> dict[str, tuple[bytes, str]]:
         "truncated": (whole[: len(whole) // 2], "truncated"),
         "HTML": (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not an image"),
         "empty": (b"", "not an image"),
-        "one pixel": (content(image.resize((1, 1)), "PNG"), "too small: 1x1"),
+        "one pixel": (content(image.resize((1, 1)), "PNG"), "too small: 1x1, prepare.min_side is 16"),
+        "HEIC": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC, which can't be read here; convert to JPEG"),
+        "AVIF": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF, which can't be read here; convert to JPEG"),
+        "film": (b"\0\0\0\x18ftypisom\0\0\2\0isommp41", "not an image"),
         "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "not an image"),
     }

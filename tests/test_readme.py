@@ -1,5 +1,6 @@
 """What README says must be so."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.download import DownloadParams, download
+from stages.prepare import PrepareParams, prepare
+from stages.split import SplitParams, split
+from tests.pictures import LABELS, write_source
 from tests.readme import README, ROOT, with_generated_parts
 
 TEXT = README.read_text(encoding="utf-8")
@@ -26,6 +31,27 @@ def test_every_make_target_in_readme_exists() -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
 def test_every_relative_link_in_readme_leads_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_values_for_own_images_make_sides_of_a_folder_of_folders(tmp_path: Path) -> None:
+    write_source(tmp_path / "drawn", num_images=6)
+    for image in (tmp_path / "drawn/images").iterdir():
+        (tmp_path / "parts" / image.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
+        image.rename(tmp_path / "parts" / image.stem.split("_")[0] / image.name)
+    (block,) = re.findall(r"```yaml\n(download: .*?)```", TEXT, flags=re.DOTALL)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for name, values in yaml.safe_load(block.replace("/data/parts", str(tmp_path / "parts"))).items():
+        params[name] |= values
+    (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    raw, prepared, out = (tmp_path / name for name in ("raw", "prepared", "split"))
+
+    download(DownloadParams(**params["download"]), arrivals=tmp_path / "arrivals.csv", cache=tmp_path / "c", out=raw)
+    prepare(PrepareParams(**params["prepare"]), raw=raw, out=prepared)
+    split(SplitParams(**params["split"]), prepared=prepared, out=out)
+
+    for side in ("train", "valid", "test"):
+        with (out / f"{side}.csv").open(encoding="utf-8", newline="") as file:
+            assert {(row["label"], row["species"]) for row in csv.DictReader(file)} == {(one, "") for one in LABELS}
 
 
 def test_no_tracked_file_is_large_without_a_reason() -> None:

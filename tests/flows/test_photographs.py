@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from flows.demo import UNKNOWN_TEXTS, own_settings
 from flows.errors import RequestError
 from flows.photographs import Photograph, dealt, unpacked
 
@@ -27,12 +28,16 @@ def project(folder: Path, *, num_images: int) -> Path:
 
 
 def photographs(folder: Path) -> Path:
-    """Write one photograph whose name says its label, one whose folder does, and a text."""
-    for name in ("new/Maine_Coon_7.jpg", "new/beagle/tom.PNG"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), "red").save(folder / name)
+    """Write two photographs whose names say their labels, and a text."""
+    drawn(folder, "new/Maine_Coon_7.jpg", "new/beagle_1.jpg")
     (folder / "new/notes.txt").write_text("nothing to see")
     return folder
+
+
+def drawn(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(folder / name)
 
 
 def test_of_each_label_the_same_share_comes_later(tmp_path: Path) -> None:
@@ -48,15 +53,52 @@ def test_labels_of_five_images_leave_nothing_to_arrive(tmp_path: Path) -> None:
         dealt(project(tmp_path, num_images=5))
 
 
-def test_a_photographs_label_is_in_its_name_or_its_folder(tmp_path: Path) -> None:
+def test_a_photographs_label_is_in_its_name_where_all_lie_in_one_folder(tmp_path: Path) -> None:
     folder = photographs(tmp_path)
 
     found = unpacked(folder, tmp_path / "unused")
 
     assert found == [
         Photograph(folder / "new/Maine_Coon_7.jpg", "Maine_Coon"),
-        Photograph(folder / "new/beagle/tom.PNG", "beagle"),
+        Photograph(folder / "new/beagle_1.jpg", "beagle"),
     ]
+
+
+def test_of_images_in_several_folders_the_folders_say_the_label_whatever_a_camera_calls_them(tmp_path: Path) -> None:
+    drawn(tmp_path, "cup/IMG_1000.jpg", "plate/IMG_1020.jpg")
+
+    assert [one.label for one in unpacked(tmp_path, tmp_path / "unused")] == ["cup", "plate"]
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["cup/IMG_1000.jpg", "plate/IMG_1020.jpg"], {"files": "**/*.*", "labels_from": "folder"}),
+        (["cup/a.jpg", "cup/b.jpg"], {"files": "**/*.*", "labels_from": "folder"}),
+        (["pets/images/pug_1.jpg", "pets/images/Bengal_2.jpg"], {"files": "**/images/*"}),
+        (["pug_1.jpg", "Bengal_2.jpg"], {"files": "**/*.*"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "gztar", "zip"])
+def test_the_demo_claims_nothing_of_own_images_but_where_their_labels_stand(
+    tmp_path: Path, names: list[str], wanted: dict[str, str], kind: str
+) -> None:
+    source = tmp_path / "mine"
+    drawn(source, *names)
+    if kind != "folder":
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), kind, source))
+
+    found = own_settings(str(source))
+
+    assert found["prepare"] == wanted | {"species": {}}
+    assert found["export"] == {"data_name": source.name} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+
+
+def test_what_macos_adds_to_a_zip_is_no_second_folder(tmp_path: Path) -> None:
+    drawn(tmp_path / "mine", "images/pug_1.jpg", "__MACOSX/images/pug_1.jpg")
+    (tmp_path / "mine/__MACOSX/images/pug_1.jpg").rename(tmp_path / "mine/__MACOSX/images/._pug_1.jpg")
+
+    assert own_settings(str(tmp_path / "mine"))["prepare"] == {"files": "**/images/*", "species": {}}
 
 
 @pytest.mark.parametrize("kind", ["gztar", "zip"])
@@ -65,7 +107,10 @@ def test_an_archive_of_photographs_is_unpacked(tmp_path: Path, kind: str) -> Non
 
     found = unpacked(Path(archive), tmp_path / "later")
 
-    assert [(one.path.name, one.label) for one in found] == [("Maine_Coon_7.jpg", "Maine_Coon"), ("tom.PNG", "beagle")]
+    assert [(one.path.name, one.label) for one in found] == [
+        ("Maine_Coon_7.jpg", "Maine_Coon"),
+        ("beagle_1.jpg", "beagle"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["gztar", "zip", "html"])

@@ -78,8 +78,9 @@ def test_a_zip_is_unpacked_however_it_is_compressed(tmp_path: Path, compression:
     assert extracted(tmp_path, content) == FILES
 
 
-def test_what_macos_adds_is_left_out(tmp_path: Path) -> None:
+def test_what_macos_and_windows_add_is_left_out(tmp_path: Path) -> None:
     noise = {"__MACOSX/pets/._a_1.jpg": b"x", "pets/._a_1.jpg": b"x", "pets/.DS_Store": b"x"}
+    noise |= {"pets/Thumbs.db": b"x", "pets/desktop.ini": b"x", "pets/Desktop.ini": b"x"}
     link = special("pets/._b", tarfile.SYMTYPE, "a_1.jpg")
 
     assert extracted(tmp_path, tar_bytes(*noise.items(), *FILES.items(), link)) == FILES
@@ -105,6 +106,13 @@ def test_links_inside_a_tar_become_copies(tmp_path: Path) -> None:
 
     assert files == FILES | {"pets/again.jpg": b"b", "pets/chain.jpg": b"b", "hard.jpg": b"b"}
     assert not any(path.is_symlink() for path in (tmp_path / "folder").rglob("*"))
+
+
+@pytest.mark.parametrize(("packed", "name"), [("Grün/1.jpg".encode(), "Grün/1.jpg"), (b"Gr\x81n/1.jpg", "Grün/1.jpg")])
+def test_a_name_in_a_zip_without_the_flag_is_utf_8_where_it_can_be(tmp_path: Path, packed: bytes, name: str) -> None:
+    plain = b"?" * len(packed)
+
+    assert extracted(tmp_path, zip_bytes((plain.decode(), b"a")).replace(plain, packed)) == {name: b"a"}
 
 
 def test_a_link_inside_a_zip_becomes_a_copy(tmp_path: Path) -> None:
@@ -352,7 +360,8 @@ def test_a_folder_with_something_else_than_files_is_refused(tmp_path: Path, kind
     else:
         (source / "odd").symlink_to(tmp_path if kind == "folder link" else tmp_path / "missing")
 
-    with pytest.raises(ArchiveError, match="neither a file nor a folder; remove it or put a copy there: 'odd'"):
+    told = "a link to a folder" if kind == "folder link" else "neither a file nor a folder"
+    with pytest.raises(ArchiveError, match=f"{told}; remove it or put a copy there: 'odd'"):
         copy_tree(source, folder, LIMITS)
 
 

@@ -38,3 +38,9 @@ def test_logistic_regression_never_looks_at_the_test_labels() -> None:
 
     assert logistic(train, valid, test) > 0.95
     assert logistic(train, valid, turned) < 0.05
+
+
+def test_as_many_labels_as_images_bring_no_word_of_sklearn() -> None:
+    some = Sample(np.eye(30), [f"label {number}" for number in range(30)])
+
+    assert logistic(some, some, some) == 1

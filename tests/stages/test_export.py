@@ -25,7 +25,7 @@ from stages.model import load
 from stages.onnx_file import probabilities
 from tests.disks import small_disk
 from tests.pictures import write_source
-from tests.stages.conftest import start_stage
+from tests.stages.conftest import ROOT, start_stage
 from tests.stages.settings import EXPORT, params_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]
@@ -288,3 +288,27 @@ def test_more_self_test_pictures_than_test_images_are_all_there_are(
 
 def test_the_words_of_the_card_are_the_sections_own() -> None:
     assert asdict(ExportParams(**EXPORT)) == EXPORT
+
+
+@pytest.mark.parametrize(("source", "told"), [("parts.zip", True), ("oxford-iiit-pet.tgz", False)])
+def test_a_card_that_still_speaks_of_the_pets_is_told_where_the_images_are_others(
+    sides: Path,
+    trained: Path,
+    judged: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    told: bool,
+) -> None:
+    shutil.copytree(judged, tmp_path / "eval")
+    settings = read(judged / "params.json")
+    settings["download"]["source"] = source
+    (tmp_path / "eval/params.json").write_text(json.dumps(settings))
+    pets = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["export"]["data_name"]
+
+    bundle(tmp_path, sides, trained, tmp_path / "eval", data_name=pets)
+
+    assert (
+        f"these images are others; write export's data_name, data_license, intended_use and limits anew: {source}"
+        in capsys.readouterr().err
+    ) == told

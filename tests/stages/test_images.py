@@ -128,7 +128,7 @@ def test_a_large_picture_of_more_than_eight_bits_takes_no_memory_for_all_of_it_i
     assert most_bytes < 10 * image.width * image.height  # 24 a pixel, when all of it was
 
 
-@pytest.mark.parametrize("odd", ["truncated", "HTML", "empty", "PostScript"])
+@pytest.mark.parametrize("odd", ["truncated", "HTML", "empty", "HEIC", "AVIF", "film", "PostScript"])
 def test_bytes_without_a_picture_say_why(odd: str) -> None:
     bad, reason = unusable(pet(0, 0))[odd]
 

@@ -1,15 +1,21 @@
 """A label, a species and an official side come from where params.yaml says, or from nowhere."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 import pytest
 
 from stages.errors import DataError
-from stages.labels import label_rule, official_sides, species_of, subject_of
+from stages.labels import label_rule, species_of, subject_of
+from stages.official_lists import official_side, official_sides
 
 PETS = r"^(.+)_\d+\.jpg$"
+
+
+def touched(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,7 @@ def test_a_name_that_fits_another_alternative_of_the_pattern_has_no_label(tmp_pa
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "from a spreadsheet"])
 def test_a_label_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    touched(tmp_path / "a/1.jpg")
     (tmp_path / "labels.csv").write_bytes(mark + b"path,label,photographer\r\na/1.jpg,pug,Ann\r\n")
 
     rule = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
@@ -47,6 +54,7 @@ def test_a_label_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path,
 @pytest.mark.parametrize(("stored", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_an_accent_may_be_spelled_either_way(tmp_path: Path, stored: str, listed: str) -> None:
     path, row = normalize(stored, "café/1.jpg"), normalize(listed, "café/1.jpg,épagneul")
+    touched(tmp_path / path)
     (tmp_path / "labels.csv").write_text(f"path,label\n{row}\n", encoding="utf-8")
 
     by_csv = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
@@ -57,11 +65,60 @@ def test_an_accent_may_be_spelled_either_way(tmp_path: Path, stored: str, listed
 
 
 def test_a_label_file_says_nothing_about_a_file_outside_the_source(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("path,label\n1.jpg,pug\n", encoding="utf-8")
+    touched(tmp_path / "source/1.jpg")
+    (tmp_path / "source/labels.csv").write_text("path,label\n1.jpg,pug\n", encoding="utf-8")
 
-    rule = label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+    rule = label_rule(tmp_path / "source", "csv", pattern=PETS, label_file="labels.csv")
 
-    assert rule(tmp_path.parent / "1.jpg") is None
+    assert rule(tmp_path / "1.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        " a/1.jpg ",
+        "./a/1.jpg",
+        r"a\1.jpg",
+        "1.jpg",
+        "../a/1.jpg",
+        "/a/1.jpg",
+        "/data/parts/a/1.jpg",
+        r"C:\parts\a\1.jpg",
+    ],
+)
+def test_a_label_file_may_say_in_several_ways_where_a_file_is(tmp_path: Path, path: str) -> None:
+    touched(tmp_path / "a/1.jpg")
+    (tmp_path / "a/labels.csv").write_text(f" path , label\n{path}, pug \n", encoding="utf-8")
+
+    rule = label_rule(tmp_path, "csv", pattern=PETS, label_file="a/labels.csv")
+
+    assert rule(tmp_path / "a/1.jpg") == "pug"
+
+
+def test_a_label_file_that_names_no_file_says_what_was_looked_for(tmp_path: Path) -> None:
+    touched(tmp_path / "images/1.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\nphotos/1.jpg,pug\n", encoding="utf-8")
+
+    told = r"labels\.csv: no row names a file of the source; looked for images/1\.jpg, first path: photos/1\.jpg$"
+    with pytest.raises(DataError, match=told):
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+
+def test_two_labels_for_one_file_are_named(tmp_path: Path) -> None:
+    touched(tmp_path / "1.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\n1.jpg,pug\n./1.jpg,beagle\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"labels\.csv: two labels for one file, pug and beagle: 1\.jpg$"):
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+
+def test_rows_without_a_file_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touched(tmp_path / "1.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\n1.jpg,pug\n2.jpg,pug\n.,pug\n", encoding="utf-8")
+
+    label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+    assert "prepare: 2 of 3 rows of labels.csv name no file of the source, the first: 2.jpg" in capsys.readouterr().err
 
 
 def test_a_label_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
@@ -129,3 +186,18 @@ def test_a_subjects_accent_may_be_spelled_either_way() -> None:
     sources = [normalize(form, "source/café_1.jpg") for form in ("NFC", "NFD")]
 
     assert [subject_of(source, r"(é)_\d") for source in sources] == ["é", "é"]
+
+
+@pytest.mark.parametrize("listed", ["ok/6", "ok/6.jpg", "./ok/6.jpg", r"ok\6.jpg", "images/ok/6.jpg", "6 1 1 1"])
+def test_the_archives_lists_may_name_an_image_by_its_path_or_its_stem(tmp_path: Path, listed: str) -> None:
+    touched(tmp_path / "annotations/test.txt")
+    (tmp_path / "annotations/test.txt").write_text(f"{listed}\n", encoding="utf-8")
+
+    assert official_side(PurePosixPath("data/images/ok/6.jpg"), official_sides(tmp_path)) == "test"
+
+
+def test_images_of_one_name_in_two_folders_have_each_its_side() -> None:
+    sides = {"ok/6": "trainval", "defect/6": "test", "my class/6": "test"}
+
+    paths = ("ok/6.jpg", "defect/6.jpg", "my class/6.jpg", "other/6.jpg")
+    assert [official_side(PurePosixPath(path), sides) for path in paths] == ["trainval", "test", "test", ""]

@@ -310,6 +310,77 @@ def test_more_rejects_than_allowed_stop_the_run_and_keep_the_last_output(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw"]
 
 
+def test_too_many_rejects_name_their_reasons_and_the_first_of_the_commonest(tmp_path: Path, images: Path) -> None:
+    for name in ("pug_1.jpg", "pug_2.jpg"):
+        (images / name).write_bytes(content(pet(0, 0).resize((9, 12))))
+    (images / "Bengal_1.jpg").write_bytes(b"<html>")
+
+    told = r"0\.1; 2 too small, 1 not an image; the first: source/images/pug_1\.jpg: too small: 9x12, prepare\.min_side"
+    with pytest.raises(DataError, match=told):
+        prepared(tmp_path, max_rejected_share=0.1)
+
+
+def test_images_that_the_glob_leaves_out_are_told(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "pug_1.jpg").rename(images / "pug_1.JPG")
+    (images / "pug_2.jpg").rename(images / "pug_2.heic")
+    (images / "notes.txt").touch()
+    (images / "Bengal_1.png").touch()  # a mask of Bengal_1.jpg's
+
+    prepared(tmp_path, files="images/*.jpg")
+
+    told = (
+        "prepare: 2 with an image's suffix don't fit prepare.files (capitals count), as images/pug_1.JPG: images/*.jpg"
+    )
+    assert told in capsys.readouterr().err
+
+
+def test_labels_of_several_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, folder in enumerate(("other/car", "vehicles/car", "vehicles/bus")):
+        (tmp_path / "raw/source" / folder).mkdir(parents=True)
+        (tmp_path / "raw/source" / folder / "1.jpg").write_bytes(content(pet(0, number)))
+
+    prepared(tmp_path, labels_from="folder", files="**/*.*")
+
+    assert "prepare: folders of one name are one label: car (other/car, vehicles/car)\n" in capsys.readouterr().err
+
+
+def test_lists_that_name_no_image_are_told(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "raw/source/annotations").mkdir()
+    (tmp_path / "raw/source/annotations/test.txt").write_text("cats/1.jpg\n", encoding="utf-8")
+
+    prepared(tmp_path)
+
+    assert "test.txt name none of the images; the first name in them: cats/1.jpg" in capsys.readouterr().err
+
+
+def test_of_a_picture_under_several_labels_three_files_are_named(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("beagle 9", "beagle_8", "beagle_9", "pug_8", "pug_9"):
+        (images / f"{name}_1.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
+
+    prepared(tmp_path)
+
+    said = capsys.readouterr().err
+    assert "lower prepare.duplicate_distance if these do differ: source/images/beagle 9_1.jpg source/" in said
+    assert "and 3 more\n" in said
+
+
+@pytest.mark.parametrize(("highest", "told"), [(4095, True), (65535, False)])
+def test_sixteen_bits_of_which_few_are_used_are_told(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str], highest: int, told: bool
+) -> None:
+    values = np.linspace(0, highest, 40 * 40).reshape(40, 40).astype(np.uint16)
+    (images / "pug_99.jpg").write_bytes(content(Image.fromarray(values), "PNG"))
+
+    prepared(tmp_path)
+
+    line = "prepare: 1 images of 16 bits use less than an eighth of their range and become nearly black"
+    assert (line in capsys.readouterr().err) == told
+
+
 def test_as_many_rejects_as_allowed_do_not_stop_the_run(tmp_path: Path, images: Path) -> None:
     (images / "pug_99.jpg").write_bytes(b"<html>")
 
@@ -386,6 +457,15 @@ def test_labels_may_come_from_a_csv_file(tmp_path: Path, images: Path) -> None:
     assert {row["reason"] for row in table(out / "rejects.csv")} == {"no label by the csv"}
 
 
+def test_the_label_file_itself_is_no_image(tmp_path: Path, images: Path) -> None:
+    listed = [(f"images/{path.name}", path.name.split("_")[0]) for path in images.iterdir()]
+    write_csv(tmp_path / "raw/source/labels.csv", ["path", "label"], listed)
+
+    out = prepared(tmp_path, files="**/*.*", labels_from="csv", label_file="labels.csv", max_rejected_share=0.0)
+
+    assert len(table(out / "index.csv")) == 9
+
+
 def test_a_label_file_that_is_not_there_is_named(tmp_path: Path, images: Path) -> None:
     with pytest.raises(ParamsError, match=r"label_file: no such file in the source: labels\.csv"):
         prepared(tmp_path, labels_from="csv", label_file="labels.csv")
@@ -398,7 +478,7 @@ def test_a_label_file_without_its_columns_is_told(tmp_path: Path, images: Path) 
         prepared(tmp_path, labels_from="csv", label_file="labels.csv")
 
 
-@pytest.mark.parametrize("label", ["../../evil", "a/b", "..", ".", "a\\b", "bad\nlabel", " "])
+@pytest.mark.parametrize("label", ["../../evil", "a/b", "..", ".", "a\\b", "bad\nlabel"])
 def test_a_label_that_is_no_folder_name_is_rejected(tmp_path: Path, images: Path, label: str) -> None:
     listed = [("images/pug_1.jpg", label), ("images/pug_2.jpg", "pug")]
     write_csv(tmp_path / "raw/source/labels.csv", ["path", "label"], listed)

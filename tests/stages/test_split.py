@@ -250,14 +250,21 @@ def test_time_is_one_of_the_stages_methods(folders: Folders) -> None:
 def test_a_label_with_too_few_pictures_is_named(folders: Folders, count: int) -> None:
     rows = [*many("Bengal", 9), *(row(9 + n, "pug") for n in range(count))]
 
-    with pytest.raises(DataError, match=rf"each side needs one, so 3 at least\): pug has {count}$"):
+    with pytest.raises(DataError, match=rf"so 3 at least, and of a group one counts; pug: {count} of {count}"):
         folders.split(rows)
 
 
 def test_copies_of_one_picture_do_not_make_a_label_large_enough(folders: Folders) -> None:
     rows = [*many("Bengal", 9), *(row(9 + n, "pug", "the same") for n in range(7))]
 
-    with pytest.raises(DataError, match="pug has 1"):
+    with pytest.raises(DataError, match="pug: 1 of 7"):
+        folders.split(rows)
+
+
+def test_of_many_labels_with_too_few_pictures_ten_are_named(folders: Folders) -> None:
+    rows = [row(n, f"breed {n:02d}") for n in range(12)]
+
+    with pytest.raises(DataError, match=r" counts; breed 00: 1 of 1; .*; breed 09: [^;]*; and 2 labels more$"):
         folders.split(rows)
 
 
@@ -276,7 +283,7 @@ def test_patients_with_images_of_two_labels_are_dealt_whole(folders: Folders, me
 def test_many_images_of_two_patients_are_too_few_for_three_sides(folders: Folders) -> None:
     rows = [*many("Bengal", 9), *(row(9 + n, "pug", f"patient {n % 2}") for n in range(20))]
 
-    with pytest.raises(DataError, match=r"a group counted once; .*: pug has 2$"):
+    with pytest.raises(DataError, match=r"of a group one counts; pug: 2 of 20$"):
         folders.split(rows)
 
 
@@ -294,7 +301,8 @@ def test_a_label_that_the_official_lists_leave_out_of_the_test_is_named(folders:
 
 
 def test_official_needs_the_archives_lists(folders: Folders) -> None:
-    with pytest.raises(DataError, match=r"split\.method is official, but the archive has no annotations"):
+    told = r"split\.method is official, but no image stands in .*trainval\.txt or test\.txt; use stable, or, where "
+    with pytest.raises(DataError, match=told):
         folders.split(many("pug", 9), method="official")
 
 
@@ -309,7 +317,7 @@ def test_a_failed_split_keeps_the_last_good_one(folders: Folders) -> None:
     folders.split(many("pug", 20))
     good = {path.name: path.read_bytes() for path in folders.out.iterdir()}
 
-    with pytest.raises(DataError, match="pug has 2"):
+    with pytest.raises(DataError, match="pug: 2 of 2"):
         folders.split(many("pug", 2))
 
     assert {path.name: path.read_bytes() for path in folders.out.iterdir()} == good

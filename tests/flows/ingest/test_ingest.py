@@ -113,7 +113,7 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
         "Bengal/again.jpg": "the same bytes as source/images/Bengal_1.jpg (Bengal)",
         "Bengal/html.jpg": "not an image",
         "Bengal/near.jpg": "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
-        "Bengal/tiny.png": "too small: 8x8",
+        "Bengal/tiny.png": "too small: 8x8, prepare.min_side is 16",
         "Bengal/whole.jpg": "larger than ingest.max_bytes, 100000",
         "beagle/cut.jpg": "truncated",
         "sphynx/new.jpg": "unknown label: sphynx",
