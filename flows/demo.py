@@ -171,7 +171,7 @@ def _tell(folder: Path) -> None:
         f"accuracy  {metrics['accuracy']:.1%} on {metrics['num_test']} test images "
         f"(95 % interval {low:.1%} to {high:.1%})\n"
         f"against   {metrics['baseline_logistic']:.1%} by logistic regression on frozen features, "
-        f"{metrics['baseline_majority']:.1%} by always naming the commonest breed\n"
+        f"{metrics['baseline_majority']:.1%} by always naming the commonest label\n"
         f"report    {folder / 'data/eval/report.html'}\n"
         f"model     {folder / 'data/bundle'}",
         flush=True,

@@ -16,7 +16,7 @@ from stages.charts import Bar, Line, Marks, bar_chart, line_chart, stacked_bars
 Row = dict[str, str]
 
 BASELINES = {
-    "baseline_majority": "always the commonest breed",
+    "baseline_majority": "always the commonest label",
     "baseline_logistic": "logistic regression, frozen features",
     "baseline_scratch": "the same network from scratch",
 }
@@ -104,10 +104,10 @@ def finder(curve: Sequence[Row], suggestion: float | None) -> Markup | None:
 
 
 def balance(counts: Mapping[str, Sequence[int]]) -> Markup:
-    """Return the images of each breed on the three sides, the commonest breed first."""
+    """Return the images of each label on the three sides, the commonest label first."""
     ordered = sorted(counts.items(), key=lambda item: (-sum(item[1]), item[0]))
     ordered = [(readable(label), parts) for label, parts in ordered]
-    return stacked_bars("Images of each breed on the train, valid and test side", ordered, SIDES)
+    return stacked_bars("Images of each label on the train, valid and test side", ordered, SIDES)
 
 
 def _over_epochs(title: str, lines: Sequence[Line], history: Sequence[Row], y: Axis) -> Markup | None:

@@ -41,6 +41,7 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
     metrics, calibration = _json(evaluation / "metrics.json"), _json(evaluation / "calibration.json")
     history = read_csv(train / "history.csv")
     pictured = album.chosen(predictions, settings["num_top_losses"])
+    data = _data(prepared, split, training["labels"])
     page = {
         "metrics": metrics,
         "calibration": calibration,
@@ -48,7 +49,8 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "sections": sections,
         "training": training,
         "preprocess": _json(train / "preprocess.json"),
-        "data": _data(prepared, split, training["labels"]),
+        "data": data,
+        "noun": "breed" if data["species"] else "label",  # kinds of a species are breeds
         "history": history,
         "only_head": [row["phase"] for row in history] == ["probe"],
         "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
@@ -76,7 +78,10 @@ def _json(path: Path) -> dict[str, Any]:
 def _data(prepared: Path, split: Path, labels: Sequence[str]) -> Page:
     sides = {side: read_csv(split / f"{side}.csv") for side in figures.SIDES}
     counts = {side: Counter(row["label"] for row in sides[side]) for side in sides}
-    species = {side: Counter(row["species"] or "unknown" for row in sides[side]) for side in sides}
+    is_any_known = any(row["species"] for rows in sides.values() for row in rows)
+    species = {
+        side: Counter(row["species"] or "unknown" for row in rows if is_any_known) for side, rows in sides.items()
+    }
     sums = [sum(counts[side][label] for side in sides) for label in labels]
     rejects, conflicts = read_csv(prepared / "rejects.csv"), read_csv(prepared / "conflicts.csv")
     return {

@@ -115,7 +115,7 @@ def test_an_experiment_shows_in_exp_show_and_plots_diff(project: Path) -> None:
 
     page = (project / "plots/index.html").read_text(encoding="utf-8")
     assert '"split.seed"' in shown or '"seed": 7' in shown
-    assert all(title in page for title in ("Confusion matrix", "Loss on the train", "Reliability", "Images a breed"))
+    assert all(title in page for title in ("Confusion matrix", "Loss on the train", "Reliability", "Images a label"))
 
 
 def test_a_repro_amid_training_keeps_others_out_and_killed_it_goes_on_from_its_last_epoch(project: Path) -> None:

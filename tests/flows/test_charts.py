@@ -35,7 +35,7 @@ def test_each_chart_of_a_report_is_a_drawing_of_its_own(report: str) -> None:
 
 
 def test_a_label_like_markup_stays_a_label(report: str) -> None:
-    balance = next(drawn for title, drawn in charts_in(report).items() if title.startswith("Images of each breed"))
+    balance = next(drawn for title, drawn in charts_in(report).items() if title.startswith("Images of each label"))
 
     words = " ".join(ElementTree.fromstring(balance).itertext())  # noqa: S314 - our own drawing
     assert "Siamese & <b>Co</b>" in words

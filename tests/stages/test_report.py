@@ -420,3 +420,21 @@ def test_the_scratch_baseline_has_its_bar_only_where_it_ran() -> None:
 
     assert "from scratch" not in figures.against_baselines(metrics)
     assert "from scratch" in figures.against_baselines(metrics | {"baseline_scratch": 0.3})
+
+
+def test_report_speaks_of_breeds_only_where_a_species_is_known(data: Path) -> None:
+    def words() -> str:
+        page = re.sub(r"<(script|style)\b.*?</\1>|<!--.*?-->", "", reported(data), flags=re.DOTALL)
+        return re.sub(r"<[^>]*>", " ", page)
+
+    assert "How good, breed by breed" in words()
+    for side in ("train", "valid", "test"):
+        path = data / f"split/{side}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row | {"species": ""} for row in csv.DictReader(file)]
+        write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+
+    told = words()
+
+    assert "How good, label by label" in told
+    assert re.findall("(?i)breed|unknown", told.partition("Parameters of")[0]) == []
