@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import Any
+from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
@@ -92,11 +93,12 @@ def main() -> None:
 def own_settings(source: str) -> dict[str, dict[str, Any]]:
     """Return what params.yaml must say of somebody's own archive or folder; raises FileNotFoundError without it."""
     path = Path(source).expanduser().resolve()
+    name = PurePosixPath(urlsplit(source).path).name  # without a query, which may hold a signature
     if "://" not in source:
         if not path.exists():
             raise FileNotFoundError(f"no such archive or folder: {source}")
-        source = str(path)
-    texts = {"data_name": path.name or "own images"} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+        source, name = str(path), path.name
+    texts = {"data_name": name or "own images"} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
     return _settings(source, prepare=_labelling(path) | {"species": {}}, export=texts)
 
 

@@ -100,7 +100,7 @@ def evidence(registry: Registry, model: str, alias: str, project: Path, number: 
         champion_bytes=(folder / _MODEL).stat().st_size,
         challenger_bytes=(bundle / _MODEL).stat().st_size,
         unread=found.unread,
-        turn=max((number or registry.manifest(model).version + 1) - manifest.version, 1),
+        turn=max((number or (registry.newest(model) or 0) + 1) - manifest.version, 1),
     )
 
 

@@ -75,7 +75,8 @@ def limit_of_turn(turn: int, rules: GateParams) -> float:
 
     Each look at a new challenger is another chance to mistake luck for progress. 2 / (n (n + 1)) of the whole for the
     n-th adds up to twice `max_p_value`, and half of a two-sided p-value is for the better side: that equals ever take a
-    champion's place, however many there are, is at most as likely as `max_p_value`.
+    champion's place, however many are published, is at most as likely as `max_p_value`. Refusals, which publish nothing
+    and take no turn, hardly change that.
     """
     return rules.max_p_value * 2 / (turn * (turn + 1))
 
@@ -127,7 +128,7 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
         return Decision("keep", f"kept, not promoted: {few} are too few to decide by ({rules.min_images})", figures)
     said = _said(fresh, found.champion)
     limit = limit_of_turn(found.turn, rules)
-    if fresh.difference < 0 and fresh.p_value <= limit:
+    if fresh.difference < 0 and fresh.p_value <= rules.max_p_value:
         return Decision("refuse", f"refused: {said}, which is worse and no chance", figures)
     doubt = (
         _no_room(fresh, found, limit)
@@ -143,7 +144,7 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
 def _no_room(fresh: Paired, found: Evidence, limit: float) -> str:
     """Say that the champion makes so few mistakes that no challenger could be shown to be better."""
     mistakes, needed = fresh.num_images - fresh.champion_right, math.ceil(1 - math.log2(limit))
-    if mistakes >= needed:
+    if fresh.difference < 0 or mistakes >= needed:
         return ""
     return f"and {found.champion} is wrong at {mistakes}: of fewer than {needed} mistakes chance explains any gain"
 

@@ -18,6 +18,7 @@ from flows.errors import RequestError
 
 PETS = r"^(.+)_\d+\.jpg$"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+_SIDES = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
 _FIRST_SHARE = 0.4
 _FEWEST = 5
 BROKEN = (shutil.ReadError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
@@ -56,7 +57,7 @@ def dealt(project: Path) -> tuple[list[Photograph], list[Photograph]]:
 def unpacked(source: Path, folder: Path) -> list[Photograph]:
     """Return the photographs in a folder, or in an archive, which is unpacked into `folder`.
 
-    Where the images lie in one folder, a name as the pets' have it says the label, else the folder does.
+    A name as the pets' have it says the label where `names_tell`, else the folder does.
     """
     if source.is_file():
         try:
@@ -82,10 +83,15 @@ def is_photograph(path: PurePath) -> bool:
 def names_tell(images: Sequence[PurePath]) -> bool:
     """Say whether the names of images tell their labels, as the pets' do, and not the folders in which they lie.
 
-    A camera's `cup/IMG_1000.jpg` has such a name too; so of images in several folders the folders tell.
+    A camera's `cup/IMG_1000.jpg` has such a name too, but then `IMG` is in more than one folder. Folders that only say
+    on which side of a split an image is are none.
     """
+    folders = defaultdict[str, set[PurePath]](set)
+    for image in images:
+        if named := re.match(PETS, image.name):
+            folders[named[1]].add(image.parent.parent if image.parent.name.lower() in _SIDES else image.parent)
     fitting = sum(bool(re.match(PETS, image.name)) for image in images)
-    return 2 * fitting >= len(images) and len({image.parent for image in images}) <= 1
+    return 2 * fitting >= len(images) and all(len(found) == 1 for found in folders.values())
 
 
 def _label(path: Path, *, by_name: bool) -> str:

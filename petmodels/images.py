@@ -49,10 +49,10 @@ def rgb_of(image: ImageLike) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
     name = name_of(image)
+    content = None if isinstance(image, Image.Image) else _content(image, name)
     try:
         if isinstance(image, Image.Image):
             return _upright(image, name)
-        content = _content(image, name)
         return _from_array(image, name) if content is None else _decoded(content, name)
     except RequestError:
         raise

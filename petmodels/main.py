@@ -74,7 +74,8 @@ def main() -> None:
 
 def _drop_output() -> None:
     """Keep Python from trying once more, at its end, to write what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:

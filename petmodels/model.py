@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 16
-One = TypeVar("One", bound=ImageLike)
+_One = TypeVar("_One", bound=ImageLike)
 
 
 class Model:
@@ -59,7 +59,7 @@ class Model:
     @overload
     def predict(self, images: list[ImageLike] | tuple[ImageLike, ...], *, top: int = 5) -> list[Prediction]: ...
     @overload
-    def predict(self, images: list[One], *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, images: list[_One], *, top: int = 5) -> list[Prediction]: ...
     @overload
     def predict(self, images: Iterator[ImageLike], *, top: int = 5) -> Iterator[Prediction]: ...
 

@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import AccessError
 from petmodels.hashing import Digest, Progress
-from petmodels.s3_errors import BrokenOffError, ChangedError, no_s3, reading, translated
+from petmodels.s3_errors import BrokenOffError, ChangedError, check_answer, no_s3, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _TRIES = 5
 _PAGE = 1000
 _NO_ETAG = '"00000000000000000000000000000000"'
+_making: dict[int, Lock] = {}
 
 
 class S3Storage:
@@ -32,23 +34,28 @@ class S3Storage:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._made = (os.getpid(), client) if client else None
+        self._given = client
+        self._made: tuple[int, S3Client] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": None}
+        return self.__dict__ | {"_given": None, "_made": None}
 
     @property
     def client(self) -> "S3Client":
-        """The client; made at the first request, because importing and building it takes a good part of a second.
+        """The client that was given, or one of its own.
 
-        It is made anew in a process that was forked since, which would read its parent's answers.
+        That is made at the first request, because importing and building it takes a good part of a second, and anew in
+        a process that was forked since, which would read its parent's answers.
         """
         from petmodels.s3_client import s3_client
 
-        process, made = os.getpid(), self._made
-        if made is None or made[0] != process:
-            made = self._made = process, s3_client(self.address)
-        return made[1]
+        if self._given:
+            return self._given
+        process = os.getpid()
+        with _making.setdefault(process, Lock()):  # a forked child inherits a lock as somebody else holds it
+            if self._made is None or self._made[0] != process:
+                self._made = process, s3_client(self.address)
+            return self._made[1]
 
     @contextmanager
     def asking(self, doing: str) -> Iterator["S3Client"]:
@@ -56,12 +63,14 @@ class S3Storage:
 
         After a refusal the next one is made anew, because somebody may renew the credentials.
         """
+        client = self.client
         try:
-            client = self.client
             with translated(self.address, doing):
                 yield client
         except AccessError:
-            self._made = None
+            made = self._made
+            if made and made[1] is client:
+                self._made = None
             raise
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
@@ -78,6 +87,7 @@ class S3Storage:
         try:
             with self.asking(f"read {key}") as client:
                 answer = client.head_object(Bucket=self.bucket, Key=self.prefix + key, ChecksumMode="ENABLED")
+                check_answer(answer, "ETag", self.address, f"read {key}")
                 size, sha256 = answer["ContentLength"], answer.get("ChecksumSHA256", "")
                 return Stored(key, size, answer["LastModified"], answer["ETag"], sha256)
         except NotStoredError:
@@ -147,6 +157,7 @@ class S3Storage:
         with self.asking(f"read {key}") as client:
             answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key)
             with reading(self.address), closing(answer["Body"]) as body:
+                check_answer(answer, "ETag", self.address, f"read {key}")
                 promised, etag = min(limit + 1, answer["ContentLength"]), answer["ETag"]
                 data = body.read(promised)
         # botocore says nothing of a connection that ends early but in order, so the length must be looked at here.
@@ -168,7 +179,8 @@ class S3Storage:
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         extra: Any = {"ContentType": "application/json", "ChecksumSHA256": checksum, **condition}
         with self.asking(f"write {key}") as client:
-            client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
+            answer = client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
+            check_answer(answer, "ETag", self.address, f"write {key}")
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
 from petmodels.hashing import Digest, Progress, part_bytes
-from petmodels.s3_errors import ChangedError, UploadGoneError
+from petmodels.s3_errors import ChangedError, UploadGoneError, check_answer
 from petmodels.storage import NotStoredError, Unfinished
 from petmodels.verify import is_whole
 
@@ -28,7 +28,9 @@ def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress:
         return is_new
     names: Any = {"Bucket": storage.bucket, "Key": storage.prefix + key}
     with storage.asking(f"write {key}") as client:
-        names["UploadId"] = client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")["UploadId"]
+        begun = client.create_multipart_upload(**names, ChecksumAlgorithm="SHA256")
+        check_answer(begun, "UploadId", storage.address, f"write {key}")
+    names["UploadId"] = begun["UploadId"]
     try:
         parts = _upload_parts(storage, names, path, digest.parts, progress)
         return _complete(storage, key, names, parts, digest, size)
@@ -55,9 +57,10 @@ def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
     checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
     try:
         with _unchanged(path), path.open("rb") as file, storage.asking(f"write {key}") as client:
-            client.put_object(
+            answer = client.put_object(
                 Bucket=storage.bucket, Key=storage.prefix + key, Body=file, ChecksumSHA256=checksum, IfNoneMatch="*"
             )
+            check_answer(answer, "ETag", storage.address, f"write {key}")
     except ChangedError:
         return False
     return True
@@ -83,9 +86,10 @@ def _upload_parts(
 def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha256: bytes, progress: Progress) -> Any:
     checksum = base64.b64encode(sha256).decode()
     with storage.asking(f"write {names['Key']}") as client:
-        etag = client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)["ETag"]
+        answer = client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)
+        check_answer(answer, "ETag", storage.address, f"write {names['Key']}")
     progress(len(body))
-    return {"ETag": etag, "PartNumber": number, "ChecksumSHA256": checksum}
+    return {"ETag": answer["ETag"], "PartNumber": number, "ChecksumSHA256": checksum}
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def _write_seen(path: Path, split: Path) -> None:
 
 
 def _tell_of_claims(params: ExportParams, source: str) -> None:
-    if params.data_name == _PETS and not source.endswith(_PETS_ARCHIVE):
+    if params.data_name == _PETS and not source.partition("?")[0].endswith(_PETS_ARCHIVE):
         print(
             f"export: the card says what params.yaml says of the pets, but these images are others; write export's "
             f"data_name, data_license, intended_use and limits anew: {source}",

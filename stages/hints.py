@@ -1,16 +1,23 @@
 """What the owner of a source may not have noticed, in a line each.
 
-Reads the names of its files; leaves nothing.
+Reads the names of its files, and what prepare has found; leaves nothing.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.addresses import IMAGE_SUFFIXES
 
-_SUFFIXES = (*IMAGE_SUFFIXES, ".heic", ".heif", ".avif")
+if TYPE_CHECKING:
+    from stages.index import Grouped
+
+_UNREADABLE = (".heic", ".heif", ".avif")
+_SUFFIXES = (*IMAGE_SUFFIXES, *_UNREADABLE)
 _MOST = 3
+_MOST_LINES = 10
 
 
 def left_out(source: Path, files: Iterable[Path], glob: str) -> Iterator[str]:
@@ -25,6 +32,8 @@ def left_out(source: Path, files: Iterable[Path], glob: str) -> Iterator[str]:
     if others:
         first = others[0].relative_to(source).as_posix()
         yield f"{len(others)} with an image's suffix don't fit prepare.files (capitals count), as {first}: {glob}"
+        if any(path.suffix.lower() in _UNREADABLE for path in others):
+            yield "HEIC and AVIF can't be read here: convert them to JPEG"
 
 
 def merged_labels(source: Path, labelled: Iterable[tuple[Path, str | None]]) -> Iterator[str]:
@@ -42,6 +51,33 @@ def unused_lists(sides: Sequence[str], *, num_used: int) -> Iterator[str]:
     """Say that the archive's lists are there but name no image; `sides` are the names in them."""
     if sides and not num_used:
         yield f"annotations/trainval.txt and test.txt name none of the images; the first name in them: {sides[0]}"
+
+
+def blackened(dark: Sequence[str]) -> Iterator[str]:
+    """Say which images of 16 bits use so little of their range that eight bits leave nothing of them."""
+    if dark:
+        told = "images of 16 bits that use less than an eighth of their range become nearly black, scale them first"
+        yield f"{told}: {len(dark)}, as {min(dark)}"
+
+
+def of_groups(found: "Grouped") -> Iterator[str]:
+    """Say which copies have several labels, and what `group_pattern` has made of the images."""
+    for _, labels, sources in found.conflicts[:_MOST_LINES]:
+        paths = _some(re.split(r" (?=source/|arrivals/\d)", sources))
+        yield (
+            f"the same picture under several labels ({labels}), lower prepare.duplicate_distance if these do differ: "
+            f"{paths}"
+        )
+    if found.subjects:
+        num_fitting = sum(counts.total() for counts in found.subjects.values())
+        yield f"group_pattern fits {num_fitting} of {len(found.images)} images; subjects: {len(found.subjects)}"
+    for subject in [subject for subject, groups in found.subjects.items() if len(groups) > 1][:_MOST_LINES]:
+        yield f"a subject in several groups, for its images have copies elsewhere: {subject}"
+    if found.num_parted:
+        yield (
+            "pictures whose copies belong to several subjects, so that one side may show what another was trained on: "
+            f"{found.num_parted}"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

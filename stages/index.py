@@ -39,13 +39,14 @@ class Image:
 class Grouped:
     """The images with the names of their groups, and how many images of a subject are in which groups.
 
-    `num_duplicates` images are copies of an earlier one; `conflicts` are (group, labels, sources) of copies that have
-    several labels.
+    `num_duplicates` images are copies of an earlier one in their group; of `num_parted` pictures there are copies in
+    several groups; `conflicts` are (group, labels, sources) of copies that have several labels.
     """
 
     images: list[Image]
     subjects: dict[str, Counter[str]]
     num_duplicates: int
+    num_parted: int
     conflicts: list[tuple[str, str, str]]
 
 
@@ -58,11 +59,13 @@ def grouped(images: Sequence[Image], distance: int, pattern: str | None) -> Grou
     for subject, name in zip(shown, names, strict=True):
         if subject:
             subjects[subject][name] += 1
+    places = set(zip(pictures, names, strict=True))
     named = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
     return Grouped(
         images=named,
         subjects=subjects,
-        num_duplicates=len(images) - len(set(pictures)),
+        num_duplicates=len(images) - len(places),
+        num_parted=sum(number > 1 for number in Counter(picture for picture, _ in places).values()),
         conflicts=_conflicts(named, pictures),
     )
 

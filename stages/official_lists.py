@@ -11,15 +11,17 @@ from pathlib import Path, PurePosixPath
 def official_sides(source: Path) -> dict[str, str]:
     """Return `trainval` or `test` by what the lists call an image; the result is empty without them.
 
-    A line is an image's name, or begins with it; the pets' lists have it without folder and suffix.
+    A line is an image's name, or that and numbers; the pets' lists have it without folder and suffix.
     """
     sides: dict[str, str] = {}
     for side in ("trainval", "test"):
         for listing in sorted(source.glob(f"**/annotations/{side}.txt")):
             lines = os.fsdecode(listing.read_bytes()).splitlines()  # as the names of the images are read
             for line in lines:
-                if line.strip() and not line.startswith("#"):
-                    sides |= {_plain(line.split()[0]): side, _plain(line.strip()): side}
+                first, *others = line.split() or ["#"]
+                if not first.startswith("#"):
+                    names = [line.strip(), first] if all(other.isdigit() for other in others) else [line.strip()]
+                    sides |= {_plain(name): side for name in names}
     return sides
 
 

@@ -7,12 +7,14 @@ be used and why), `conflicts.csv` (one picture under several labels), `balance.c
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from stages import hints
 from stages.candidates import Candidate, candidates
 from stages.errors import DataError, ParamsError
 from stages.index import Grouped, Image, grouped, write_index
@@ -122,12 +124,7 @@ def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tupl
                 images.append(result)
             else:
                 rejects.append((candidate.source, result))
-    if dark:
-        print(
-            f"prepare: {len(dark)} images of 16 bits use less than an eighth of their range and become nearly black, "
-            f"scale them first, as: {min(dark)}",
-            file=sys.stderr,
-        )
+    _print(hints.blackened(dark))
     images.sort(key=lambda image: (image.arrival, image.sha256, image.source))
     return images, rejects
 
@@ -147,26 +144,14 @@ def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_fi
 def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
     for source, reason in rejects[:10]:
         print(f"prepare: rejected {source}: {reason}", file=sys.stderr)
-    for _, labels, sources in found.conflicts[:10]:
-        paths = re.split(r" (?=source/|arrivals/\d)", sources)
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        print(
-            f"prepare: the same picture under several labels ({labels}), lower prepare.duplicate_distance if these do "
-            f"differ: {' '.join(paths[:3])}{more}",
-            file=sys.stderr,
-        )
-    _tell_subjects(found)
+    _print(hints.of_groups(found))
     num_images = len(found.images)
     print(f"prepare: {num_images} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)
 
 
-def _tell_subjects(found: Grouped) -> None:
-    if found.subjects:
-        num_fitting = sum(counts.total() for counts in found.subjects.values())
-        fitting = f"{num_fitting} of {len(found.images)} images; subjects: {len(found.subjects)}"
-        print(f"prepare: group_pattern fits {fitting}", file=sys.stderr)
-    for subject in [subject for subject, groups in found.subjects.items() if len(groups) > 1][:10]:
-        print(f"prepare: a subject in several groups, for its images have copies elsewhere: {subject}", file=sys.stderr)
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"prepare: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

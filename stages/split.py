@@ -92,11 +92,11 @@ def _check_groups(rows: list[Row]) -> None:
     groups = Counter(label for label, _ in {(row.label, row.group) for row in rows})
     few = [label for label, count in sorted(groups.items()) if count < len(SIDES)]
     if few:
-        told = [f"{label}: {groups[label]} of {images[label]}" for label in few[:10]]
-        more = f"; and {len(few) - 10} labels more" if len(few) > 10 else ""
+        told = [f"{label} (images: {images[label]}, groups: {groups[label]})" for label in few[:10]]
+        more = f" and {len(few) - 10} labels more" if len(few) > 10 else ""
         raise DataError(
-            "too few images of a label, add some or remove it: each side needs one, so 3 at least, and of a group one "
-            f"counts; {'; '.join(told)}{more}"
+            "too few groups of images of a label, add images or remove it (each side needs a group, so 3 at least; an "
+            f"image without copies is one): {', '.join(told)}{more}"
         )
 
 

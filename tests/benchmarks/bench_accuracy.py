@@ -1,7 +1,7 @@
 """Time to accuracy without a GPU: the demo's training, the same at 288 px of 320, and stock fastai's `fine_tune(4,
 freeze_epochs=3)` of the same network at 224 px, from prepared images to a fitted learner. The accuracies are those of
 the test sides of five split seeds, pooled. An image is on several of these sides, and what one network misnames the
-next one often does, too: the 95 % intervals are those of as many answers as there are different images. The logistic
+next one often does, too: for the 95 % intervals, answers about one image are copies of each other. The logistic
 regression is evaluate's baseline. The pool is drawn, or the photographs that BENCH_PETS names; BENCH_SEEDS says how
 many splits the peer trains on.
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from stages.baselines import Sample, logistic
 from stages.outputs import read_csv as listed
-from stages.scores import wilson_interval
+from stages.scores import effective_number, wilson_interval
 from stages.train import train
 from tests.benchmarks.measure import Row, samples_text
 from tests.benchmarks.pets import prepared_pool, sides, train_params
@@ -55,10 +55,10 @@ def rows(folder: Path, repeats: int) -> list[Row]:
 
 
 def accuracy_text(tried: Sequence[Tried]) -> str:
-    """Return the pooled accuracy with its interval, which counts an image once however often it was asked about."""
-    share, number = _share(tried), sum(len(one.images) for one in tried)
-    different = len({image for one in tried for image in one.images})
-    low, high = wilson_interval(share, different)
+    """Return the pooled accuracy; its interval takes the answers about one image for copies of each other."""
+    share, images = _share(tried), [image for one in tried for image in one.images]
+    number, different = len(images), len(set(images))
+    low, high = wilson_interval(share, effective_number(images))
     right = sum(one.right for one in tried)
     return f"{share:.1%} ({low:.1%} to {high:.1%}; {right} of {number} answers about {different} images)"
 

@@ -77,6 +77,9 @@ def test_of_images_in_several_folders_the_folders_say_the_label_whatever_a_camer
         (["cup/a.jpg", "cup/b.jpg"], {"files": "**/*.*", "labels_from": "folder"}),
         (["pets/images/pug_1.jpg", "pets/images/Bengal_2.jpg"], {"files": "**/images/*"}),
         (["pug_1.jpg", "Bengal_2.jpg"], {"files": "**/*.*"}),
+        (["a/images/pug_1.jpg", "a/images/Bengal_2.jpg", "a/annotations/trimaps/pug_1.png"], {"files": "**/images/*"}),
+        (["cats/Bengal_1.jpg", "dogs/pug_2.jpg"], {"files": "**/*.*"}),
+        (["train/pug_1.jpg", "test/pug_2.jpg", "train/Bengal_1.jpg"], {"files": "**/*.*"}),
     ],
 )
 @pytest.mark.parametrize("kind", ["folder", "gztar", "zip"])
@@ -92,6 +95,18 @@ def test_the_demo_claims_nothing_of_own_images_but_where_their_labels_stand(
 
     assert found["prepare"] == wanted | {"species": {}}
     assert found["export"] == {"data_name": source.name} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+
+
+def test_a_signed_address_leaves_no_signature_on_the_card() -> None:
+    found = own_settings("https://user:pass@h.example/mine.tgz?X-Amz-Signature=SECRET#part")
+
+    assert found["export"]["data_name"] == "mine.tgz"
+
+
+def test_a_photograph_whose_name_tells_nothing_has_its_folders_label(tmp_path: Path) -> None:
+    drawn(tmp_path, "new/Maine_Coon_7.jpg", "new/beagle/tom.PNG")
+
+    assert [one.label for one in unpacked(tmp_path, tmp_path / "unused")] == ["Maine_Coon", "beagle"]
 
 
 def test_what_macos_adds_to_a_zip_is_no_second_folder(tmp_path: Path) -> None:

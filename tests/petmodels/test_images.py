@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import petmodels
-from petmodels.errors import ImageError, RequestError
+from petmodels.errors import ImageError, RequestError, UnreachableError
 from petmodels.images import rgb_of
 from petmodels.model import Model
 from tests.petmodels.bundles import COLOURS, image_bytes, make_bundle
@@ -486,3 +486,14 @@ def test_the_type_of_an_image_brings_no_package() -> None:
     script = "import sys, petmodels; petmodels.ImageLike | None; print({'numpy', 'PIL'} & set(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_what_a_reader_raises_is_no_broken_image(model: Model) -> None:
+    """The image may be whole, and be there the next time."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise UnreachableError(f"the store is away ({size})")
+
+    with pytest.raises(UnreachableError, match="the store is away"):
+        list(model.predict_each([Broken()]))

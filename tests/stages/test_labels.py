@@ -196,6 +196,15 @@ def test_the_archives_lists_may_name_an_image_by_its_path_or_its_stem(tmp_path: 
     assert official_side(PurePosixPath("data/images/ok/6.jpg"), official_sides(tmp_path)) == "test"
 
 
+def test_a_name_of_several_words_is_no_other_images_name(tmp_path: Path) -> None:
+    touched(tmp_path / "annotations/test.txt")
+    (tmp_path / "annotations/test.txt").write_text("good part 7.jpg\n# pug\n\n", encoding="utf-8")
+
+    sides = official_sides(tmp_path)
+
+    assert [official_side(PurePosixPath(name), sides) for name in ("x/good.jpg", "x/good part 7.jpg")] == ["", "test"]
+
+
 def test_images_of_one_name_in_two_folders_have_each_its_side() -> None:
     sides = {"ok/6": "trainval", "defect/6": "test", "my class/6": "test"}
 

@@ -278,6 +278,22 @@ def test_a_subject_whose_bytes_are_elsewhere_too_is_told(
     assert told in capsys.readouterr().err
 
 
+def test_copies_that_their_subjects_part_are_told(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A smaller copy of a pug belongs to the beagles by its name: one of the two may be a test image."""
+    with Image.open(images / "pug_3.jpg") as pug:
+        pug.resize((pug.width - 8, pug.height - 8)).save(images / "beagle_98.jpg")
+
+    out = prepared(tmp_path, group_pattern="(pug|beagle)_")
+
+    told = (
+        "pictures whose copies belong to several subjects, so that one side may show what another was trained on: 1\n"
+    )
+    assert told in capsys.readouterr().err
+    assert json.loads((out / "prepare.json").read_text(encoding="utf-8"))["num_duplicates"] == 0
+
+
 def test_balance_and_summary_count_what_is_there(tmp_path: Path, images: Path) -> None:
     (images / "pug_99.jpg").write_bytes((images / "pug_1.jpg").read_bytes())
     (images / "beagle_1.jpg").write_bytes(b"")
@@ -364,7 +380,7 @@ def test_of_a_picture_under_several_labels_three_files_are_named(
     prepared(tmp_path)
 
     said = capsys.readouterr().err
-    assert "lower prepare.duplicate_distance if these do differ: source/images/beagle 9_1.jpg source/" in said
+    assert "lower prepare.duplicate_distance if these do differ: source/images/beagle 9_1.jpg, source/" in said
     assert "and 3 more\n" in said
 
 
@@ -377,7 +393,7 @@ def test_sixteen_bits_of_which_few_are_used_are_told(
 
     prepared(tmp_path)
 
-    line = "prepare: 1 images of 16 bits use less than an eighth of their range and become nearly black"
+    line = "of 16 bits that use less than an eighth of their range become nearly black, scale them first: 1, as source/"
     assert (line in capsys.readouterr().err) == told
 
 

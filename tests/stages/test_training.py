@@ -326,6 +326,7 @@ def test_a_probe_fits_the_head_at_once_and_leaves_the_body_as_it_was(sides: Path
 
     (row,) = table(out / "history.csv")
     assert (row["phase"], row["learning_rate"]) == ("probe", "0.0")
+    assert "learning_rate" not in json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     given, left = load_file(weights), load_file(out / "weights.safetensors")
     assert torch.equal(given["conv1.0.weight"], left["0.model.conv1.0.weight"])
 
