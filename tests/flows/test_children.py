@@ -190,7 +190,10 @@ def _written(path: Path) -> int:
 
 def _ends(pid: int) -> bool:
     for _ in range(400):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.05)
     return False

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -475,8 +476,10 @@ def test_a_users_program_passes_a_strict_type_checker(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(USER)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache"]
 
+    installed = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
     done = subprocess.run(
-        [*command, tmp_path / "user.py"], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+        [*command, "user.py"], capture_output=True, text=True, check=False, cwd=tmp_path, env=installed
     )
 
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n")
