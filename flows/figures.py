@@ -28,10 +28,10 @@ def accuracy_figures(found: Evidence, fresh: Paired, limit: float, fewest: int) 
     """Return both accuracies, who alone is right, how many challengers there were, and the labels that changed most."""
     older = {record.image for record in found.older}
     newer = [record for record in found.unseen if record.image not in older]
+    parts = {"… that came before it": paired(found.older), "… that came with it or after": paired(newer)}
     parts = {
         "accuracy, images the champion never saw": fresh,
-        "… that came before it": paired(found.older),
-        "… that came with it or after": paired(newer),
+        **(parts if found.older and newer else {}),
         "accuracy, all test images": paired(found.records),
     }
     rows = []

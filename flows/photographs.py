@@ -86,12 +86,12 @@ def names_tell(images: Sequence[PurePath]) -> bool:
     A camera's `cup/IMG_1000.jpg` has such a name too, but then `IMG` is in more than one folder. Folders that only say
     on which side of a split an image is are none.
     """
-    folders = defaultdict[str, set[PurePath]](set)
+    folders: dict[str, list[PurePath]] = defaultdict(list)
     for image in images:
         if named := re.match(PETS, image.name):
-            folders[named[1]].add(image.parent.parent if image.parent.name.lower() in _SIDES else image.parent)
-    fitting = sum(bool(re.match(PETS, image.name)) for image in images)
-    return 2 * fitting >= len(images) and all(len(found) == 1 for found in folders.values())
+            folders[named[1]].append(image.parent.parent if image.parent.name.lower() in _SIDES else image.parent)
+    fitting = sum(map(len, folders.values()))
+    return 2 * fitting >= len(images) and all(len(set(found)) == 1 for found in folders.values())
 
 
 def _label(path: Path, *, by_name: bool) -> str:

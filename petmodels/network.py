@@ -6,7 +6,6 @@ N x labels.
 
 import ctypes
 import os
-import threading
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from weakref import WeakSet
 
 from petmodels.bundle import MODEL
 from petmodels.errors import FormatError, MachineError
-from petmodels.parallel import num_cores
+from petmodels.parallel import num_cores, process_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _SAFE = (1, 24)  # from this onnxruntime on a model is kept from files of this machine, also by whole paths
 _LOCATION = b"location"  # what ONNX calls the name of such a file
 _sessions: WeakSet[Any] = WeakSet()
-_opening: dict[int, threading.Lock] = {}  # by process: a forked child inherits a lock as somebody else holds it
 
 
 class Network:
@@ -82,7 +80,7 @@ class Network:
         """Return a session of this process: the threads of an inherited one are not in it."""
         process = os.getpid()
         if self._process != process:
-            with _opening.setdefault(process, threading.Lock()):
+            with process_lock():
                 if self._process != process:
                     self._session, self._process = _opened(self._bytes, self._name), process
         return self._session

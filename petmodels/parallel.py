@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from petmodels.errors import RequestError
@@ -17,6 +18,12 @@ THREADS = 8
 _WANTED = "PETMODELS_THREADS"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_locks: dict[int, Lock] = {}
+
+
+def process_lock() -> Lock:
+    """Return a lock of this process, for what it makes once: a forked child inherits one as somebody else holds it."""
+    return _locks.setdefault(os.getpid(), Lock())
 
 
 def at_once(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import AccessError
 from petmodels.hashing import Digest, Progress
+from petmodels.parallel import process_lock
 from petmodels.s3_errors import BrokenOffError, ChangedError, check_answer, no_s3, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
@@ -24,35 +24,30 @@ if TYPE_CHECKING:
 _TRIES = 5
 _PAGE = 1000
 _NO_ETAG = '"00000000000000000000000000000000"'
-_making: dict[int, Lock] = {}
 
 
 class S3Storage:
     """The objects of a registry below a prefix of a bucket; see `petmodels.storage.Storage`."""
 
-    def __init__(self, bucket: str, prefix: str, client: "S3Client | None" = None) -> None:
+    def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._given = client
         self._made: tuple[int, S3Client] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_given": None, "_made": None}
+        return self.__dict__ | {"_made": None}
 
     @property
     def client(self) -> "S3Client":
-        """The client that was given, or one of its own.
+        """The client; made at the first request, because importing and building it takes a good part of a second.
 
-        That is made at the first request, because importing and building it takes a good part of a second, and anew in
-        a process that was forked since, which would read its parent's answers.
+        It is made anew in a process that was forked since, which would read its parent's answers.
         """
         from petmodels.s3_client import s3_client
 
-        if self._given:
-            return self._given
         process = os.getpid()
-        with _making.setdefault(process, Lock()):  # a forked child inherits a lock as somebody else holds it
+        with process_lock():
             if self._made is None or self._made[0] != process:
                 self._made = process, s3_client(self.address)
             return self._made[1]

@@ -3,7 +3,6 @@
 No message repeats a header, a key or a URL's query, so that no secret can leave through an error.
 """
 
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,8 @@ def _meant(error: Exception, address: str, doing: str) -> Exception | None:
         return no_s3("it redirects", address, doing)
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return UnreachableError(f"{address} did not answer ({_reason(error)}); try again later: {doing}")
-    if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and _is_of_botocore(error)):
+    # A file that credentials are read from; those that are sent were opened before.
+    if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.filename):
         return _of_client(error, address)
     if isinstance(error, ResponseParserError):
         return no_s3("no XML", address, doing)
@@ -92,12 +92,6 @@ def check_answer(answer: Mapping[str, Any], key: str, address: str, doing: str) 
     """Raise UnreachableError for an answer without what S3 always says, which a portal's page lacks."""
     if key not in answer:
         raise no_s3(f"no {key}", address, doing)
-
-
-def _is_of_botocore(error: BaseException) -> bool:
-    """Say whether botocore raised it itself, as it does for a token file that isn't there."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return "botocore" in frames[-1].f_code.co_filename
 
 
 def no_s3(what: str, address: str, doing: str) -> UnreachableError:

@@ -66,6 +66,7 @@ def test_each_further_challenger_of_a_champion_is_asked_for_more(turn: int, only
 
     assert decision.outcome == outcome
     assert any(figure.what == "challengers of pets@1 so far" for figure in decision.figures)
+    assert not any(figure.what.startswith("…") for figure in decision.figures)  # there is one part only
     if outcome == "keep":
         assert f"which may be chance at challenger {turn} of pets@1: p ≤ 0.0" in decision.sentence
 

@@ -70,10 +70,22 @@ def prepared(step: str, bundles: dict[int, Path], client: Any, folder: Path) -> 
     return registry
 
 
+class Ready(S3Storage):
+    """A storage with a client that is there already: building one takes longer than what is tested with it."""
+
+    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+        super().__init__(bucket, prefix)
+        self.ready = client
+
+    @property
+    def client(self) -> Any:
+        return self.ready
+
+
 def opened(address: str, client: Any, cache: Path) -> Registry:
     registry = Registry(address, cache=cache)
-    if isinstance(registry.storage, S3Storage):  # building a client takes longer than what is tested with it
-        registry.storage = S3Storage(registry.storage.bucket, registry.storage.prefix.rstrip("/"), client)
+    if isinstance(registry.storage, S3Storage):
+        registry.storage = Ready(registry.storage.bucket, registry.storage.prefix.rstrip("/"), client)
     return registry
 
 
