@@ -2,54 +2,27 @@
 
 Below `accepted/` and `quarantine/` of the same place ingest keeps what it took from there, under names that follow from
 the bytes. A dropped file is deleted only when its bytes are known to be in one of the two; so nothing is ever lost.
-Longer than most modules, because what keeps and what deletes rely on each other.
 """
 
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from flows.dropped import Dropped, in_folder, printable
 from flows.errors import RemoteError, SettingsError
 from petmodels.errors import AddressError
 from petmodels.hashing import digest_of, no_progress
-from petmodels.storage import NotStoredError, Stored, open_storage
-from petmodels.tree import written_at
+from petmodels.storage import NotStoredError, open_storage
 
 ACCEPTED, QUARANTINE = "accepted", "quarantine"
 _REASON = "reason.json"
 _LONGEST_REASON_BYTES = 2**20
 _LONGEST_NAME_BYTES = 100  # below quarantine; a folder's store takes 230 or so, S3 what is left of a key's 1024
 _LONGEST_SUFFIX_BYTES = 10
-_OPEN_IT = "chmod -R a+rX opens it"
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A file in the drop, as it was when it was listed, and why it can't be taken in from there, "" when it can."""
-
-    stored: Stored
-    unfit: str = ""
-
-    @property
-    def key(self) -> str:
-        """Its key in the store."""
-        return self.stored.key
-
-    @property
-    def label(self) -> str:
-        """The folder it lies in, "" for none."""
-        return printable(self.key).rpartition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return self.key.rpartition("/")[2]
 
 
 class Drop:
@@ -131,18 +104,9 @@ class Drop:
             raise RemoteError(f"PETMODELS_DROP: can't be listed ({error.strerror}): {self.address}") from error
 
     def _below(self, prefix: str) -> Iterator[Dropped]:
-        """Yield what lies below a prefix; in a folder also what is no file, at which the storage's list would end."""
         if "://" in self.address:
-            yield from map(Dropped, self._storage.list(prefix))
-            return
-        try:
-            paths = list(Path(self.address, prefix).iterdir())
-        except PermissionError:
-            yield _closed(prefix.rstrip("/"), "this folder")
-        except FileNotFoundError:
-            return
-        else:
-            yield from filter(None, (_on_disk(path, prefix + path.name) for path in paths))
+            return map(Dropped, self._storage.list(prefix))
+        return in_folder(Path(self.address), prefix)
 
     def _keep(self, key: str, path: Path, sha256: str) -> str:
         if self._storage.find(key) is None:
@@ -181,41 +145,10 @@ class Drop:
                 return
 
 
-def printable(text: str) -> str:
-    """Return a key as text that every log and table takes: bytes that are no UTF-8 become `\\x..`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _is_ours(key: str) -> bool:
     folder, _, name = key.rpartition("/")
     hidden = any(part.startswith(".") for part in (folder, name))
     return bool(name) and not hidden and "/" not in folder and folder not in {ACCEPTED, QUARANTINE}
-
-
-def _on_disk(path: Path, key: str) -> Dropped | None:
-    """Return what lies at a path, None where a folder does, or nothing any more."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        return _closed(key, "its folder")
-    if stat.S_ISDIR(found.st_mode):
-        return None
-    return Dropped(Stored(key, found.st_size, written_at(found), ""), _unfit(path, found.st_mode))
-
-
-def _closed(key: str, what: str) -> Dropped:
-    unknown = Stored(key, 0, datetime.fromtimestamp(0, UTC), "")
-    return Dropped(unknown, f"{what} is closed to this worker's user; {_OPEN_IT}")
-
-
-def _unfit(path: Path, mode: int) -> str:
-    if stat.S_ISLNK(mode):
-        return "a link, and links aren't followed; put the file itself into the drop"
-    if not stat.S_ISREG(mode):
-        return "neither a file nor a folder; take it away"
-    return "" if os.access(path, os.R_OK) else f"this worker's user may not read it; {_OPEN_IT}"
 
 
 def _short(name: str) -> str:

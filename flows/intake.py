@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.arrivals import Row
-from flows.drop import Drop, Dropped, printable
+from flows.drop import Drop
+from flows.dropped import Dropped, printable
 from flows.screening import Fetched, Verdict, verdicts
 from flows.workspace import Workspace
 from petmodels.errors import MachineError

@@ -35,7 +35,12 @@ def main() -> None:
     parser.add_argument("--python", help="the interpreter of process workers, at one path on every machine")
     parser.add_argument("--zombie-seconds", type=int, default=ZOMBIE_SECONDS, help="silence after which a run is dead")
     parser.add_argument("--late-seconds", type=int, default=LATE_SECONDS, help="lateness after which people are told")
-    parser.add_argument("--endless-seconds", type=int, default=ENDLESS_SECONDS, help="and of a run that takes longer")
+    parser.add_argument(
+        "--endless-seconds",
+        type=int,
+        default=ENDLESS_SECONDS,
+        help="seconds after which people are told of a run that hasn't ended",
+    )
     arguments = parser.parse_args()
     try:
         _prepare(arguments)

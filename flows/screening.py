@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.drop import Dropped, printable
+from flows.dropped import Dropped, printable
 from flows.dvc_lock import take_lock
 from flows.errors import RequestError
 from flows.workspace import Workspace

@@ -28,7 +28,7 @@ def predict(
     json: JsonOption = False,
     csv_output: Annotated[bool, typer.Option("--csv", help="Print CSV: one line a label.")] = False,
 ) -> None:
-    """Say what images show; a ? marks an answer that the model is unsure of."""
+    """Say what images show. A ? marks an answer that the model is unsure of."""
     if json and csv_output:
         raise RequestError("choose one of --json and --csv")
     if STDIN in images and sys.stdin is None:
@@ -59,7 +59,7 @@ def _loaded(model: str, registry: str) -> "Model":
 
 
 def _images(names: list[str]) -> Iterator[Any]:
-    from petmodels.images import LARGEST_FILE_BYTES
+    from petmodels.image_files import LARGEST_FILE_BYTES
 
     for name in names:
         if name == STDIN:

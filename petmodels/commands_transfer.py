@@ -38,7 +38,7 @@ def copy(
     registry: RegistryOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Copy a version to another registry, verified, under the same number."""
+    """Copy a version to another registry. Verified, and under the same number."""
     found = registry_at(registry)
     name = found.manifest(spec).name
     with progress(f"copying {spec}", is_quiet=json) as told:
@@ -56,7 +56,7 @@ def repair(
     registry: RegistryOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Put back from another registry what a version has lost in this one; reads every byte again."""
+    """Restore what a version has lost. Takes it from another registry and reads every byte again."""
     found = registry_at(registry)
     with progress(f"repairing {spec}", is_quiet=json) as told:
         mended = found.repair(spec, source, progress=told)
@@ -75,7 +75,7 @@ def verify(
     all_versions: Annotated[bool, typer.Option("--all", help="All versions and aliases of all models.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Read every byte again, from the store, run the self-test, and name what is broken."""
+    """Check a version and name what is broken. Reads every byte from the store and runs the self-test."""
     if bool(spec) == all_versions:
         raise RequestError("give one version, or --all; for example: petmodels verify pets@7")
     found = registry_at(registry)

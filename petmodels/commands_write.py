@@ -80,7 +80,7 @@ def prune(
     grace_hours: Annotated[float, typer.Option(help="Respect others' notes younger than this.", min=0)] = 24.0,
     json: JsonOption = False,
 ) -> None:
-    """Delete old versions, never an aliased one, and what killed publishers left."""
+    """Delete old versions. Keeps aliased ones; takes what killed publishers left, too."""
     done = registry_at(registry).prune(model, keep=keep, is_dry=not yes, grace_hours=grace_hours)
     if json:
         show_json({**vars(done), "deleted": yes})

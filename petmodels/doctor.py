@@ -37,7 +37,7 @@ class Check:
 
 
 def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
-    """Say whether this machine can reach, read and write the registry, and whether the store keeps its promises."""
+    """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?"""
     checks = examine(registry)
     if json:
         show_json([vars(check) for check in checks])

@@ -7,13 +7,15 @@ are decoded in other threads, and never more than a few batches are in memory.
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError, RequestError
-from petmodels.images import ImageLike, is_readable, name_of, rgb_of
+from petmodels.image_files import is_readable
+from petmodels.images import ImageLike, name_of, rgb_of
 from petmodels.labels import labels_in
 from petmodels.network import Network
 from petmodels.parallel import num_cores
@@ -88,6 +90,8 @@ class Model:
 
         if batch < 1:
             raise RequestError(f"a batch has at least 1 image: {batch}")
+        if isinstance(images, (str, PathLike, bytes, bytearray, memoryview)) or is_readable(images):
+            raise RequestError(f"predict_each takes several images, predict takes one as it is: {name_of(images)}")
         for names, arrays in self._batches(images, batch):
             good = [array for array in arrays if not isinstance(array, ImageError)]
             rows = iter(self.probabilities(np.stack(good)) if good else ())

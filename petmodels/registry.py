@@ -148,8 +148,8 @@ class Registry:
 
         Answers one self-test image first and raises SelfTestError when the answer is not the evaluated one.
         """
+        from petmodels.fetch import fetch
         from petmodels.model import Model
-        from petmodels.pull import fetch
         from petmodels.selftest import self_test
 
         manifest = self.resolve(spec).manifest
@@ -229,7 +229,7 @@ class Registry:
         return self.storage
 
     def _labels(self, manifest: Manifest) -> list[Any]:
-        from petmodels.pull import fetch
+        from petmodels.fetch import fetch
 
         files = [file for file in manifest.files if file.path == LABELS]
         paths = fetch(self.storage, self.cache, manifest.model, files)

@@ -10,12 +10,12 @@ from petmodels.aliases import alias_names, read_alias
 from petmodels.cache import Cache
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
 from petmodels.errors import ConflictError, FormatError
+from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, PRUNES, note, notes
 from petmodels.parallel import at_once
-from petmodels.pull import fetch
 from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
 from petmodels.verify import broken

@@ -5,12 +5,12 @@ For USB sticks and sites without a network: every byte is checked on the way, in
 
 from petmodels.cache import Cache
 from petmodels.errors import ChecksumError, ConflictError
+from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.manifest import File
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, condemned_blobs, note
 from petmodels.parallel import at_once
-from petmodels.pull import fetch
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
 from petmodels.verify import is_whole

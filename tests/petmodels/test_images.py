@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -423,7 +424,7 @@ def test_an_open_file_is_called_by_its_path(model: Model, tmp_path: Path) -> Non
 def test_a_file_that_gives_no_image_is_refused(
     file: petmodels.ImageLike, match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petmodels.images.LARGEST_FILE_BYTES", 2000)
+    monkeypatch.setattr("petmodels.image_files.LARGEST_FILE_BYTES", 2000)
 
     with pytest.raises(ImageError, match=match):
         rgb_of(file)
@@ -433,6 +434,16 @@ def test_a_file_that_gives_no_image_is_refused(
 def test_a_batch_without_images_is_refused(model: Model, batch: int) -> None:
     with pytest.raises(RequestError, match=f"a batch has at least 1 image: {batch}"):
         list(model.predict_each([image_bytes("red")] * 5, batch=batch))
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [("cat.jpg", "cat.jpg"), (Path("cat.jpg"), "cat.jpg"), (b"1234", "<4 bytes>"), (io.BytesIO(), "<BytesIO>")],
+    ids=["text", "path", "bytes", "file"],
+)
+def test_one_image_where_several_are_asked_for_is_not_taken_apart(model: Model, image: Any, name: str) -> None:
+    with pytest.raises(RequestError, match=f"predict_each takes several images, predict takes one as it is: {name}"):
+        list(model.predict_each(image))
 
 
 def test_a_closed_stdin_is_one_line(run: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

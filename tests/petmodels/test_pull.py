@@ -338,13 +338,13 @@ def test_a_disk_that_runs_full_leaves_nothing_behind(published: Registry, tmp_pa
     cache = tmp_path / ("disk" if full == "cache" else "") / "cache"
     script = f"""
 import shutil
-from petmodels import pull, errors, Registry
-pull._check_space = lambda *_: None  # others fill the disk after we looked
+from petmodels import fetch, errors, Registry
+fetch._check_space = lambda *_: None  # others fill the disk after we looked
 try:
-    Registry({str(tmp_path / "registry")!r}, cache=pull.Path({str(cache)!r})).pull("pets@1", {str(target)!r})
+    Registry({str(tmp_path / "registry")!r}, cache=fetch.Path({str(cache)!r})).pull("pets@1", {str(target)!r})
 except errors.MachineError as error:
     print(error)
-print(sorted(str(path) for path in pull.Path({str(tmp_path / "disk")!r}).rglob("*") if path.stat().st_size > 1000))
+print(sorted(str(path) for path in fetch.Path({str(tmp_path / "disk")!r}).rglob("*") if path.stat().st_size > 1000))
 """
     mount = f'mount -t tmpfs -o size=2m none {tmp_path / "disk"} && exec {quote(sys.executable)} -c "$0"'
     command = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-c", mount, script]

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image, ImageStat
 
 from stages.breeds import COATS, MARKINGS, PALETTE, SHAPES
-from stages.drawing import HANGING_EARS, TAILS, UPRIGHT_EARS, Sample, draw_sample, parse_sample, picture
+from stages.drawing import Sample, draw_sample, parse_sample, picture
+from stages.drawing_animal import TAILS
+from stages.drawing_face import HANGING_EARS, UPRIGHT_EARS
 from stages.errors import SourceError
 
 CATS = {
