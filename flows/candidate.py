@@ -13,9 +13,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.events.worker import EventsWorker
 
 from flows import pipeline, records
+from flows.announcing import announce
 from flows.dvc_lock import check_lock
 from flows.errors import RequestError
 from flows.evidence import BUNDLE, files_of
@@ -99,9 +99,7 @@ class Candidate:
         return next(iter(self._steps()[-1:]), None)
 
     def _note_refusal(self, decision: Decision) -> None:
-        emit_event("petmodels.challenger.refused", self.resource(), payload={"sentence": decision.sentence})
-        # An event waits in this process until it is sent; noted before that, a kill would leave nobody told.
-        EventsWorker.instance().drain()
+        announce("petmodels.challenger.refused", self.model, {"sentence": decision.sentence})
         (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
         self.w.set_text(_REFUSED, self._refusal())
 

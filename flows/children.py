@@ -30,7 +30,7 @@ _LITTLE_ROOM_BYTES = 500_000_000
 # By itself git waits without end for a server that says nothing; a minute below a kilobyte a second is too little.
 _NOT_FOR_EVER = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "60"}
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")  # one that begins with \w+ takes quadratic time on a long word
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
 _FAILED_RUN = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 # DVC's advice to a person at a keyboard.
@@ -96,7 +96,7 @@ def redacted(text: str) -> str:
     secrets = {value for name, value in os.environ.items() if _is_secret(name) and len(value) > 5}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return _USER_IN_URL.sub(r"\1***@", text)
+    return _USER_IN_URL.sub("***@", text)
 
 
 def _is_secret(name: str) -> bool:

@@ -168,7 +168,7 @@ def _num_bytes(text: str) -> int:
 def _entries(data: bytes, name: str) -> list[Any]:
     try:
         entries = json.loads(data)
-    except ValueError:  # of bytes that are no text, too
+    except (ValueError, RecursionError):  # of bytes that are no text, too
         entries = None
     if not isinstance(entries, list):
         raise RemoteError(f"isn't the list of reasons that ingest writes; look at it and remove it: {name}")

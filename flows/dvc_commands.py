@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import runpy
 import shlex
 import sys
@@ -32,6 +33,7 @@ def main(modules: Sequence[str]) -> None:
             importlib.import_module(module)
     listed: dict[str, dict[str, int]] = {}
     copy_new_entries_alone(listed)
+    keep_files_in_their_folder()
     for line in lists:
         mark, folder, *commands = json.loads(line)
         os.dup2(answers, 1)  # DVC lets go of it when a pipe breaks
@@ -81,6 +83,27 @@ def copy_new_entries_alone(listed: dict[str, dict[str, int]]) -> None:
         return [tuple(name.split("/")[-2:]) for name in new]
 
     StageCache.transfer = transfer
+
+
+def keep_files_in_their_folder() -> None:
+    """Let DVC refuse a list of a folder's files that names one elsewhere.
+
+    As it comes, DVC 3.67 restores a stage from the run-cache by writing wherever the list says, be it over the
+    project's own programs: whoever may write to the remote could run anything here.
+    """
+    from dvc_data.hashfile import tree
+    from dvc_objects.errors import ObjectFormatError
+
+    lists: Any = tree.Tree
+    any_list = lists.from_list.__func__
+
+    def from_list(cls: Any, files: list[dict[str, Any]], hash_name: str | None = None) -> Any:
+        for entry in files:
+            if {"", ".", ".."} & set(re.split(r"[/\\]", str(entry["relpath"]))):
+                raise ObjectFormatError(f"a list of files that leaves its folder: {str(entry['relpath'])[:200]!r}")
+        return any_list(cls, files, hash_name)
+
+    lists.from_list = classmethod(from_list)
 
 
 def _tell_uncopied(path: str, _to_path: str, error: BaseException) -> None:

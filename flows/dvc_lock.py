@@ -16,6 +16,7 @@ from flows.workspace import Workspace
 from petmodels import Manifest
 
 _KEYS = {"path", "hash", "md5", "size", "nfiles", "isexec"}
+_LONGEST = 200  # characters that a message quotes
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
@@ -43,11 +44,11 @@ def check_lock(text: str) -> None:
     for stage, entry in _entries(yaml_of(text, LOCK)):
         path = str(entry.get("path"))
         if unknown := sorted(str(key) for key in entry.keys() - _KEYS):
-            raise RequestError(f"a dvc.lock with more than paths and hashes is not taken over: {stage}: {unknown[0]}")
+            raise _refused("with more than paths and hashes", stage, unknown[0])
         if not _MD5.fullmatch(str(entry.get("md5"))):
-            raise RequestError(f"a dvc.lock whose hash is none is not taken over: {stage}: {path}")
+            raise _refused("whose hash is none", stage, path)
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise RequestError(f"a dvc.lock that leaves the project is not taken over: {stage}: {path}")
+            raise _refused("that leaves the project", stage, path)
 
 
 def _entries(document: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -57,5 +58,9 @@ def _entries(document: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, stage in stages.items():
         parts = [stage.get(part) or [] for part in ("deps", "outs")] if isinstance(stage, dict) else [None]
         if not all(isinstance(part, list) and all(isinstance(one, dict) for one in part) for part in parts):
-            raise RequestError(f"a dvc.lock without lists of files is not taken over: {name}")
+            raise _refused("without lists of files", str(name))
         yield from ((str(name), entry) for part in parts for entry in part or ())
+
+
+def _refused(why: str, *where: str) -> RequestError:
+    return RequestError(": ".join([f"a dvc.lock {why} is not taken over", *(part[:_LONGEST] for part in where)]))

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
 from prefect import flow
-from prefect.events import emit_event
-from prefect.events.worker import EventsWorker
 from pydantic import ConfigDict, Field
 
+from flows.announcing import announce
 from flows.arrivals import check_branch, listed, num_since, push_rows
 from flows.artifacts import artifact_key, leave_table
 from flows.drop import Drop
@@ -69,11 +68,11 @@ def ingest(model: str = "pets", branch: str = "main") -> str:
 
         # Each time that so many more have come, not whenever so many are there: while a retraining waits or works, and
         # after a refusal, the newest version stays the same, and each hour's images would call for one more.
-        def announce(num_before: int, num_images: int) -> None:
+        def call(num_before: int, num_images: int) -> None:
             if num_before // params.min_images_to_retrain < num_images // params.min_images_to_retrain:
-                _emit(model, branch, newest, num_images)
+                _call_for_retraining(model, branch, newest, num_images)
 
-        taken = take_in(space, drop, params, branch=branch, newest=newest, announce=announce, tell=tell)
+        taken = take_in(space, drop, params, branch=branch, newest=newest, announce=call, tell=tell)
     sentence = f"{taken.sentence}; {_due(taken.num_since, newest, params.min_images_to_retrain)}"
     if taken.outcomes:
         leave_table([one.to_row() for one in taken.outcomes], artifact_key(model, "arrivals"), sentence)
@@ -147,8 +146,6 @@ def _due(num_images: int, newest: Manifest | None, minimum: int) -> str:
     return f"{images} arrived {since}; {due}"
 
 
-def _emit(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:
+def _call_for_retraining(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:
     payload = {"model": model, "branch": branch, "images": num_images, "since": newest.name if newest else ""}
-    emit_event("petmodels.images.arrived", {"prefect.resource.id": f"petmodels.model.{model}"}, payload=payload)
-    # It waits in this process until it is sent; were the drop emptied before that, a kill would leave no retrain due.
-    EventsWorker.instance().drain()
+    announce("petmodels.images.arrived", model, payload)

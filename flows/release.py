@@ -7,12 +7,14 @@ from typing import Literal
 
 from prefect import flow
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from flows.artifacts import artifact_key, leave_table
 from flows.errors import RequestError
 from flows.outcome import settled, tell
 from flows.settings import Settings
-from petmodels import Registry
+from petmodels import Alias, Registry
+from petmodels.errors import NotFoundError
 
 
 @flow(name="release", flow_run_name="{action} {model} {alias}")
@@ -30,13 +32,24 @@ def release(
     if (action == "promote") != (version is not None):
         raise RequestError("promote needs a version, and rollback takes none: it goes back to the version before")
     registry = Registry(Settings.from_environment().registry, notice=tell)
-    if action == "promote":
-        moved = registry.promote(f"{model}@{version}", alias, message=reason)
-    else:
-        moved = registry.rollback(model, alias, message=reason)
+    note = f"{reason} (run {str(flow_run.id)[:8]})"
+    moved = _moved_by(registry, model, alias, note)
+    if moved is None and action == "promote":
+        moved = registry.promote(f"{model}@{version}", alias, message=note)
+    elif moved is None:
+        moved = registry.rollback(model, alias, message=note)
     rows = [{"at": step.at, "action": step.action, "version": step.version, "reason": step.note}
             for step in reversed(moved.steps)]  # fmt: skip
     leave_table(rows, artifact_key(model, alias, "history"), f"{model}@{alias}, newest step first")
     resource = {"prefect.resource.id": f"petmodels.model.{model}"}
     emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
     return f"{alias} names {model}@{moved.version}: {reason}"
+
+
+def _moved_by(registry: Registry, model: str, alias: str, note: str) -> Alias | None:
+    """Return the alias if its last step is this run's: tried again, a rollback would go back once more."""
+    try:
+        found = [one for one in registry.aliases(model) if one.name == alias]
+    except NotFoundError:
+        return None  # promote and rollback say it best
+    return next((one for one in found if one.steps[-1].note == note), None)

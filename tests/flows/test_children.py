@@ -119,6 +119,12 @@ def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypa
     assert told == "denied for *** at https://***@example.org/x.git"
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "://" * 300_000, "://a" * 200_000])
+def test_a_long_word_is_looked_through_once(text: str) -> None:
+    assert redacted(text) == text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_owner_takes_all_its_descendants_along_even_those_that_resist(

@@ -65,6 +65,16 @@ def test_any_other_is_refused_and_the_old_one_stays(w: Workspace, text: str, rea
     assert w.text("dvc.lock") == "the last one"
 
 
+@pytest.mark.parametrize(
+    "text", [lock(path="/" + "a" * 10**6), lock(**{"a" * 10**6: 1}), f"stages: {{{'a' * 10**6}: x}}"]
+)
+def test_a_message_quotes_no_more_than_a_line_of_it(w: Workspace, text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        take_lock(w, text)
+
+    assert len(str(caught.value)) < 500
+
+
 def test_a_version_whose_lock_is_not_taken_over_costs_a_line(w: Workspace, tmp_path: Path) -> None:
     told: list[str] = []
     registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")

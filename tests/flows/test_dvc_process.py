@@ -1,5 +1,8 @@
 """DVC's process: one for several lists of commands, whatever a stage does with its input and output, and none left."""
 
+import hashlib
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -102,6 +105,69 @@ def test_a_process_that_died_idle_is_followed_by_another(dvc: DvcProcess, is_soo
         time.sleep(0.05)
 
     assert "> dvc status" in dvc.run(["status"])
+
+
+MAKES = """
+stages:
+  makes:
+    cmd: python -c "from pathlib import Path; Path('out').mkdir(); Path('out/a.txt').write_text('a'); print('makes')"
+    deps: [seed.txt]
+    outs: [out]
+"""
+
+
+def shared(folder: Path, remote: Path) -> DvcProcess:
+    """Make a folder that is one of several with a remote, and return its DVC."""
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    run([sys.executable, "-m", "dvc", "init", "--quiet"], folder, str)
+    run([sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(remote)], folder, str)
+    (folder / "dvc.yaml").write_text(MAKES)
+    (folder / "seed.txt").write_text("1")
+    return DvcProcess(folder, (), str)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """Return a remote whose run-cache says that the stage leaves files beside its folder, too."""
+    remote = tmp_path / "remote"
+    first = shared(tmp_path / "first", remote)
+    first.run(["repro", "push --run-cache"])
+    first.end()
+    (entry,) = [path for path in remote.glob("runs/*/*/*") if path.is_file()]
+    lists = json.dumps([{"md5": md5(b"evil"), "relpath": path} for path in ("a.txt", "../seed.txt", "../../beside")])
+    for content, suffix in ((b"evil", ""), (lists.encode(), ".dir")):
+        path = remote / "files/md5" / md5(content)[:2] / (md5(content)[2:] + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    entry.chmod(0o644)
+    entry.write_text(re.sub(r"[0-9a-f]{32}\.dir", f"{md5(lists.encode())}.dir", entry.read_text()))
+    return remote
+
+
+def test_a_list_of_files_in_the_remote_writes_nothing_elsewhere(hostile: Path, tmp_path: Path) -> None:
+    second = shared(tmp_path / "second", hostile)
+    lines = second.run(["repro --pull"])
+    second.end()
+
+    assert "makes" in lines
+    assert {path.name: path.read_text() for path in (tmp_path / "second/out").iterdir()} == {"a.txt": "a"}
+    assert (tmp_path / "second/seed.txt").read_text() == "1"
+    assert not (tmp_path / "beside").exists()
+
+
+def test_dvc_by_itself_writes_where_such_a_list_says_which_is_why_the_flows_see_to_it(
+    hostile: Path, tmp_path: Path
+) -> None:
+    """When this fails, DVC does better by now, and `keep_files_in_their_folder` can go."""
+    shared(tmp_path / "second", hostile).end()
+
+    run([sys.executable, "-m", "dvc", "repro", "--pull"], tmp_path / "second", str)
+
+    assert (tmp_path / "beside").read_text() == "evil"
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()  # noqa: S324 - DVC's own
 
 
 def test_an_answer_comes_although_dvc_has_let_go_of_its_output(

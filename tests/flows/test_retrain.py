@@ -22,6 +22,7 @@ from petmodels import Origin
 from petmodels.errors import NotFoundError
 from petmodels.storage import open_storage
 from tests.disks import small_disk
+from tests.flows.api import wait
 from tests.flows.operator import Operator
 from tests.flows.projects import git
 
@@ -392,7 +393,7 @@ def test_a_full_disk_fails_the_run_once_and_room_on_it_mends_that(
 
 
 @pytest.mark.usefixtures("base")
-def test_a_release_by_hand_moves_the_alias_with_its_reason(operator: Operator) -> None:
+def test_a_release_by_hand_moves_the_alias_once_with_its_reason(operator: Operator) -> None:
     operator.seeded("manual")
     operator.seeded("manual-two")
     operator.registry.publish(operator.registry.pull("manual-two"), "manual")
@@ -400,10 +401,19 @@ def test_a_release_by_hand_moves_the_alias_with_its_reason(operator: Operator) -
     run = operator.run("release/manual", model="manual", action="promote", version=2, reason="asked for by Ann")
     back = operator.run("release/manual", model="manual", action="rollback", reason="Ann was wrong")
 
-    notes = [(step.version, step.note) for step in operator.registry.aliases("manual")[0].steps]
+    operator.api.post(
+        f"/flow_runs/{back['id']}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True
+    )
+    wait(lambda: operator.api.get(f"/flow_runs/{back['id']}")["run_count"] == 2, 120, "it has begun once more")
+    again = operator.ended(back["id"])
+
+    steps = operator.registry.aliases("manual")[0].steps
     assert run["state"]["message"] == "production names manual@2: asked for by Ann"
     assert back["state"]["message"] == "production names manual@1: Ann was wrong"
-    assert notes[1:] == [(2, "asked for by Ann"), (1, "Ann was wrong")]
+    assert again["state"]["message"] == back["state"]["message"]
+    assert [(step.version, step.note) for step in steps[1:]] == [
+        (2, f"asked for by Ann (run {run['id'][:8]})"), (1, f"Ann was wrong (run {back['id'][:8]})")
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("base")

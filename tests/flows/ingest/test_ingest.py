@@ -491,7 +491,7 @@ def test_a_bad_file_with_a_long_name_is_put_aside_under_a_shorter_one(place: Pla
     assert place.ingest().sentence.startswith("nothing waits in ")
 
 
-@pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff"])
+@pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff", b"[" * 200_000], ids=["torn", "map", "bytes", "deep"])
 def test_reasons_that_somebody_has_broken_are_named(place: Place, torn: bytes) -> None:
     place.put("Bengal/b.jpg", b"no image")
     reasons = f"quarantine/{sha256(b'no image')}/reason.json"

@@ -1,0 +1,18 @@
+"""What is announced has been heard, or the run that announces it fails."""
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from flows.announcing import announce
+from flows.errors import RemoteError
+from flows.object_store import free_port
+
+
+def test_a_server_that_is_away_is_told() -> None:
+    away = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+
+    with (
+        temporary_settings(away),
+        pytest.raises(RemoteError, match=r"^Prefect's server didn't take the event petmodels.images.arrived: "),
+    ):
+        announce("petmodels.images.arrived", "pets", {"images": 1})
