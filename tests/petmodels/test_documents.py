@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nacl.signing import VerifyKey
 
+import petmodels
 from petmodels.main import app
 from petmodels.publish import Origin
 from petmodels.registry import Registry
@@ -107,6 +108,12 @@ def test_links_and_files_on_the_pages_exist(page: str) -> None:
     named = re.findall(r"\]\(([^)#:]+)\)", text_of(page)) + re.findall(r"tests/petmodels/\w+\.py", text_of(page))
 
     assert [name for name in named if not ((DOCS / name).exists() or (DOCS.parent / name).exists())] == []
+
+
+def test_the_wheel_has_the_name_that_its_building_gives() -> None:
+    texts = text_of("consumer.md") + (DOCS.parent / "README.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"petmodels-\S+?\.whl", texts)) == {f"petmodels-{petmodels.__version__}-py3-none-any.whl"}
 
 
 def test_the_commands_on_the_consumers_page_run(run: Command, tmp_path: Path) -> None:
