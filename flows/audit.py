@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.artifacts import leave_page, leave_table
+from flows.artifacts import leave_page, leave_table, shown
 from flows.children import redacted
 from flows.growth import Grown, aliases_of, leftovers, versions_of
 from flows.outcome import settled, tell
@@ -91,16 +91,21 @@ def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
 
 def page(audits: Sequence[Audit], sentence: str) -> str:
     """Return the audit as Markdown: a section for each model."""
-    return "\n\n".join([f"**{sentence}**", *(_section(one) for one in audits)]) + "\n"
+    return "\n\n".join([f"**{shown(sentence)}**", *(_section(one) for one in audits)]) + "\n"
 
 
 def _section(one: Audit) -> str:
     facts = [_growth(one), _leftovers(one.leftovers)]
     aliases = ["| alias | version | since | why |", "|---|---|---|---|"]
-    aliases += [f"| {a.name} | {a.version} | {a.steps[-1].at} | {_cell(a.steps[-1].note)} |" for a in one.aliases]
-    broken = [f"- {_cell(finding)}" for finding in one.verified.findings]
-    parts = [f"## {one.model}", *facts, "\n".join(aliases) if one.aliases else "No alias names a version."]
+    aliases += [_row(alias) for alias in one.aliases]
+    broken = [f"- {shown(finding)}" for finding in one.verified.findings]
+    parts = [f"## {shown(one.model)}", *facts, "\n".join(aliases) if one.aliases else "No alias names a version."]
     return "\n\n".join([*parts, "### Broken", "\n".join(broken)] if broken else parts)
+
+
+def _row(alias: Alias) -> str:
+    last = alias.steps[-1]
+    return f"| {shown(alias.name)} | {alias.version} | {shown(last.at)} | {shown(last.note)} |"
 
 
 def _growth(one: Audit) -> str:
@@ -125,7 +130,3 @@ def _leftovers(found: Pruned | None) -> str:
 
 def _size(num_bytes: int | None) -> str:
     return "broken" if num_bytes is None else size_text(num_bytes)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_link_artifact
 
-from flows.artifacts import artifact_key, leave_page, leave_table
+from flows.artifacts import artifact_key, leave_page, leave_table, shown
 from flows.charts import charts_in
 from flows.children import redacted
 from flows.gate import Decision
@@ -27,13 +27,17 @@ def record_stages(model: str, steps: Sequence[Step]) -> None:
 
 def record_decision(model: str, decision: Decision) -> None:
     """Leave the gate's sentence and table."""
-    page = f"# {decision.outcome}\n\n{decision.sentence}.\n\n{_table(decision)}"
-    leave_page(page, artifact_key(model, "decision"), decision.sentence)
+    leave_page(decision_page(decision), artifact_key(model, "decision"), decision.sentence)
     leave_table(
         [asdict(figure) for figure in decision.figures] or [{"what": "nothing was compared"}],
         artifact_key(model, "gate"),
         "what the gate looked at",
     )
+
+
+def decision_page(decision: Decision) -> str:
+    """Return the decision as Markdown."""
+    return f"# {decision.outcome}\n\n{shown(decision.sentence)}.\n\n{_table(decision)}"
 
 
 def record_metrics(model: str, metrics: dict[str, Any], title: str) -> None:
@@ -47,7 +51,7 @@ def record_charts(model: str, report: str) -> None:
     for title, drawn in charts_in(report).items():
         address = f"data:image/svg+xml;base64,{base64.b64encode(redacted(drawn).encode()).decode()}"
         key = artifact_key(model, "chart", *title.split()[:_KEY_WORDS])
-        create_image_artifact(address, key=key, description=redacted(title))
+        create_image_artifact(address, key=key, description=shown(title))
 
 
 def record_version(model: str, name: str, registry: str) -> None:
@@ -62,5 +66,7 @@ def _table(decision: Decision) -> str:
     if not decision.figures:
         return ""
     rows = ["| | champion | challenger | |", "|---|---|---|---|"]
-    rows += [f"| {one.what} | {one.champion} | {one.challenger} | {one.meaning} |" for one in decision.figures]
+    for one in decision.figures:
+        cells = (one.what, one.champion, one.challenger, one.meaning)
+        rows.append(f"| {' | '.join(shown(cell) for cell in cells)} |")
     return "\n".join(rows)

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
+from prefect import flow, runtime
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import object_store
+from flows.artifacts import leave_page, leave_table, shown
 from flows.prefect_settings import DATABASE
 from tests.flows.api import wait
 from tests.flows.operator import Operator
+from tests.servers import http_server
 
 CHROMIUM = shutil.which("chromium")
 NUM_RUNS = 1000
@@ -128,6 +132,45 @@ def test_a_chart_of_the_report_is_shown_as_a_picture(operator: Operator, browser
     with opened(browser, address, "pets-chart-accuracy-of-the-toy") as page:
         page.wait_for_function("document.images.length && document.images[0].complete")
         assert page.evaluate("[document.images[0].naturalWidth, document.images[0].naturalHeight]") == [240, 60]
+
+
+@pytest.mark.parametrize("kind", ["page", "table"])
+def test_names_and_labels_of_strangers_are_shown_as_text(operator: Operator, browser: Browser, kind: str) -> None:
+    with http_server() as host:
+        entity = host.url("/beacon.png").replace("/", "&#47;")  # a file's name holds no slash
+        names = [
+            f"<img src={entity}>.jpg",
+            f"![]({host.url('/picture.png')})",
+            f"see {host.url('/login')}, www.host.example or ann@host.example",
+            f"[sign in]({entity}) | [sign in](javascript:alert(1))",
+            r"great_pyrenees **pug** \\<b>&lt;b&gt; a_ _b # 1. 'c' ~~d~~ `e` \\",
+            "1. of two",
+        ]
+        with temporary_settings({PREFECT_API_URL: operator.stack.api}):
+            run = _left(kind, names)
+
+        with opened(browser, artifact(operator, run, "strange"), "the last one") as page:
+            for name in names:
+                expect(page.get_by_text(name, exact=True).locator("visible=true").first).to_be_visible(timeout=60_000)
+            page.wait_for_load_state("networkidle")
+            assert page.locator("a[href*='host'], a[href*='login'], a[href*='javascript'], img").count() == 0
+
+        assert host.requests == []
+
+
+def _left(kind: str, names: list[str]) -> str:
+    """Return the id of a run that has left the names on a page or in a table, and one in the description."""
+
+    @flow
+    def leaving() -> str:
+        description = f"{names[0]} is the first one"
+        if kind == "page":
+            leave_page("\n\n".join([*map(shown, names), "the last one"]), "strange", description)
+        else:
+            leave_table([{"file": name} for name in [*names, "the last one"]], "strange", description)
+        return str(runtime.flow_run.id)
+
+    return leaving()
 
 
 def artifact(operator: Operator, run: str, key: str) -> str:
