@@ -13,6 +13,8 @@ LATE_SECONDS = 600
 ENDLESS_SECONDS = 43_200
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+# Where the UI is opened, by commas. Left out it is *: a browser lets every page that somebody looks at drive the API.
+ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 SERVER = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -13,7 +13,7 @@ from urllib.error import URLError
 from flows import object_store
 from flows.environment import apart, direct, inherited
 from flows.errors import StackError
-from flows.prefect_settings import DATABASE, SERVER, WORKER, ZOMBIE_SECONDS
+from flows.prefect_settings import DATABASE, ORIGINS, SERVER, WORKER, ZOMBIE_SECONDS
 from flows.services import MARK, Service, check_port
 from petmodels.tree import Tree
 
@@ -88,7 +88,8 @@ def planned(folder: Path, options: Options) -> Stack:
     services = {"s3": Service("s3", command, variables, logs, folder / "s3")}
     start = [PYTHON, "-m", "flows.server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
     database = {DATABASE: options.database} if options.database else {}
-    services["server"] = Service("server", start, variables | SERVER | database, logs, options.checkout.resolve())
+    settings = SERVER | database | {ORIGINS: f"{address},http://localhost:{ports['prefect']}"}
+    services["server"] = Service("server", start, variables | settings, logs, options.checkout.resolve())
     temporary = own_temporary_folder()
     for name, pool, own in _workers(options.pools):
         command = [PYTHON, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name]

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import boto3
 import pytest
@@ -169,6 +171,28 @@ def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: 
         assert found[name]["work_queue_name"] == "retrain"
         assert found[name]["global_concurrency_limit"]["limit"] == 1
         assert found[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "GET"])
+def test_a_page_of_another_server_may_ask_nothing(api: Api, stack: Stack, method: str) -> None:
+    """A browser sends what changes something only where the answer to OPTIONS names the page's origin, or *."""
+    localhost = stack.address.replace("127.0.0.1", "localhost")
+    origins = [stack.address, localhost, "http://evil.example", "http://localhost:1", "null"]
+
+    assert [allowed(api, method, origin) for origin in origins] == [stack.address, localhost, None, None, None]
+
+
+def allowed(api: Api, method: str, origin: str) -> str | None:
+    """Return for which origin the server lets a browser do what a page of `origin` asks of it."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    headers = {"Origin": origin} | (asked if method == "OPTIONS" else {})
+    request = urllib.request.Request(f"{api.address}/health", headers=headers, method=method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.headers["Access-Control-Allow-Origin"]
+    except HTTPError as error:
+        with error:
+            return error.headers["Access-Control-Allow-Origin"]
 
 
 def test_a_queue_is_paused_and_resumed_at_once(api: Api) -> None:

@@ -44,6 +44,15 @@ def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_pat
     assert Service("cpu-1", [], {}, tmp_path).last_line() == "PermissionError: [Errno 13] no: '/tmp/x'"
 
 
+def test_only_pages_of_the_stacks_own_server_may_drive_it(tmp_path: Path) -> None:
+    (tmp_path / "stack").mkdir()
+
+    stack = planned(tmp_path / "stack", Options())
+
+    own = f"{stack.address},{stack.address.replace('127.0.0.1', 'localhost')}"
+    assert stack.services["server"].variables["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == own
+
+
 @pytest.mark.parametrize(("remote", "signs"), [("", False), ("git@example.org:team/pets.git", True)])
 def test_git_signs_only_what_goes_to_another_machine(tmp_path: Path, remote: str, signs: bool) -> None:
     (tmp_path / "stack").mkdir()
