@@ -25,6 +25,8 @@ RUN_BODY = (
     "{{ flow.name }}/{{ deployment.name }}, run {{ flow_run.name }}: {{ flow_run.state.name }}. "
     "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 )
+# Else Slack makes links and calls to a whole channel of what others wrote. It wants these three alone, so no `|e`.
+ESCAPED = "{% filter replace('&', '&amp;')|replace('<', '&lt;')|replace('>', '&gt;') %}", "{% endfilter %}"
 # What a run may do after Pending: anything but the steps on the way to Running.
 STARTED = {f"prefect.flow-run.{name}" for name in (
     "Running", "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "Paused", "Suspended",
@@ -159,5 +161,5 @@ def _crash(name: str, trigger: EventTrigger, message: str) -> AutomationCore:
 
 
 def _tell(name: str, trigger: EventTrigger, block: UUID, subject: str, body: str) -> AutomationCore:
-    action = SendNotification(block_document_id=block, subject=subject, body=body)
+    action = SendNotification(block_document_id=block, subject=subject, body=body.join(ESCAPED))
     return AutomationCore(name=name, trigger=trigger, actions=[action])

@@ -235,7 +235,8 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
 
 def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
     run = api.run("broken/cpu")
-    api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence="4 points worse on 120 images")
+    worse = "4 points worse at <!channel> & <http:evil.example|the fix>"
+    api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence=worse)
 
     def why() -> object:
         states = api.get(f"/flow_run_states/?flow_run_id={run}")
@@ -243,6 +244,8 @@ def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api
 
     wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run", why=why)
     wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
+    (told,) = (text for text in hook.texts if "4 points worse" in text)
+    assert "4 points worse at &lt;!channel&gt; &amp; &lt;http:evil.example|the fix&gt;" in told
 
 
 def test_an_audit_that_found_nothing_is_told(api: Api, hook: Hook) -> None:
