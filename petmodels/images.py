@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from petmodels.colours import in_rgb
 from petmodels.errors import ImageError, RequestError
-from petmodels.image_files import Readable, content_of, is_readable
+from petmodels.image_files import LARGEST_FILE_BYTES, Readable, content_of, is_readable
+from petmodels.scans import MOST_SCANS, has_too_many_scans
 from petmodels.storage import number_in
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ ImageLike: TypeAlias = Union[  # what stands in quotes is not imported for the n
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+_JPEGS = {"JPEG", "MPO"}
 _MOST_PIXELS = "PETMODELS_MOST_PIXELS"
 _PILLOWS_MOST_PIXELS = 178_956_970
 
@@ -90,6 +92,8 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"{text}, refused undecoded: {name}")
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels: {name}")
+    if image.format in _JPEGS and has_too_many_scans(_undecoded(image)):
+        raise ImageError(f"more than {MOST_SCANS} scans, refused undecoded: {name}")
     image.load()
     orientation = image.getexif().get(0x0112)
     rgb = in_rgb(image)
@@ -97,6 +101,18 @@ def _upright(image: "Image", name: str) -> "Image":
         return rgb
     turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
     return rgb.transpose(Transpose[turns[orientation - 2]])
+
+
+def _undecoded(image: Any) -> bytes:
+    """Return the bytes that Pillow is going to decode, none of an image that is decoded already."""
+    tiles, file = getattr(image, "tile", []), getattr(image, "fp", None)
+    if not tiles or file is None:
+        return b""
+    if isinstance(file, io.BytesIO) and tiles[0][2] == 0:
+        return file.getvalue()  # no copy
+    file.seek(tiles[0][2])
+    content: bytes = file.read(LARGEST_FILE_BYTES)
+    return content
 
 
 def _from_array(image: Any, name: str) -> "Image":

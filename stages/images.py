@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from stages.scans import MOST_SCANS, has_too_many_scans
+
 FILTER = Image.Resampling.LANCZOS
 FILTER_NAME = "lanczos"
 
@@ -19,6 +21,7 @@ FILTER_NAME = "lanczos"
 # files from strangers.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
+_JPEGS = {"JPEG", "MPO"}
 # By the number that EXIF has for how the camera was held.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -108,10 +111,12 @@ def _unread(content: bytes) -> str:
 
 def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.format in _JPEGS and has_too_many_scans(content):
+            raise UnusableImageError(f"more than {MOST_SCANS} scans, refused undecoded")
         orientation = image.getexif().get(0x0112)
         turn = _TURNS.get(orientation) if isinstance(orientation, int) else None  # damaged metadata may hold anything
         width, height = image.size
-        if short_side is not None and image.format in {"JPEG", "MPO"}:
+        if short_side is not None and image.format in _JPEGS:
             image.draft("RGB", (2 * short_side, 2 * short_side))
         upright = image if turn is None else image.transpose(turn)
         return _rgb(upright), (height, width) if turn in _SWAPPING else (width, height)

@@ -110,6 +110,55 @@ def test_what_is_no_image_is_refused_in_one_line(model: Model, data: bytes, matc
     print(f"ImageError: {refused.value}")
 
 
+def jpeg_of_scans(num_scans: int, *, progressive: bool) -> bytes:
+    """Return a JPEG whose scans are empty, ten bytes each, and cost libjpeg a pass over the picture each."""
+    head = encoded(plain(), "JPEG", progressive=progressive).partition(b"\xff\xda")[0]
+    last, bits = (0, 0x10) if progressive else (63, 0)
+    return head + bytes([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, last, bits]) * num_scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+@pytest.mark.parametrize("given", [bytes, io.BytesIO, lambda data: Image.open(io.BytesIO(data))])
+def test_a_jpeg_of_more_than_100_scans_is_refused_undecoded(
+    given: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch, *, progressive: bool
+) -> None:
+    assert rgb_of(given(jpeg_of_scans(100, progressive=progressive))).mode == "RGB"
+    image = given(jpeg_of_scans(101, progressive=progressive))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(ImageError, match=r"^more than 100 scans, refused undecoded: <.+>$"):
+        rgb_of(image)
+
+
+SCANS = b"\xff\xda" * 2000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(plain(), "JPEG", progressive=True),
+        encoded(plain(), "MPO", save_all=True, append_images=[plain()]),
+        encoded(plain(), "JPEG", comment=SCANS),
+        encoded(plain(), "JPEG") + SCANS,
+        encoded(plain(), "JPEG", progressive=True) + SCANS,
+        encoded(Image.frombytes("L", (80, 50), SCANS), "PNG", compress_level=0),
+    ],
+    ids=["progressive", "two pictures", "comment", "film behind", "film behind a progressive one", "pixels of a PNG"],
+)
+def test_what_only_looks_like_scans_is_decoded(data: bytes) -> None:
+    assert rgb_of(data).mode == "RGB"
+
+
+def test_a_later_picture_of_a_file_is_read_from_where_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "two.mpo").write_bytes(encoded(plain(), "MPO", save_all=True, append_images=[plain(colour=(0, 0, 9))]))
+
+    with Image.open(tmp_path / "two.mpo") as image:
+        image.seek(1)
+        pixel: Any = rgb_of(image).getpixel((0, 0))
+
+    assert pixel[0] < 9
+
+
 def test_a_16_bit_image_keeps_its_brightness() -> None:
     grey = Image.fromarray(np.full((9, 9), 32768, np.uint16))
 

@@ -136,6 +136,52 @@ def test_bytes_without_a_picture_say_why(odd: str) -> None:
         decoded(bad)
 
 
+def jpeg_of_scans(num_scans: int, *, progressive: bool) -> bytes:
+    """Return a JPEG whose scans are empty, ten bytes each, and cost libjpeg a pass over the picture each."""
+    head = content(pet(0, 0), progressive=progressive).partition(b"\xff\xda")[0]
+    last, bits = (0, 0x10) if progressive else (63, 0)
+    return head + bytes([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, last, bits]) * num_scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_of_more_than_100_scans_is_refused_undecoded(
+    monkeypatch: pytest.MonkeyPatch, *, progressive: bool
+) -> None:
+    assert decoded(jpeg_of_scans(100, progressive=progressive))[0].mode == "RGB"
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(UnusableImageError, match=r"^more than 100 scans, refused undecoded$"):
+        decoded(jpeg_of_scans(101, progressive=progressive))
+
+
+SCANS = b"\xff\xda" * 2000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        content(pet(0, 0), progressive=True),
+        content(pet(0, 0), "MPO", save_all=True, append_images=[pet(0, 1)]),
+        content(pet(0, 0), comment=SCANS),
+        content(pet(0, 0)) + SCANS,
+        content(pet(0, 0), progressive=True) + SCANS,
+        content(Image.frombytes("L", (80, 50), SCANS), "PNG", compress_level=0),
+    ],
+    ids=["progressive", "two pictures", "comment", "film behind", "film behind a progressive one", "pixels of a PNG"],
+)
+def test_what_only_looks_like_scans_is_decoded(data: bytes) -> None:
+    assert decoded(data, short_side=40)[0].mode == "RGB"
+
+
+@pytest.mark.parametrize("marker", [b"\xff\x02", b"\xff\xd0", b"\xff\xff"])
+def test_no_marker_hides_the_scans_behind_it(marker: bytes) -> None:
+    """libjpeg passes over these within a scan and takes the next bytes for what they are, not for a length."""
+    data = jpeg_of_scans(2, progressive=True)
+
+    with pytest.raises(UnusableImageError, match="more than 100 scans"):
+        decoded(data[:-2] + marker + data[-12:-2] * 200)
+
+
 def test_a_broken_png_says_that_it_is_broken() -> None:
     whole = content(pet(0, 0), "PNG")
 
