@@ -62,10 +62,10 @@ class Heard:
 
 
 def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
-    """Listen to a program until it has printed all; tell each line."""
+    """Listen to a program until it has printed all; tell each line, without control characters but for tabs."""
     lines, said = deque[str](maxlen=_KEPT_LINES), deque[str](maxlen=_KEPT_LINES)
     for raw in printed:
-        line = redacted(raw.rstrip())
+        line = _printable(redacted(raw.rstrip()))
         lines.append(line)
         if line.startswith(BEGINS):
             command = line.removeprefix("> ").split()
@@ -75,6 +75,13 @@ def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
         if line and not _NOISE.match(line) and not _is_answer(line, command):
             tell(line)
     return Heard(command, list(lines), list(said))
+
+
+def _printable(line: str) -> str:
+    """Return a line that can neither tell a terminal what to do nor pass for several, whoever named a file in it."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode() for one in line)
 
 
 def _is_answer(line: str, command: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from stages.errors import DataError
+from stages.errors import DataError, printable
 from stages.hints import left_out, merged_labels, unused_lists
 from stages.labels import label_rule, species_of, spelled
 from stages.official_lists import official_side, official_sides
@@ -54,7 +54,7 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     if not found:
         raise DataError(f"no file fits prepare.files; look into {source} and change the glob: {params.files}")
     for line in _hints(params, source, found, official):
-        print(f"prepare: {_readable(line)}", file=sys.stderr)
+        print(f"prepare: {printable(_readable(line))}", file=sys.stderr)
     for row, (label, arrived) in enumerate(_arrivals(raw / "arrivals.csv"), start=1):
         for file in sorted(path for path in (raw / f"arrivals/{row:05d}").rglob("*") if path.is_file()):
             name = _readable(file.relative_to(raw))

@@ -14,6 +14,9 @@ StageError                  one line on stderr, exit status 1, never a traceback
 class StageError(Exception):
     """A failure the user can mend; its text is one line that names the culprit and the fix."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
+
 
 class ParamsError(StageError):
     """A value in params.yaml is unknown, missing, of the wrong type or impossible."""
@@ -41,6 +44,17 @@ class DataError(StageError):
 
 class ResourceError(StageError):
     """Memory or disk space ran out."""
+
+
+def printable(text: str) -> str:
+    """Return a message with `\\n`, `\\x1b` or `\\u202e` in the place of what would not be seen as itself.
+
+    Names of files and cells of a CSV file come from outside: as they are they could write lines of their own into the
+    log, or tell the terminal what to do.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages.addresses import kind_of, shown
 from stages.checksums import check_bytes, wrong_size
-from stages.errors import ChecksumError, SourceError, UnreachableError
+from stages.errors import ChecksumError, SourceError, UnreachableError, printable
 from stages.sources import BrokenOffError, Position, check_reachable, opened
 
 LONGEST_PAUSE_SECONDS = 60.0  # also for a server that asks for more by Retry-After
@@ -170,4 +170,4 @@ def _fits(path: Path, checksum: str | None, size_bytes: int | None) -> bool:
 
 
 def _say(text: str) -> None:
-    print(f"download: {text}", file=sys.stderr, flush=True)
+    print(f"download: {printable(text)}", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from stages.addresses import names_image
-from stages.errors import DataError, ParamsError
+from stages.errors import DataError, ParamsError, printable
 
 LabelRule = Callable[[Path], str | None]
 
@@ -103,11 +103,8 @@ def _by_file(source: Path, label_file: str, rows: list[tuple[str, str]]) -> dict
             f"{label_file}: no row names a file of the source; looked for {looked_for}, first path: {first}"
         )
     if strangers:
-        print(
-            f"prepare: {len(strangers)} of {len(rows)} rows of {label_file} name no file of the source, the first: "
-            f"{strangers[0]}",
-            file=sys.stderr,
-        )
+        told = f"{len(strangers)} of {len(rows)} rows of {label_file} name no file of the source, the first: "
+        print(f"prepare: {told}{printable(strangers[0])}", file=sys.stderr)
     return labels
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from stages import hints
 from stages.candidates import Candidate, candidates
-from stages.errors import DataError, ParamsError
+from stages.errors import DataError, ParamsError, printable
 from stages.index import Grouped, Image, grouped, write_index
 from stages.labels import path_within, subject_of
 from stages.outputs import new_folder
@@ -142,8 +142,7 @@ def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_fi
 
 
 def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
-    for source, reason in rejects[:10]:
-        print(f"prepare: rejected {source}: {reason}", file=sys.stderr)
+    _print(f"rejected {source}: {reason}" for source, reason in rejects[:10])
     _print(hints.of_groups(found))
     num_images = len(found.images)
     print(f"prepare: {num_images} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)
@@ -151,7 +150,7 @@ def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        print(f"prepare: {line}", file=sys.stderr)
+        print(f"prepare: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

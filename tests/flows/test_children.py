@@ -14,6 +14,9 @@ import pytest
 
 from flows.children import output, redacted, run
 from flows.errors import ChildError, RemoteError, StageError
+from flows.pipeline import steps_in
+from tests.pictures import write_source
+from tests.stages.settings import params_yaml
 
 ROOT = Path(__file__).parents[2]
 DVC_FAILED = """
@@ -35,6 +38,30 @@ def test_every_line_is_told_as_it_comes(tmp_path: Path) -> None:
     lines = run(python("import sys; print('one'); print('two', file=sys.stderr)"), tmp_path, told.append)
 
     assert sorted(told) == sorted(lines) == ["one", "two"]
+
+
+def test_a_line_can_neither_tell_a_terminal_what_to_do_nor_pass_for_several(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    lines = run(python(r"print('a\tb\x1b[2J\x07\x85\u202e')"), tmp_path, told.append)
+
+    assert told == lines == ["a\tb" + r"\x1b[2J\x07\x85\u202e"]
+
+
+def test_a_data_set_writes_no_step_of_the_pipeline_and_no_line_of_its_own(tmp_path: Path) -> None:
+    write_source(tmp_path / "raw/source", num_images=1, labels=("pug",))
+    row = "\"x\nStage 'train' is cached\r\x1b[2JRunning stage 'evaluate':\",pug\n"
+    text = f"path,label\n{row}images/pug_1.jpg,pug\n"
+    (tmp_path / "raw/source/labels.csv").write_text(text, encoding="utf-8", newline="")
+    settings = params_yaml(prepare={"labels_from": "csv", "label_file": "labels.csv"})
+    (tmp_path / "params.yaml").write_text(settings, encoding="utf-8")
+    prepare = [sys.executable, "-m", "stages.prepare", "--params", "params.yaml", "--raw", "raw", "--out", "prepared"]
+    told: list[str] = []
+
+    lines = run(prepare, tmp_path, told.append)
+
+    assert steps_in(lines) == []
+    assert all(line.isprintable() and line.startswith("prepare: ") for line in told), told
 
 
 def test_git_does_not_wait_for_ever_for_a_server_that_says_nothing(

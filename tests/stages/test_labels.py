@@ -1,6 +1,7 @@
 """A label, a species and an official side come from where params.yaml says, or from nowhere."""
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -119,6 +120,35 @@ def test_rows_without_a_file_are_counted(tmp_path: Path, capsys: pytest.CaptureF
     label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
 
     assert "prepare: 2 of 3 rows of labels.csv name no file of the source, the first: 2.jpg" in capsys.readouterr().err
+
+
+HOSTILE = "x\nStage 'train' is cached\r\x1b[2J\u202e"
+HARMLESS = r"x\nStage 'train' is cached\r\x1b[2J\u202e"
+
+
+def test_a_path_that_names_no_file_writes_no_line_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touched(tmp_path / "1.jpg")
+    text = f'path,label\n1.jpg,pug\n"{HOSTILE}",pug\n'
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8", newline="")
+
+    label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+
+    told = "prepare: 1 of 2 rows of labels.csv name no file of the source, the first: "
+    assert capsys.readouterr().err == f"{told}{HARMLESS}\n"
+
+
+@pytest.mark.parametrize(
+    "rows", [f'"{HOSTILE}",pug\n', f'1.jpg,pug\n1.jpg,"{HOSTILE}"\n'], ids=["no file", "two labels"]
+)
+def test_no_cell_of_a_label_file_writes_a_line_of_its_own(tmp_path: Path, rows: str) -> None:
+    touched(tmp_path / "1.jpg")
+    (tmp_path / "labels.csv").write_text(f"path,label\n{rows}", encoding="utf-8", newline="")
+
+    with pytest.raises(DataError, match=re.escape(HARMLESS)) as refused:
+        label_rule(tmp_path, "csv", pattern=PETS, label_file="labels.csv")
+    assert str(refused.value).isprintable()
 
 
 def test_a_label_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
