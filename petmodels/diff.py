@@ -9,12 +9,17 @@ from petmodels.manifest import Manifest
 
 Change = tuple[Any, Any]
 
+# Of a side's params that are compared line by line: difflib's time grows faster than the square of their number.
+_MOST_LINES = 2000
+_LONGEST_LINE = 10_000
+
 
 @dataclass(frozen=True)
 class Diff:
     """The differences from one version to another; a pair is (before, after), None where it was absent.
 
-    `labels` are (removed, added); `params` are the lines of a unified diff; `files` say removed, added or changed.
+    `labels` are (removed, added); `params` are the lines of a unified diff, or one that says how long both are where
+    one has more than 2,000 lines, or one of 10,000 characters; `files` say removed, added or changed.
     """
 
     before: str
@@ -30,11 +35,9 @@ class Diff:
 def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] = ([], [])) -> Diff:
     """Return what changed; `labels` are both versions' labels, as labels.json lists them."""
     old, new = labels
-    removed = tuple(label for label in old if label not in set(new))
-    added = tuple(label for label in new if label not in set(old))
-    lines = difflib.unified_diff(
-        before.params.splitlines(), after.params.splitlines(), before.name, after.name, n=0, lineterm=""
-    )
+    there_before, there_after = set(old), set(new)
+    removed = tuple(label for label in old if label not in there_after)
+    added = tuple(label for label in new if label not in there_before)
     origin = {
         key: (getattr(before, key), getattr(after, key))
         for key in ("git_commit", "message")
@@ -46,7 +49,7 @@ def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] 
         _changes(before.metrics, after.metrics),
         _changes(before.card, after.card),
         (removed, added),
-        tuple(lines),
+        _lines(before, after),
         _files(before, after),
         origin,
     )
@@ -55,6 +58,15 @@ def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
     keys = list(dict.fromkeys([*before, *after]))
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _lines(before: Manifest, after: Manifest) -> tuple[str, ...]:
+    old, new = before.params.splitlines(), after.params.splitlines()
+    if old == new:
+        return ()
+    if max(len(old), len(new)) > _MOST_LINES or max(map(len, [*old, *new])) > _LONGEST_LINE:
+        return (f"params differ: {len(old)} and {len(new)} lines",)
+    return tuple(difflib.unified_diff(old, new, before.name, after.name, n=0, lineterm=""))
 
 
 def _files(before: Manifest, after: Manifest) -> dict[str, str]:

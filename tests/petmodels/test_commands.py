@@ -9,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 from shlex import quote
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from petmodels.diff import diff
 from petmodels.names import version_key
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
@@ -210,6 +213,34 @@ def test_diff_shows_labels_and_params(two: Command, tmp_path: Path) -> None:
         ["label", "teal", "added"],
     ]
     assert lines[-2:] == ["-  epochs: 1", "+  epochs: 5"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (  # each line is less than 1 % of all, so that difflib passes over none
+            "\n".join(str(number % 150) for number in range(30_000)),
+            "\n".join(str((number * 7 + number // 150) % 150) for number in range(40_000)),
+            "params differ: 30000 and 40000 lines",
+        ),
+        ("epochs: 1", "x" * 100_000, "params differ: 1 and 1 lines"),
+    ],
+    ids=["many lines", "a long line"],
+)
+def test_params_that_difflib_would_take_for_ever_over_are_only_counted(old: str, new: str, told: str) -> None:
+    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": ""}
+    before, after = (SimpleNamespace(name="pets", params=text, **facts) for text in (old, new))
+
+    assert diff(before, after).params == (told,)  # type: ignore[arg-type]
+    assert diff(after, after).params == ()  # type: ignore[arg-type]
+
+
+def test_labels_without_end_are_compared_at_once() -> None:
+    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": "", "params": ""}
+    one: Any = SimpleNamespace(name="pets", **facts)
+    old, new = ([f"{word} {number}" for number in range(100_000)] for word in ("old", "new"))
+
+    assert diff(one, one, (old, new)).labels == (tuple(old), tuple(new))
 
 
 def test_copy_to_a_stick_and_back(two: Command, tmp_path: Path) -> None:
