@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from petmodels.errors import AccessError
 from petmodels.hashing import Digest, Progress
 from petmodels.parallel import process_lock
+from petmodels.s3_answers import bounded
 from petmodels.s3_errors import BrokenOffError, ChangedError, check_answer, no_s3, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
@@ -188,7 +189,7 @@ class S3Storage:
             listing: Any = {"Bucket": self.bucket, "Prefix": self.prefix + prefix, "Delimiter": delimiter}
             pages = client.get_paginator("list_objects_v2")
             paging: Any = {"PageSize": min(limit or _PAGE, _PAGE), "MaxItems": limit}
-            for page in pages.paginate(**listing, PaginationConfig=paging):
+            for page in bounded(pages.paginate(**listing, PaginationConfig=paging)):
                 if "Name" not in page or page.get("Prefix", listing["Prefix"]) != listing["Prefix"]:
                     raise no_s3("a listing of something else", self.address, "list the registry")
                 yield page

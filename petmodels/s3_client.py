@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import AddressError
+from petmodels.s3_answers import bound_answers
 from petmodels.s3_errors import translated
 from petmodels.storage import number_in
 
@@ -52,6 +53,7 @@ def s3_client(address: str) -> "S3Client":
             client: Any = session.create_client("s3", config=config)
         except ValueError as error:  # botocore checks the endpoint's address by itself, and says so in Python's own way
             raise AddressError(f"AWS_ENDPOINT_URL is no address such as https://host:9000: {address}") from error
+    bound_answers(client)
     return client  # type: ignore[no-any-return]
 
 

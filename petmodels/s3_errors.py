@@ -34,6 +34,10 @@ class ChangedError(Exception):
     """The store's answer to a condition that did not hold."""
 
 
+class EndlessError(Exception):
+    """An answer, or a listing of many, that is longer than any registry's."""
+
+
 class BrokenOffError(UnreachableError):
     """A connection that broke in the middle of an answer; what is missing can be asked for again."""
 
@@ -75,6 +79,8 @@ def _meant(error: Exception, address: str, doing: str) -> Exception | None:
 
     if isinstance(error, ClientError):
         return _of_answer(error, address, doing)
+    if isinstance(error, EndlessError):
+        return no_s3(str(error), address, doing)
     # botocore takes a redirect for one to another region, and follows until Python stops it.
     if isinstance(error.kwargs.get("error") if isinstance(error, HTTPClientError) else error, RecursionError):
         return no_s3("it redirects", address, doing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
 from petmodels.hashing import Digest, Progress, part_bytes
+from petmodels.s3_answers import bounded
 from petmodels.s3_errors import ChangedError, UploadGoneError, check_answer
 from petmodels.storage import NotStoredError, Unfinished
 from petmodels.verify import is_whole
@@ -43,7 +44,7 @@ def unfinished(storage: "S3Storage", prefix: str) -> Iterator[Unfinished]:
     """Yield the multipart uploads below `prefix` that were neither completed nor aborted."""
     with storage.asking("list unfinished uploads") as client:
         pages = client.get_paginator("list_multipart_uploads")
-        for page in pages.paginate(Bucket=storage.bucket, Prefix=storage.prefix + prefix):
+        for page in bounded(pages.paginate(Bucket=storage.bucket, Prefix=storage.prefix + prefix)):
             for one in page.get("Uploads", []):
                 yield Unfinished(one["Key"].removeprefix(storage.prefix), one["UploadId"], one["Initiated"])
 

@@ -1,20 +1,35 @@
 """A registry whose bytes somebody changed: each change is refused by name, and nothing is written."""
 
 import json
-from collections.abc import Callable
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from petmodels.documents import Statement, load_statement
-from petmodels.errors import ChecksumError, FormatError, NotFoundError, PetmodelsError, ReplayError, SignatureError
+from petmodels.errors import (
+    ChecksumError,
+    FormatError,
+    NotFoundError,
+    PetmodelsError,
+    ReplayError,
+    SignatureError,
+    UnreachableError,
+)
 from petmodels.loading import load
 from petmodels.names import version_key
 from petmodels.publish import Origin
 from petmodels.registry import Registry
+from petmodels.s3 import S3Storage
 from petmodels.signing import TRUSTED_KEYS, new_key, signed
 from tests.petmodels.bundles import make_bundle, onnx_that_reads, write_files
+from tests.petmodels.commands import Command
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -328,3 +343,124 @@ def test_a_network_that_names_a_file_of_the_reader_is_refused(
 
     with pytest.raises(FormatError, match=r"^onnxruntime can't load model\.onnx of .*: .*External data path"):
         load(folder)
+
+
+# A store whose answers have no end.
+
+ENDLESS = b"<Contents>" + b" " * 65526
+LARGE = 9 * 2**20
+
+
+class _EndlessStore(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        if "endless/large" in path:
+            self._head(200, {"ETag": '"e"', "Content-Length": str(LARGE)})
+            self.wfile.write(b"x" * LARGE)
+        elif "endless/refused" in path:
+            self._stream(403, b"<Error><Code>AccessDenied</Code>", ENDLESS)
+        elif "endless/line" in path:
+            self._head(403, {"Transfer-Encoding": "chunked"})
+            self._on(b"0" * 65536)
+        elif "prefix=pages" in query:
+            token = f"<NextContinuationToken>{time.monotonic()}</NextContinuationToken><IsTruncated>true</IsTruncated>"
+            page = f"<ListBucketResult><Name>models</Name>{token}</ListBucketResult>".encode()
+            self._head(200, {"Content-Length": str(len(page))})
+            self.wfile.write(page)
+        else:
+            self._stream(200, b"<ListBucketResult><Name>models</Name>", ENDLESS)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 - as its base has it
+        return
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _stream(self, status: int, first: bytes, piece: bytes) -> None:
+        self._head(status, {"Transfer-Encoding": "chunked"})
+        self.wfile.write(b"%x\r\n" % len(first) + first + b"\r\n")
+        self._on(b"%x\r\n" % len(piece) + piece + b"\r\n")
+
+    def _on(self, piece: bytes) -> None:
+        with suppress(OSError):  # until the client hangs up
+            while True:
+                self.wfile.write(piece)
+        self.close_connection = True
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the address of a registry in a store whose listings and refusals have no end."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _EndlessStore)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    environment = {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    try:
+        yield "s3://models/endless"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda storage: list(storage.folders("")),
+        lambda storage: list(storage.unfinished("")),
+        lambda storage: storage.read("refused", 100),
+    ],
+    ids=["listing", "uploads", "refusal"],
+)
+def test_an_answer_without_end_is_refused_before_it_fills_the_memory(
+    endless: str, ask: Callable[[Any], object]
+) -> None:
+    storage = Registry(endless).storage
+    assert next(iter(storage.download("large", 0, 1))) == b"x"
+    tracemalloc.start()
+
+    with pytest.raises(UnreachableError, match=r"no S3 \(an answer of more than 8 MiB\).*: s3://models/endless$"):
+        ask(storage)
+
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 32 * 2**20
+
+
+def test_a_chunk_whose_length_has_no_end_is_refused(endless: str) -> None:
+    with pytest.raises(UnreachableError, match="connection closed"):
+        Registry(endless).storage.read("line", 100)
+
+
+def test_a_listing_that_always_has_a_next_page_is_refused(endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("petmodels.s3_answers.MOST_LISTED", 20_000)
+    storage = S3Storage("models", "")
+
+    with pytest.raises(UnreachableError, match=r"no S3 \(a listing of more than 20000 objects\)"):
+        list(storage.list("pages"))
+
+
+def test_what_is_streamed_may_be_longer_than_an_answer(endless: str) -> None:
+    storage = Registry(endless).storage
+
+    assert len(storage.read("large", LARGE)[0]) == LARGE
+    assert sum(map(len, storage.download("large", 0, LARGE))) == LARGE
+
+
+def test_the_command_line_says_in_one_line_that_a_listing_has_no_end(
+    endless: str, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETMODELS_REGISTRY", endless)
+
+    done = run("list")
+
+    assert (done.code, len(done.talk)) == (5, 1)
+    assert "what answered is no S3 (an answer of more than 8 MiB)" in done.talk[0]
