@@ -21,6 +21,9 @@ from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
 BLOCK = "petmodels-notify"
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+# Others may use the same server: only runs of the deployments in prefect.yaml carry this tag, and so do their events.
+OURS = ResourceSpecification({"prefect.resource.id": "prefect.tag.petmodels"})
+AUDITS = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "audit"})
 RUN_BODY = (
     "{{ flow.name }}/{{ deployment.name }}, run {{ flow_run.name }}: {{ flow_run.state.name }}. "
     "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
@@ -54,12 +57,13 @@ def bring_up_to_date(client: SyncPrefectClient, wanted: Iterable[AutomationCore]
 def endings(*, zombie_seconds: int = ZOMBIE_SECONDS) -> list[AutomationCore]:
     """Return what ends the runs that can no longer end themselves, so that their slots become free.
 
-    A run counts as dead when nothing is heard of it for `zombie_seconds` after Running or a heartbeat; it is also dead
-    when it doesn't begin within that time after a worker has taken it. The server never lets a run leave Completed,
-    Failed or Cancelled for Crashed: a heartbeat that arrives late does no harm.
+    A run of ours counts as dead when nothing is heard of it for `zombie_seconds` after Running or a heartbeat, which
+    others' needn't send; it is also dead when it doesn't begin within that time after a worker has taken it. The server
+    never lets a run leave Completed, Failed or Cancelled for Crashed: a heartbeat that arrives late does no harm.
     """
     silence = EventTrigger(
         match=RUNS,
+        match_related=OURS,
         for_each={"prefect.resource.id"},
         after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
         expect={"prefect.flow-run.*"},
@@ -85,12 +89,14 @@ def notifications(
     """
     failed = EventTrigger(
         match=RUNS,
+        match_related=OURS,
         expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"},
         posture=Posture.Reactive,
         threshold=1,
     )
     late = EventTrigger(
         match=RUNS,
+        match_related=OURS,
         for_each={"prefect.resource.id"},
         after={"prefect.flow-run.Late"},
         expect={"prefect.flow-run.*"},
@@ -107,7 +113,7 @@ def notifications(
     )
     audited = EventTrigger(
         match=RUNS,
-        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "audit"}),
+        match_related=[OURS, AUDITS],
         expect={"prefect.flow-run.Completed"},
         posture=Posture.Reactive,
         threshold=1,

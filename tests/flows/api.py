@@ -40,11 +40,12 @@ class Api:
     def state(self, run: str) -> str:
         return str(self.get(f"/flow_runs/{run}")["state"]["name"])
 
-    def emit(self, event: str, resource: str, **payload: object) -> None:
-        """Send an event as a flow would."""
+    def emit(self, event: str, resource: str, *, tag: str | None = None, **payload: object) -> None:
+        """Send an event as a flow would; `tag` is one of its run's."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         content = {"id": str(uuid.uuid4()), "occurred": now, "event": event, "payload": payload}
-        self._send("POST", "/events", [content | {"resource": {"prefect.resource.id": resource}}])
+        related = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}] if tag else []
+        self._send("POST", "/events", [content | {"resource": {"prefect.resource.id": resource}, "related": related}])
 
     def _send(self, method: str, path: str, content: object) -> Any:
         """Send a request; again while the server is busy, as its own client does: with SQLite a write may be."""

@@ -72,32 +72,38 @@ def broken():
 DEPLOYMENTS = """
   - name: often
     entrypoint: flows/tick.py:tick
+    tags: [petmodels]
     work_pool: *cpu
     schedules: [{interval: 10}]
   - name: paused
     entrypoint: flows/tick.py:tick
+    tags: [petmodels]
     work_pool: *cpu
     paused: true
     schedules: [{interval: 10}]
   - name: cpu
     entrypoint: flows/long.py:long
+    tags: [petmodels]
     work_pool: *cpu
     concurrency_limit: 1
   - name: gpu
     entrypoint: flows/long.py:long
+    tags: [petmodels]
     work_pool: {name: gpu}
     concurrency_limit: 1
   - name: cpu
     entrypoint: flows/broken.py:broken
+    tags: [petmodels]
     work_pool: *cpu
 """
 SHORT_RUNS = """
-from prefect import flow
+from prefect import flow, tags
 @flow
 def short(number: int) -> int:
     return number
-for number in range(50):
-    short(number)
+with tags("petmodels"):
+    for number in range(50):
+        short(number)
 """
 
 
@@ -161,6 +167,10 @@ def test_every_deployment_of_the_project_is_on_the_server(api: Api, options: Opt
     assert len(found) == len(wanted)
     assert {"retrain/weekly", "retrain/on-arrival", "train/gpu", "ingest/hourly"} <= set(found)
     assert {"release/manual", "reproduce/manual", "audit/nightly"} <= set(found)
+
+
+def test_every_deployment_has_the_tag_without_which_nobody_looks_after_its_runs(api: Api) -> None:
+    assert [name for name, found in deployments(api).items() if found["tags"] != ["petmodels"]] == []
 
 
 def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: Api) -> None:
@@ -349,7 +359,7 @@ def test_fifty_short_runs_are_completed(stack: Stack, api: Api) -> None:
     short = [run for run in begun(api) if "number" in run["parameters"]]
     assert [run["state"]["name"] for run in short] == ["Completed"] * 50
     for run in short[:5]:
-        api.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}")
+        api.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}", tag="petmodels")
 
 
 @dataclass(frozen=True)
@@ -402,12 +412,21 @@ def patient(api: Api, night: Night, tmp_path_factory: pytest.TempPathFactory) ->
 def taken(api: Api, night: Night) -> str:
     """A run that a worker has taken and that never begins; its worker has died on the way."""
     flow = api.get(f"/flow_runs/{night.dead}")["flow_id"]
-    run = str(api.post("/flow_runs/", flow_id=flow, name="taken")["id"])
+    run = str(api.post("/flow_runs/", flow_id=flow, name="taken", tags=["petmodels"])["id"])
     api.post(f"/flow_runs/{run}/set_state", state={"type": "PENDING"}, force=True)
     return run
 
 
-@pytest.mark.usefixtures("patient", "taken")
+@pytest.fixture(scope="module")
+def foreign(api: Api, night: Night) -> str:
+    """A run of somebody else on the same server, as Prefect has it by default: it sends no heartbeats."""
+    flow = api.get(f"/flow_runs/{night.dead}")["flow_id"]
+    run = str(api.post("/flow_runs/", flow_id=flow, name="foreign", tags=["theirs"])["id"])
+    api.post(f"/flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
+    return run
+
+
+@pytest.mark.usefixtures("patient", "taken", "foreign")
 def test_a_run_that_no_worker_takes_is_told(hook: Hook, night: Night) -> None:
     wait(lambda: any("tick/often" in text and "Late" in text for text in hook.texts), 300, "word of the late run")
 
@@ -444,6 +463,13 @@ def test_heartbeats_after_the_end_crash_nobody(api: Api, night: Night, taken: st
     crashed = begun(api, state={"type": {"any_": ["CRASHED"]}})
     killed = {run["id"] for run in crashed if run["parameters"].get("seconds") == KILLED_SECONDS}
     assert {run["id"] for run in crashed} - killed == {night.dead, taken}
+
+
+def test_a_run_of_somebody_else_is_neither_ended_nor_told_of(api: Api, hook: Hook, foreign: str, patient: str) -> None:
+    """It has been silent for longer than the patient one ran, and that has ended long ago."""
+    assert api.state(patient) == "Completed"
+    assert api.state(foreign) == "Running"
+    assert [text for text in hook.texts if foreign in text] == []
 
 
 def test_the_server_has_dropped_no_event(stack: Stack, night: Night) -> None:
