@@ -42,14 +42,16 @@ ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed
 def bring_up_to_date(client: SyncPrefectClient, wanted: Iterable[AutomationCore]) -> None:
     """Create each automation, or update the one that has its name; a second one of that name is deleted.
 
-    One that is as wanted is left alone: an update makes the server forget which runs it waits for.
+    One that is as wanted is left alone: an update makes the server forget which runs it waits for. One that a person
+    has disabled stays so.
     """
     for automation in wanted:
         found = client.read_automations_by_name(automation.name)
+        wish = automation.model_copy(update={"enabled": found[0].enabled}) if found else automation
         if not found:
-            client.create_automation(automation)
-        elif _content(found[0]) != _content(automation):
-            client.update_automation(found[0].id, automation)
+            client.create_automation(wish)
+        elif _content(found[0]) != _content(wish):
+            client.update_automation(found[0].id, wish)
         for other in found[1:]:
             client.delete_automation(other.id)
 

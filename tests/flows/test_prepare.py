@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,22 @@ def test_without_a_webhook_those_who_go_on_telling_the_old_one_are_named(stack: 
         "prepare: PETMODELS_NOTIFY is unset, but an earlier one is still told of failed runs; to end that, delete in "
         f"Prefect's UI the block petmodels-notify and the automations {TELLING}",
     )
+
+
+def test_an_automation_that_a_person_has_disabled_stays_so_and_is_only_updated_when_it_changes(stack: Stack) -> None:
+    api, name = Api(stack.api), "petmodels: end runs that never begin"
+
+    def found() -> dict[str, Any]:
+        return next(one for one in api.post("/automations/filter") if one["name"] == name)
+
+    api.patch(f"/automations/{found()['id']}", enabled=False)
+
+    prepare(stack, "--zombie-seconds", "1800")
+    changed = found()
+    prepare(stack, "--zombie-seconds", "1800")
+
+    assert (changed["trigger"]["within"], changed["enabled"]) == (1800, False)
+    assert found() == changed
 
 
 def test_without_a_webhook_and_without_old_automations_nobody_is_told(stack: Stack) -> None:
