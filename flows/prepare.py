@@ -119,7 +119,7 @@ def _start_by(client: SyncPrefectClient, name: str, command: str) -> None:
 
     Without one, a process worker starts each run by a program of Prefect's that sees to the flow's packages and then
     makes way for the run: Prefect is imported twice, and the run begins two seconds later. With one, the worker itself
-    imports a flow to run its hooks, once for as long as it lives, and its own PREFECT_ variables go before a job's.
+    imports a flow to look for hooks, of which ours have none, and its own PREFECT_ variables go before a job's.
     """
     template = client.read_work_pool(name).base_job_template
     template["variables"]["properties"]["command"]["default"] = command

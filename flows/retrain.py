@@ -16,7 +16,6 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from flows import pipeline, records
-from flows.cancelling import cancel_what_it_started
 from flows.candidate import Candidate
 from flows.dvc_lock import take_lock, take_lock_of
 from flows.errors import ChildError, RequestError, StageError
@@ -34,7 +33,7 @@ from petmodels.names import check_alias, check_model
 from petmodels.writable import check_writable
 
 
-@flow(name="retrain", flow_run_name="retrain {model} {revision}", on_cancellation=[cancel_what_it_started])
+@flow(name="retrain", flow_run_name="retrain {model} {revision}")
 @settled
 def retrain(
     model: str = "pets",

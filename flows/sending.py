@@ -1,7 +1,7 @@
 """Send a part of a flow to another deployment, and wait for its end.
 
-Reads and changes runs on the Prefect server. Nobody waits for ever: what runs is ended by its heartbeats, and what no
-worker begins in time is taken back here.
+Reads and changes runs on the Prefect server. Nobody waits for ever: what runs is ended by its heartbeats, what no
+worker begins in time is taken back here, and what a cancelled flow has sent the server cancels within 20 seconds.
 """
 
 import time
