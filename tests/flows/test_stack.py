@@ -179,8 +179,14 @@ def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: 
     assert queue["concurrency_limit"] == 1
     for name in ("retrain/weekly", "retrain/on-arrival"):
         assert found[name]["work_queue_name"] == "retrain"
+        assert found[name]["global_concurrency_limit"] is None, "a lease that isn't renewed in time ends a retrain"
+
+
+def test_what_comes_while_another_one_runs_and_would_find_nothing_more_is_skipped(api: Api) -> None:
+    found = deployments(api)
+    for name in ("ingest/hourly", "audit/nightly"):
         assert found[name]["global_concurrency_limit"]["limit"] == 1
-        assert found[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert found[name]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "GET"])
