@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.children import redacted
+from flows.telling import redacted
 from petmodels.names import steers
 
 # By backslashes, because Prefect's UI shows most entities as they are written. It searches tables as they are kept, and

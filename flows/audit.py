@@ -10,10 +10,10 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.artifacts import leave_page, leave_table, shown
-from flows.children import redacted
 from flows.growth import Grown, aliases_of, leftovers, versions_of
 from flows.outcome import settled, tell
 from flows.settings import Settings
+from flows.telling import redacted
 from petmodels import Alias, Pruned, Registry, Verified
 from petmodels.errors import ChecksumError
 from petmodels.terminal import counted, size_text

@@ -19,6 +19,7 @@ from pathlib import Path
 from flows.dvc_commands import BEGINS
 from flows.environment import inherited
 from flows.errors import ChildError, RemoteError, StageError
+from flows.telling import printable, redacted
 
 Tell = Callable[[str], None]
 # What DVC says where it can't bring files to a workspace: nobody has them, or the disk is full.
@@ -29,8 +30,6 @@ _KEPT_LINES = 2000
 _LITTLE_ROOM_BYTES = 500_000_000
 # By itself git waits without end for a server that says nothing; a minute below a kilobyte a second is too little.
 _NOT_FOR_EVER = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "60"}
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")  # one that begins with \w+ takes quadratic time on a long word
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
 _FAILED_RUN = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 # DVC's advice to a person at a keyboard.
@@ -65,7 +64,7 @@ def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
     """Listen to a program until it has printed all; tell each line, without control characters but for tabs."""
     lines, said = deque[str](maxlen=_KEPT_LINES), deque[str](maxlen=_KEPT_LINES)
     for raw in printed:
-        line = _printable(redacted(raw.rstrip()))
+        line = printable(redacted(raw.rstrip()))
         lines.append(line)
         if line.startswith(BEGINS):
             command = line.removeprefix("> ").split()
@@ -75,13 +74,6 @@ def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
         if line and not _NOISE.match(line) and not _is_answer(line, command):
             tell(line)
     return Heard(command, list(lines), list(said))
-
-
-def _printable(line: str) -> str:
-    """Return a line that can neither tell a terminal what to do nor pass for several, whoever named a file in it."""
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode() for one in line)
 
 
 def _is_answer(line: str, command: Sequence[str]) -> bool:
@@ -94,20 +86,10 @@ def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) ->
     with started(command, folder, keep=keep, errors=subprocess.PIPE) as child:
         printed, said = child.communicate()
     if child.returncode:
-        raise failure(Heard(command, [], redacted(said).splitlines()), child.returncode, folder)
+        raise failure(
+            Heard(command, [], [printable(line) for line in redacted(said).splitlines()]), child.returncode, folder
+        )
     return printed
-
-
-def redacted(text: str) -> str:
-    """Return a text without the values of this environment's secrets and without users in addresses."""
-    secrets = {value for name, value in os.environ.items() if _is_secret(name) and len(value) > 5}
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _USER_IN_URL.sub("***@", text)
-
-
-def _is_secret(name: str) -> bool:
-    return bool(_SECRET_NAME.search(name)) and not name.endswith(("_FILE", "_PATH", "_DIR"))
 
 
 @contextmanager

@@ -4,8 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from flows.children import output, redacted
+from flows.children import output
 from flows.errors import ChildError, RequestError
+from flows.telling import redacted
 
 
 def refresh(remote: str, folder: Path, handle: int) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.dropped import Dropped, in_folder, printable
+from flows.dropped import Dropped, in_folder, name_of
 from flows.errors import RemoteError, SettingsError
 from petmodels.errors import AddressError
 from petmodels.hashing import digest_of, no_progress
@@ -76,7 +76,7 @@ class Drop:
         """Keep a file out of the way, with reason.json beside it, which has its whole name, and return its address."""
         name = f"_{_REASON}" if dropped.name == _REASON else _short(dropped.name)
         key = self._keep(f"{QUARANTINE}/{sha256}/{name}", path, sha256)
-        self._note(f"{QUARANTINE}/{sha256}/{_REASON}", {"dropped": printable(dropped.key), "reason": reason})
+        self._note(f"{QUARANTINE}/{sha256}/{_REASON}", {"dropped": name_of(dropped.key), "reason": reason})
         return f"{self.address}/{key}"
 
     def take_away(self, dropped: Dropped, sha256: str, kept: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.telling import printable
 from petmodels.storage import Stored
 from petmodels.tree import written_at
 
@@ -31,7 +32,7 @@ class Dropped:
     @property
     def label(self) -> str:
         """The folder it lies in, "" for none."""
-        return printable(self.key).rpartition("/")[0]
+        return text_of(self.key).rpartition("/")[0]
 
     @property
     def name(self) -> str:
@@ -51,9 +52,14 @@ def in_folder(folder: Path, prefix: str) -> Iterator[Dropped]:
         yield from filter(None, (_on_disk(path, prefix + path.name) for path in paths))
 
 
-def printable(text: str) -> str:
-    """Return a key as text that every log and table takes: bytes that are no UTF-8 become `\\x..`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def text_of(key: str) -> str:
+    """Return a key as text that can be written as UTF-8: bytes that are none become `\\x..`."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def name_of(key: str) -> str:
+    """Return a key as people are shown it: what isn't printable becomes `\\x..`, too."""
+    return printable(text_of(key))
 
 
 def _on_disk(path: Path, key: str) -> Dropped | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.arrivals import Row
 from flows.drop import Drop
-from flows.dropped import Dropped, printable
+from flows.dropped import Dropped, name_of
 from flows.screening import Fetched, Verdict, verdicts
 from flows.workspace import Workspace
 from petmodels.errors import MachineError
@@ -32,8 +32,8 @@ class Outcome:
 
     def to_row(self) -> dict[str, str]:
         """Return the outcome as a row of a table that people read."""
-        name = printable(self.file.dropped.key)
-        shown = {"outcome": self.outcome, "reason": self.reason, "address": printable(self.address)}
+        name = name_of(self.file.dropped.key)
+        shown = {"outcome": self.outcome, "reason": self.reason, "address": name_of(self.address)}
         return {"file": name, "label": self.label, **shown}
 
 

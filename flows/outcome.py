@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
-from flows.children import redacted
 from flows.errors import FlowError
+from flows.telling import redacted
 from petmodels.errors import PetmodelsError
 
 P = ParamSpec("P")

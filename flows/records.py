@@ -12,9 +12,9 @@ from prefect.artifacts import create_image_artifact, create_link_artifact
 
 from flows.artifacts import artifact_key, leave_page, leave_table, shown
 from flows.charts import charts_in
-from flows.children import redacted
 from flows.gate import Decision
 from flows.pipeline import Step
+from flows.telling import redacted
 
 _KEY_WORDS = 4
 

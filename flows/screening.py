@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.dropped import Dropped, printable
+from flows.dropped import Dropped, text_of
 from flows.dvc_lock import take_lock
 from flows.errors import RequestError
 from flows.workspace import Workspace
@@ -49,7 +49,7 @@ def verdicts(
     index = _pulled(space, dvc_lock, folder, tell)
     labels = set() if new_labels else {row["label"] for row in _rows(index)}
     (folder / "labels.txt").write_text("\n".join(sorted(labels)), encoding="utf-8")
-    listing = [(one.path.name, printable(one.dropped.name), one.dropped.label) for one in files]
+    listing = [(one.path.name, text_of(one.dropped.name), one.dropped.label) for one in files]
     _write(folder / "files.csv", ("file", "name", "label"), listing)
     options = {"files": folder / "files.csv", "index": index, "arrivals": space.folder / "data/arrivals.csv",
                "labels": folder / "labels.txt", "out": folder / "verdicts.csv"}  # fmt: skip

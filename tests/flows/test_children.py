@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from flows.children import output, redacted, run
+from flows.children import output, run
 from flows.errors import ChildError, RemoteError, StageError
 from flows.pipeline import steps_in
+from flows.telling import redacted
 from tests.pictures import write_source
 from tests.stages.settings import params_yaml
 
@@ -55,10 +56,11 @@ def test_a_data_set_writes_no_step_of_the_pipeline_and_no_line_of_its_own(tmp_pa
     (tmp_path / "raw/source/labels.csv").write_text(text, encoding="utf-8", newline="")
     settings = params_yaml(prepare={"labels_from": "csv", "label_file": "labels.csv"})
     (tmp_path / "params.yaml").write_text(settings, encoding="utf-8")
-    prepare = [sys.executable, "-m", "stages.prepare", "--params", "params.yaml", "--raw", "raw", "--out", "prepared"]
+    options = {"--params": "params.yaml", "--raw": "raw", "--out": "prepared"}
+    paths = [word for option, name in options.items() for word in (option, str(tmp_path / name))]
     told: list[str] = []
 
-    lines = run(prepare, tmp_path, told.append)
+    lines = run([sys.executable, "-m", "stages.prepare", *paths], ROOT, told.append)
 
     assert steps_in(lines) == []
     assert all(line.isprintable() and line.startswith("prepare: ") for line in told), told
@@ -136,6 +138,11 @@ def test_of_several_dvc_commands_the_one_that_failed_is_named(tmp_path: Path, nu
 def test_a_program_that_fails_without_a_word_is_told_by_its_status(tmp_path: Path) -> None:
     with pytest.raises(ChildError, match="ended with status 3"):
         output(python("raise SystemExit(3)"), tmp_path)
+
+
+def test_what_a_failed_program_says_steers_no_terminal(tmp_path: Path) -> None:
+    with pytest.raises(ChildError, match=r": \\x1b\[2Jno such thing$"):
+        output(python("import sys; sys.exit('\\x1b[2Jno such thing')"), tmp_path)
 
 
 def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -491,6 +491,14 @@ def test_a_bad_file_with_a_long_name_is_put_aside_under_a_shorter_one(place: Pla
     assert place.ingest().sentence.startswith("nothing waits in ")
 
 
+def test_a_name_that_would_steer_a_terminal_is_shown_escaped(place: Place) -> None:
+    place.put("Bengal/\x1b[2Ja\n.jpg", b"no image")
+
+    (outcome,) = place.ingest().outcomes
+
+    assert outcome.to_row()["file"] == r"Bengal/\x1b[2Ja\n.jpg"
+
+
 @pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff", b"[" * 200_000], ids=["torn", "map", "bytes", "deep"])
 def test_reasons_that_somebody_has_broken_are_named(place: Place, torn: bytes) -> None:
     place.put("Bengal/b.jpg", b"no image")
