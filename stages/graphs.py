@@ -32,7 +32,10 @@ class Graphs(Callback):  # type: ignore[misc]
         stream, precision = torch.cuda.current_stream(place), self.precision
         try:
             with torch.autocast("cuda", dtype=precision, enabled=precision is not None, cache_enabled=False):
-                torch.cuda.make_graphed_callables(network, (batch.to(memory_format=torch.channels_last),))
+                # fastai takes a timm network without its last layers: those are still there, and get no gradient.
+                torch.cuda.make_graphed_callables(
+                    network, (batch.to(memory_format=torch.channels_last),), allow_unused_input=True
+                )
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -128,6 +128,14 @@ def test_too_little_memory_names_what_to_lower(sides: Path, tmp_path: Path) -> N
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
+def test_a_network_of_which_fastai_leaves_a_part_out_is_recorded(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, sides, architecture="convnext_atto")
+
+    assert "can't be recorded" not in capsys.readouterr().err
+
+
 class _Looks(nn.Module):
     """Lets the CPU see a number, which no CUDA graph can replay."""
 
