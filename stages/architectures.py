@@ -28,7 +28,7 @@ Statistics = tuple[list[float], list[float]]
 def architecture(name: str) -> str | Callable[..., nn.Module]:
     """Return what fastai's `vision_learner` takes for `name`: torchvision's function, or the name for timm.
 
-    Raises ParamsError with the nearest known names.
+    Raises ParamsError with the nearest known names, or tags.
     """
     import timm
     import torchvision.models
@@ -38,9 +38,20 @@ def architecture(name: str) -> str | Callable[..., nn.Module]:
         found: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
         return found
     if timm.is_model(name):
+        _check_tag(name)
         return name
     known = sorted({*in_torchvision, *timm.list_models()})
     raise ParamsError(f"params.yaml: train: architecture: unknown: {name}; {nearest(name, known)}")
+
+
+def _check_tag(name: str) -> None:
+    import timm
+
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+        raise ParamsError(f"params.yaml: train: architecture: unknown tag: {name}; {nearest(name, known)}") from error
 
 
 def statistics(name: str) -> Statistics:

@@ -226,6 +226,23 @@ def test_a_misspelt_name_is_told_with_the_nearest() -> None:
         architecture("convnext_tinny")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("test_resnet.r160", "known: test_resnet.r160_in1k"),
+        ("resnet50.a9_in1k", r"nearest: resnet50\.\w+_in1k, .*"),
+    ],
+    ids=["one", "many"],
+)
+def test_a_misspelt_tag_is_told_with_the_known_ones(name: str, says: str) -> None:
+    with pytest.raises(ParamsError, match=rf"^params.yaml: train: architecture: unknown tag: {name}; {says}$"):
+        architecture(name)
+
+
+def test_a_name_with_its_tag_is_known() -> None:
+    assert architecture("test_resnet.r160_in1k") == "test_resnet.r160_in1k"
+
+
 def test_statistics_are_those_of_the_networks_own_images() -> None:
     assert statistics(OFFLINE) == ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
     assert statistics("resnet34") == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
