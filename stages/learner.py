@@ -50,10 +50,12 @@ def learner(
             wd=params.weight_decay,
             **head(params.architecture, params.method, len(labels)),
         )
+        _check_layout(learn.model[0], params.architecture)
         _try_out(learn.model, params.image_size, len(labels))
     except _UNFIT as error:
         if "memory" in str(error):
             raise
+        _check_fixed_size(params.architecture, params.image_size)
         told = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ParamsError(
             f"params.yaml: train: architecture: fastai can't make a classifier of it for image_size "
@@ -63,6 +65,27 @@ def learner(
     if params.weights != "none":
         learn.freeze()
     return learn
+
+
+def _check_layout(body: nn.Module, name: str) -> None:
+    """Raise ParamsError for one of timm's networks whose maps have their channels last: fastai's heads want them first.
+
+    At no size does such a head fit.
+    """
+    if getattr(getattr(body, "model", None), "output_fmt", "") == "NHWC":
+        raise ParamsError(
+            "params.yaml: train: architecture: its features come as NHWC, fastai's head wants NCHW; convnext_tiny for "
+            f"one gives them so: {name}"
+        )
+
+
+def _check_fixed_size(name: str, side: int) -> None:
+    """Raise ParamsError where timm says that this network takes one other size only; some do take more."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name) if isinstance(architecture(name), str) else None
+    if config is not None and config.fixed_input_size and config.input_size[-1] != side:
+        raise ParamsError(f"params.yaml: train: image_size: {name} wants {config.input_size[-1]}: {side}")
 
 
 def _try_out(model: nn.Module, side: int, num_labels: int) -> None:
