@@ -117,7 +117,7 @@ def _precision(training: "Training") -> Iterator[None]:
 def _faster(training: "Training") -> list[Callback]:
     """Return what makes a step faster: several GPUs, or one that replays it."""
     if distributed.size() > 1:
-        return [Together()]
+        return [Together(training.params.image_size)]
     if training.device.type != "cuda":
         return []
     types = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -7,6 +7,7 @@ any number of GPUs. fastai's own distributed context needs one more package, run
 from functools import partial
 from typing import Any
 
+import torch
 from fastai.callback.core import Callback
 from torch import nn
 
@@ -22,11 +23,17 @@ class Together(Callback):  # type: ignore[misc]
 
     order = 11  # where fastai has its own
 
+    def __init__(self, side: int) -> None:
+        self.side = side
+
     def before_fit(self) -> None:
         """Put both on. Raises ParamsError where a batch can't be dealt out."""
         device = next(self.learn.model.parameters()).device
         places = [device] if device.type == "cuda" else None
-        self.learn.model = nn.parallel.DistributedDataParallel(self.learn.model, device_ids=places)
+        # torch would wait for ever for the gradients of such parameters; to look for them costs each step some time.
+        self.learn.model = nn.parallel.DistributedDataParallel(
+            self.learn.model, device_ids=places, find_unused_parameters=_leaves_some_out(self.learn.model, self.side)
+        )
         loader = self.learn.dls.train
         self.num_images, self.batch_size = loader.n, loader.bs
         own = share_of(self.batch_size, self.num_images, size())
@@ -59,6 +66,18 @@ def share_of(batch_size: int, num_images: int, num_processes: int) -> int:
             f"params.yaml: train: batch_size: no multiple of the {num_processes} GPUs, try {whole}: {batch_size}"
         )
     return own
+
+
+def _leaves_some_out(network: nn.Module, side: int) -> bool:
+    """Say whether something that learns has no part in the answer: fastai takes a timm network without its last layers.
+
+    Those are still there, such as the norm in a ConvNeXt's head.
+    """
+    learning = [one for one in network.parameters() if one.requires_grad]
+    was_training, device = network.training, learning[0].device
+    answer = network.eval()(torch.zeros(2, 3, side, side, device=device))
+    network.train(was_training)
+    return any(one is None for one in torch.autograd.grad(answer.sum(), learning, allow_unused=True))
 
 
 def _part(loader: Any, num_images: int, batch_size: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -81,6 +82,17 @@ def test_two_processes_end_with_the_weights_of_one(sides: Path, tmp_path: Path, 
     assert_two_are_as_one(TrainParams(**(TRAIN | PLAIN | changes)), sides, tmp_path, within=1e-4)
 
     assert list((tmp_path / "two/checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_network_of_which_fastai_leaves_a_part_out(sides: Path, tmp_path: Path) -> None:
+    """The norm in a ConvNeXt's head: torch finds in the second step that its gradient never came."""
+    torch.manual_seed(1)
+    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "weights.pt")
+    weights = str(tmp_path / "weights.pt")
+    changes = {"architecture": "convnext_atto", "image_size": 40, "weights": weights, "epochs": 1}
+
+    assert_two_are_as_one(TrainParams(**(TRAIN | PLAIN | changes)), sides, tmp_path, within=1e-4)
 
 
 @pytest.mark.slow
