@@ -95,6 +95,7 @@ def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: in
         "accuracy": said.right.mean(),
         "accuracy_low": low,
         "accuracy_high": high,
+        "macro_recall": scores.macro_recall(test.truth, said.predicted, len(breeds)),
         "top_5_accuracy": scores.top_k_accuracy(said.log_probabilities, test.truth, 5),
         "log_loss": said.losses.mean(),
         "species_accuracy": scores.species_accuracy(*_species(test, said, list(breeds.values()))),

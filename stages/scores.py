@@ -92,6 +92,12 @@ def breed_scores(
     return [(_known(p), _known(r), _known(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
 
 
+def macro_recall(labels: IntArray, predicted: IntArray, num_breeds: int) -> float:
+    """Return the mean recall of the breeds that have images: the accuracy if all of them had as many (balanced)."""
+    recalls = [recall for _, recall, _, _ in breed_scores(labels, predicted, num_breeds) if recall is not None]
+    return float(np.mean(recalls))
+
+
 def species_accuracy(species: list[str], predicted_species: list[str]) -> float | None:
     """Return the share of images whose species is right, among those whose species is known; None if there is none."""
     known = [(actual, guess) for actual, guess in zip(species, predicted_species, strict=True) if actual]

@@ -69,3 +69,11 @@ def test_the_interval_is_wider_where_one_picture_has_most_of_the_copies() -> Non
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(
         wilson_interval(0.6, 150**2 / (90 + 60**2)), abs=1e-6
     )
+
+
+def test_a_rare_label_that_is_never_answered_shows_in_the_macro_recall() -> None:
+    test = side([[1.0, 0.0, 0.0]] * 100, [0] * 95 + [1] * 5)
+
+    found = findings.measured(test, CHOICE, {"pug": "", "beagle": "", "without images": ""}, 10)
+
+    assert (found["accuracy"], found["macro_recall"]) == (0.95, 0.5)
