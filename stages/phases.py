@@ -19,7 +19,7 @@ from stages import distributed
 from stages.checkpoints import Row
 from stages.devices import precision
 from stages.graphs import Graphs
-from stages.together import Together
+from stages.together import SameLoss, Together
 from stages.views import hold_images
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def fit_phase(training: "Training", phase: str, num_epochs: int) -> None:
     # Only now: fastai clears the optimizer's state whenever layers freeze or unfreeze.
     _restore_optimizer(training)
     hold_images(training)
-    rate = _rate(training)
     # A network that is drawn has no first layers that know more than the last ones.
     is_drawn = params.weights == "none"
     spread = 1.0 if is_drawn else params.learning_rate_spread
     with _precision(training), learn.no_bar(), learn.no_logging():
+        rate = _rate(training)
         callback = [_Epochs(training, phase, first), *_faster(training)]
         if phase == "frozen":
             learn.fit_one_cycle(
@@ -81,24 +81,25 @@ def _rate(training: "Training") -> float:
 
 
 def _find_rate(training: "Training") -> None:
+    """Try rates by steps like those of the training: in its precision, and shared by all of its processes."""
     learn = training.learn
-    if distributed.rank():
-        distributed.wait_for_all()  # fastai waits for all when the finder has put the weights back
-        training.progress.learning_rate = distributed.agreed(0.0)
-        return
+    shared = [Together(training.params.image_size), SameLoss()] if distributed.size() > 1 else []
     training.seed("learning rate", 0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, learn.added_cbs(shared):
         # The finder parks the weights in the learner's folder while it tries rates.
         learn.path, learn.model_dir = Path(folder), "."
-        with learn.no_bar(), learn.no_logging():
-            found = learn.lr_find(show_plot=False)
+        found = learn.lr_find(show_plot=False)
     learn.path, learn.model_dir = Path(), "models"
+    if distributed.rank():
+        distributed.wait_for_all()  # fastai waits for all when the finder has put the weights back
+        learn.opt.clear_state()  # fastai parks it in rank 0 alone, whose weights torch gives to all in the next fit
     recorder = learn.recorder
     training.progress.learning_rate = distributed.agreed(float(found.valley))
     training.progress.curve = [
         (float(rate), float(loss)) for rate, loss in zip(recorder.lrs, recorder.losses, strict=False)
     ]
-    print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
+    if not distributed.rank():
+        print(f"train: learning-rate finder suggests {found.valley:.2e}", file=sys.stderr)
 
 
 @contextmanager

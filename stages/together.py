@@ -11,7 +11,7 @@ import torch
 from fastai.callback.core import Callback
 from torch import nn
 
-from stages.distributed import bare, rank, size
+from stages.distributed import averaged, bare, rank, size
 from stages.errors import ParamsError
 
 
@@ -46,6 +46,16 @@ class Together(Callback):  # type: ignore[misc]
         loader = self.learn.dls.train
         loader.n, loader.bs = self.num_images, self.batch_size
         del loader.get_idxs
+
+
+class SameLoss(Callback):  # type: ignore[misc]
+    """Lets each process see the mean of all their losses, so that the learning-rate finder stops in all at one step."""
+
+    order = 12  # before the recorder
+
+    def after_batch(self) -> None:
+        """Put the mean in the place of this process's own loss."""
+        self.learn.loss = torch.tensor(averaged(float(self.loss)))
 
 
 def share_of(batch_size: int, num_images: int, num_processes: int) -> int:

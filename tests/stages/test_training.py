@@ -319,6 +319,27 @@ def test_the_learning_rate_finder_leaves_its_curve_and_its_suggestion(sides: Pat
     assert json.loads((out / "train.json").read_text(encoding="utf-8"))["learning_rate"] == metrics["learning_rate"]
 
 
+@pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
+@pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla:UserWarning")  # the precision is a GPU's
+def test_the_learning_rate_finder_runs_in_the_precision_of_the_training(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastai.callback.schedule import LRFinder
+
+    seen: list[str] = []
+    begin = LRFinder.before_fit
+    monkeypatch.setattr("stages.phases.precision", lambda *_: "bf16")
+    monkeypatch.setattr(LRFinder, "before_fit", lambda self: [seen.extend(map(_kind, self.learn.cbs)), begin(self)])
+
+    run(tmp_path, sides, learning_rate="auto", epochs=0)
+
+    assert "MixedPrecision" in seen
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
 def test_a_probe_fits_the_head_at_once_and_leaves_the_body_as_it_was(sides: Path, tmp_path: Path) -> None:
     weights = drawn_weights(tmp_path / "weights.safetensors")
 
