@@ -4,7 +4,7 @@ Reads prepared images; leaves what known_outputs.py does. The body sees each of 
 of the train side.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,28 @@ from stages.features import Preprocessing
 from stages.known_outputs import KnownOutputs
 
 if TYPE_CHECKING:
+    from stages.train import TrainParams
     from stages.training import Training
 
 Features = NDArray[np.float32]
+
+# Settings of epochs, with the values that params.yaml and the demo have for them or that mean none.
+_OF_EPOCHS: dict[str, tuple[Any, ...]] = {
+    "gpus": (1,),
+    "learning_rate": ("auto", 0.001),
+    "learning_rate_spread": (1, 100),
+    "weight_decay": (0, 0.01),
+    "loss": ("cross_entropy",),
+    "early_stopping": (None,),
+    "mixed_precision": ("auto", "none"),
+}
+
+
+def passed_over(params: "TrainParams") -> list[str]:
+    """Return the settings, as `loss: focal`, that seem to be meant and that a head without epochs after it ignores."""
+    if params.method != "probe" or params.epochs:
+        return []
+    return [f"{name}: {value}" for name, usual in _OF_EPOCHS.items() if (value := getattr(params, name)) not in usual]
 
 
 def fit_head(training: "Training") -> dict[str, float]:

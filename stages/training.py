@@ -24,7 +24,7 @@ from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
 from stages.devices import checked_device, keep_to_own_cores
 from stages.errors import ParamsError
-from stages.head import fit_head
+from stages.head import fit_head, passed_over
 from stages.journal import Journal
 from stages.learner import learner
 from stages.phases import SmoothLoss, fit_phase
@@ -161,6 +161,11 @@ class Training:
         where = {"cuda": "GPU", "mps": "Apple GPU", "cpu": "CPU"}[self.device.type]
         params = self.params
         print(f"train: {params.architecture}, {params.method}, on the {where} ({self.device.type})", file=sys.stderr)
+        if ignored := passed_over(params):
+            print(
+                f"train: a head that is fitted at once is the same whatever these are: {', '.join(ignored)}",
+                file=sys.stderr,
+            )
         if self.progress.model is not None:
             place = f"{self.progress.phase} epoch {self.progress.epoch + 1}"
             print(f"train: going on from a checkpoint, with {place}", file=sys.stderr)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from stages.errors import DataError, ParamsError, ResourceError
 from stages.metrics import top_5_accuracy
 from stages.model import load
 from stages.outputs import write_csv
+from stages.params import section
 from stages.train import TrainParams, train
-from tests.stages.conftest import start_training
+from tests.stages.conftest import ROOT, start_training
 from tests.stages.settings import TRAIN, params_yaml
 
 pytestmark = pytest.mark.usefixtures("fastai")
@@ -361,6 +363,28 @@ def test_a_probes_losses_of_both_sides_are_of_the_named_loss(sides: Path, tmp_pa
     assert float(focal["train_loss"]) < float(plain["train_loss"])
     left = {(folder / "weights.safetensors").read_bytes() for folder in out.values()}
     assert len(left) == 1
+
+
+def test_a_probe_without_epochs_names_the_settings_that_change_nothing(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+
+    run(tmp_path, sides, **PROBE, epochs=0, weights=weights, loss="focal", early_stopping=2)
+
+    named = "learning_rate: 0.005, learning_rate_spread: 10.0, loss: focal, early_stopping: 2"
+    assert f"train: a head that is fitted at once is the same whatever these are: {named}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 0}, {"epochs": 0, "learning_rate": 0.001}, {"loss": "focal"}], ids=["own", "demo", "epochs"]
+)
+def test_settings_that_nobody_has_changed_or_that_epochs_use_are_not_named(changes: dict[str, Any]) -> None:
+    from stages.head import passed_over
+
+    params = section(ROOT / "params.yaml", "train", TrainParams)
+
+    assert passed_over(replace(params, **(PROBE | changes))) == []
 
 
 @pytest.mark.slow
