@@ -6,7 +6,7 @@ Reads and leaves `<folder>/<fingerprint>.pt`, outside DVC's outputs, because DVC
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ _VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torc
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a training stands: `phase` and `epoch` are those that come next."""
+    """Where a training stands: `phase` and `epoch` are those that come next, `best` the weights of an earlier one."""
 
     phase: str = "frozen"
     epoch: int = 0
@@ -33,7 +33,15 @@ class Progress:
     curve: list[tuple[float, float]] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
     model: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
     optimizer: dict[str, Any] | None = None
+
+
+def best_row(history: Sequence[Row]) -> Row:
+    """Return the row of the lowest valid loss in the last row's phase, the first of several."""
+    return min(
+        (row for row in history if row["phase"] == history[-1]["phase"]), key=lambda row: float(row["valid_loss"])
+    )
 
 
 def versions() -> dict[str, str]:

@@ -53,6 +53,7 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "noun": "breed" if data["species"] else "label",  # kinds of a species are breeds
         "history": history,
         "only_head": [row["phase"] for row in history] == ["probe"],
+        "goes_back": bool(sections["train"]["early_stopping"]),
         "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
         "breeds": read_csv(evaluation / "breeds.csv"),
         "pairs": read_csv(evaluation / "confused_pairs.csv"),

@@ -64,7 +64,12 @@ class TrainParams:
         Field(description="`standard`: fastai's flips, rotations, zooms, warps and light; `flip`: mirroring only"),
     ]
     early_stopping: Annotated[
-        int | None, Field(ge=1, description="stop after so many epochs without a lower valid loss; null: never")
+        int | None,
+        Field(
+            ge=1,
+            description="stop a phase after so many epochs without a lower valid loss, and keep the best weights; "
+            "null: never, and keep the last",
+        ),
     ]
     mixed_precision: Annotated[
         Literal["auto", "none", "bf16", "fp16"],

@@ -115,8 +115,26 @@ class Training:
                 self.end_epoch(row, phase="unfrozen", epoch=0)
             else:
                 fit_phase(self, "frozen", self.params.frozen_epochs)
+                self._go_back()
             self.progress.phase, self.progress.epoch = "unfrozen", 0
         fit_phase(self, "unfrozen", self.params.epochs)
+        self._go_back()
+
+    def _go_back(self) -> None:
+        """Take the weights of the phase's best epoch, if they were kept; torch gives them to other processes."""
+        if self.progress.best is None:
+            return
+        self.learn.model.load_state_dict(self.progress.best)
+        self.progress.best = None
+        row = self.kept_row()
+        if row is not self.progress.history[-1] and not distributed.rank():
+            loss = f"{row['phase']}, valid_loss {row['valid_loss']:.4g}"
+            print(f"train: back to the weights of the best epoch: {row['epoch']} ({loss})", file=sys.stderr)
+
+    def kept_row(self) -> Row:
+        """Return the numbers of the epoch whose weights stay: the last, or with early_stopping its phase's best."""
+        history = self.progress.history
+        return history[-1] if self.params.early_stopping is None else kept.best_row(history)
 
     def write(self) -> None:
         """Leave the learner and all that describes it; the checkpoint has done its work and goes."""
@@ -124,9 +142,10 @@ class Training:
         self.checkpoint.unlink(missing_ok=True)
 
     def told(self) -> str:
-        """Return the closing line's words: the epochs and the last row of the history."""
-        last = self.progress.history[-1]
-        numbers = ", ".join(f"{name} {value:.4f}" for name, value in last.items() if isinstance(value, float))
+        """Return the closing line's words: how many epochs, and the kept one's numbers."""
+        numbers = ", ".join(
+            f"{name} {value:.4f}" for name, value in self.kept_row().items() if isinstance(value, float)
+        )
         return f"{len(self.progress.history)} epochs on {len(self.rows['train'])} images, {numbers}"
 
     def seed(self, phase: str, epoch: int) -> None:
@@ -152,6 +171,8 @@ class Training:
         if distributed.rank():
             return
         progress.model = distributed.bare(self.learn.model).state_dict()
+        if self.params.early_stopping is not None and kept.best_row(progress.history) is row:
+            progress.best = {name: tensor.to("cpu", copy=True) for name, tensor in progress.model.items()}
         progress.optimizer = None if self.learn.opt is None else self.learn.opt.state_dict()
         kept.save(progress, self.checkpoint)
         assert self.journal is not None

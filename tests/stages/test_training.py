@@ -248,6 +248,59 @@ def test_a_training_stopped_early_and_killed_trains_no_further(
     assert losses[-1] >= min(losses[:-1])
 
 
+EARLY: dict[str, Any] = {"frozen_epochs": 1, "epochs": 5, "early_stopping": 2}
+
+
+def with_valid_losses(monkeypatch: pytest.MonkeyPatch, *losses: float, stop_after: int = -1) -> list[dict[str, Any]]:
+    """Let the epochs have these valid losses; return where the weights after each of them will be."""
+    from stages.training import Training
+
+    end_epoch, weights = Training.end_epoch, []
+
+    def noted(self: Training, row: Any, *, phase: str, epoch: int) -> None:
+        weights.append({name: tensor.clone() for name, tensor in self.learn.model.state_dict().items()})
+        end_epoch(self, row | {"valid_loss": losses[row["epoch"]]}, phase=phase, epoch=epoch)
+        if row["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "end_epoch", noted)
+    return weights
+
+
+@pytest.mark.slow
+def test_a_training_stopped_early_leaves_the_best_epoch_of_its_last_phase(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = with_valid_losses(monkeypatch, 0.5, 3.0, 1.0, 2.0, 1.0)
+
+    out = run(tmp_path, sides, **EARLY)
+
+    left = load_file(out / "weights.safetensors")
+    assert all(torch.equal(left[name], tensor) for name, tensor in weights[2].items())
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["epochs"], metrics["valid_loss"]) == (5, 1.0)
+    assert metrics["valid_accuracy"] == pytest.approx(float(table(out / "history.csv")[2]["accuracy"]), abs=1e-6)
+    assert "train: back to the weights of the best epoch: 2 (unfrozen, valid_loss 1)\n" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 4], ids=["after the frozen epochs", "after the last epoch"])
+def test_a_training_that_goes_back_and_is_killed_ends_as_an_undisturbed_one(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    changes, losses = EARLY | {"frozen_epochs": 2, "epochs": 4}, (1.0, 2.0, 1.5, 3.0, 3.0)
+    with_valid_losses(monkeypatch, *losses)
+    undisturbed = everything(run(tmp_path / "one", sides, **changes))
+    with monkeypatch.context() as patch:
+        with_valid_losses(patch, *losses, stop_after=number)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "two", sides, **changes)
+
+    resumed = everything(run(tmp_path / "two", sides, **changes))
+
+    assert resumed == undisturbed
+
+
 @pytest.mark.slow
 def test_a_broken_checkpoint_is_told_and_training_begins_anew(
     sides: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
