@@ -71,6 +71,7 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=_environment(), check=False)
     if done.returncode:
         sys.exit(1)
+    _commit(folder, "The demo's first run")  # what experiments, `dvc metrics diff` and `dvc plots diff` compare with
     test_image = next(iter(sorted((folder / "data/bundle/self_test").iterdir())))
     _tell(folder)
     if arguments.without_loop:
@@ -156,8 +157,15 @@ def _override(path: Path, settings: dict[str, dict[str, Any]]) -> None:
 def _make_repository(folder: Path) -> None:
     if not (folder / ".git").exists():
         git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message", "The demo's settings")
+    _commit(folder, "The demo's settings")
+
+
+def _commit(folder: Path, message: str) -> None:
+    try:
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"demo: git: {telling(error.stderr) or error}")
 
 
 def _environment() -> dict[str, str]:
