@@ -15,9 +15,10 @@ from flows.errors import RemoteError
 
 
 def announce(event: str, model: str, payload: dict[str, Any]) -> None:
-    """Send an event about a model, and return when the server has it; it is tried as long as any call of a flow's.
+    """Send an event about a model, and return when the server has it; the run that it is sent from is related to it.
 
-    Raises RemoteError when the server stays away or refuses it. The run that it is sent from is related to it.
+    In a run it is tried as long as any call to the server, as it goes by the run's own client. Raises RemoteError when
+    the server stays away or refuses it.
     """
     related = []
     if flow_run.id:

@@ -11,7 +11,6 @@ import importlib
 import json
 import logging
 import os
-import re
 import runpy
 import shlex
 import sys
@@ -99,7 +98,7 @@ def keep_files_in_their_folder() -> None:
 
     def from_list(cls: Any, files: list[dict[str, Any]], hash_name: str | None = None) -> Any:
         for entry in files:
-            if {"", ".", ".."} & set(re.split(r"[/\\]", str(entry["relpath"]))):
+            if {"", ".", ".."} & set(str(entry["relpath"]).split("/")):
                 raise ObjectFormatError(f"a list of files that leaves its folder: {str(entry['relpath'])[:200]!r}")
         return any_list(cls, files, hash_name)
 

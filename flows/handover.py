@@ -3,6 +3,7 @@
 Reads the project. Leaves a virtual environment and the wheel.
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def environment_with_the_wheel(project: Path, folder: Path) -> Path:
     python = environment / "bin/python"
     pip = [sys.executable, "-m", "pip"]
     wheels = folder / "wheels"
+    shutil.rmtree(project / "build/lib", ignore_errors=True)  # what setuptools has built there before, it packs again
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(project)], check=True)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)

@@ -32,7 +32,7 @@ def release(
     if (action == "promote") != (version is not None):
         raise RequestError("promote needs a version, and rollback takes none: it goes back to the version before")
     registry = Registry(Settings.from_environment().registry, notice=tell)
-    note = f"{reason} (run {str(flow_run.id)[:8]})"
+    note = f"{reason} (run {str(flow_run.id)[-12:]})"  # its end: ids that a server makes begin with the time
     moved = _moved_by(registry, model, alias, note)
     if moved is None and action == "promote":
         moved = registry.promote(f"{model}@{version}", alias, message=note)
@@ -43,13 +43,14 @@ def release(
     leave_table(rows, artifact_key(model, alias, "history"), f"{model}@{alias}, newest step first")
     resource = {"prefect.resource.id": f"petmodels.model.{model}"}
     emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
-    return f"{alias} names {model}@{moved.version}: {reason}"
+    by_now = "" if moved.steps[-1].note == note else " by now, moved once more after this run"
+    return f"{alias} names {model}@{moved.version}{by_now}: {reason}"
 
 
 def _moved_by(registry: Registry, model: str, alias: str, note: str) -> Alias | None:
-    """Return the alias if its last step is this run's: tried again, a rollback would go back once more."""
+    """Return the alias if this run has moved it already: tried again, a rollback would go back once more."""
     try:
-        found = [one for one in registry.aliases(model) if one.name == alias]
+        found = registry.alias(model, alias)
     except NotFoundError:
         return None  # promote and rollback say it best
-    return next((one for one in found if one.steps[-1].note == note), None)
+    return found if any(step.note == note for step in found.steps) else None

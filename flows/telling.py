@@ -6,6 +6,8 @@ Reads the environment; leaves nothing.
 import os
 import re
 
+from petmodels.names import steers
+
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")  # one that begins with \w+ takes quadratic time on a long word
 
@@ -22,7 +24,7 @@ def printable(text: str) -> str:
     """Return a text that can neither tell a terminal what to do nor pass for several, whoever named a file in it."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one.encode("unicode_escape").decode() if steers(one) and one != "\t" else one for one in text)
 
 
 def _is_secret(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 from petmodels.colours import in_rgb
 from petmodels.errors import ImageError, RequestError
 from petmodels.image_files import LARGEST_FILE_BYTES, Readable, content_of, is_readable
-from petmodels.scans import MOST_SCANS, has_too_many_scans
+from petmodels.scans import excess_in
 from petmodels.storage import number_in
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"{text}, refused undecoded: {name}")
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels: {name}")
-    if image.format in _JPEGS and has_too_many_scans(_undecoded(image)):
-        raise ImageError(f"more than {MOST_SCANS} scans, refused undecoded: {name}")
+    if image.format in _JPEGS and (excess := excess_in(_undecoded(image))):
+        raise ImageError(f"{excess}, refused undecoded: {name}")
     image.load()
     orientation = image.getexif().get(0x0112)
     rgb = in_rgb(image)

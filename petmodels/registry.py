@@ -109,6 +109,10 @@ class Registry:
         names = aliases.alias_names(self.storage, model)
         return at_once(lambda name: remembered_alias(self.storage, self.memory, model, name, is_kept=False)[0], names)
 
+    def alias(self, model: str, name: str) -> Alias:
+        """Return one alias with its history; raises NotFoundError, and ReplayError as `aliases` does."""
+        return remembered_alias(self.storage, self.memory, model, name, is_kept=False)[0]
+
     def resolve(self, spec: str) -> Resolved:
         """Return the version that `pets@7`, `pets@production` or `pets` (the newest) names, checked and remembered."""
         return resolve(self.storage, self.memory, spec_of(spec), self._notice)

@@ -3,12 +3,9 @@
 Reads and leaves `<folder>/<fingerprint>.pt`, outside DVC's outputs, because DVC empties those before a stage runs.
 """
 
-import hashlib
-import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,8 +16,6 @@ from stages.outputs import new_file
 
 # The numbers of one epoch.
 Row = dict[str, int | float | str]
-
-_VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
 
 
 @dataclass(kw_only=True)
@@ -42,18 +37,6 @@ def best_row(history: Sequence[Row]) -> Row:
     return min(
         (row for row in history if row["phase"] == history[-1]["phase"]), key=lambda row: float(row["valid_loss"])
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that a trained network's numbers depend on."""
-    return {name: version(name) for name in _VERSIONED}
-
-
-def fingerprint(params: dict[str, Any], files: Iterable[Path]) -> str:
-    """Return a name for one training: equal for the same params, files' contents and package versions, else another."""
-    parts = [json.dumps(params, sort_keys=True), json.dumps(versions(), sort_keys=True)]
-    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def load(path: Path) -> Progress:

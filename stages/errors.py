@@ -10,6 +10,8 @@ StageError                  one line on stderr, exit status 1, never a traceback
 └── ResourceError           this machine lacks memory or disk space
 """
 
+import unicodedata
+
 
 class StageError(Exception):
     """A failure the user can mend; its text is one line that names the culprit and the fix."""
@@ -54,7 +56,12 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one.encode("unicode_escape").decode() if _steers(one) else one for one in text)
+
+
+def _steers(character: str) -> bool:
+    """Say whether a character is no letter's companion, as the joiners of scripts and emoji are, but acts by itself."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in "\u00ad\u200c\u200d"
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

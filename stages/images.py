@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from stages.scans import MOST_SCANS, has_too_many_scans
+from stages.scans import excess_in
 
 FILTER = Image.Resampling.LANCZOS
 FILTER_NAME = "lanczos"
@@ -111,8 +111,8 @@ def _unread(content: bytes) -> str:
 
 def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.format in _JPEGS and has_too_many_scans(content):
-            raise UnusableImageError(f"more than {MOST_SCANS} scans, refused undecoded")
+        if image.format in _JPEGS and (excess := excess_in(content)):
+            raise UnusableImageError(f"{excess}, refused undecoded")
         orientation = image.getexif().get(0x0112)
         turn = _TURNS.get(orientation) if isinstance(orientation, int) else None  # damaged metadata may hold anything
         width, height = image.size

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stages.checkpoints import fingerprint
 from stages.features import BATCH_SIZE, Compiled, Preprocessing, frozen, is_compiled_for, mirrored, output_batches
+from stages.fingerprints import fingerprint
 from stages.kept_rows import KeptRows
 from stages.threads import num_cores
 

@@ -13,7 +13,7 @@ from fastai.learner import Learner
 from fastai.optimizer import Adam
 
 from stages.architectures import statistics
-from stages.checkpoints import versions
+from stages.fingerprints import versions
 from stages.images import FILTER_NAME
 from stages.learner import short_side
 from stages.outputs import new_file, write_csv, write_json

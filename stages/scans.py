@@ -6,7 +6,7 @@ Reads bytes in memory; leaves nothing. petmodels/scans.py does the same for a co
 
 import re
 
-MOST_SCANS = 100  # as libtiff has it; ten are usual
+_MOST_SCANS = 100  # as libtiff has it; ten are usual
 _MOST_SEGMENTS = 10_000  # each is a step in Python
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _FRAMES, _PROGRESSIVE = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}, {0xC2, 0xC6, 0xCA, 0xCE}
@@ -14,8 +14,8 @@ _FRAMES, _PROGRESSIVE = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}, {0xC2, 0xC6
 _SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 
 
-def has_too_many_scans(content: bytes) -> bool:
-    """Say whether libjpeg would go through more than `MOST_SCANS` scans of the JPEG that `content` begins with.
+def excess_in(content: bytes) -> str:
+    """Return what the JPEG that `content` begins with has too much of for libjpeg, "" for nothing.
 
     It stops where libjpeg does: at the end of the image, or when the only scan holds all components. What else lies in
     the file, such as a thumbnail before the picture or a phone's film behind it, may hold any bytes.
@@ -24,18 +24,18 @@ def has_too_many_scans(content: bytes) -> bool:
     for _ in range(_MOST_SEGMENTS):
         found = _SEGMENT.search(content, place)
         if found is None or found[1][0] == _END_OF_IMAGE:
-            return False
+            return ""
         kind, place = found[1][0], found.end()
         if kind in _FRAMES:
             frame, num_components = kind, _number(content, place + 7, 1)
         elif kind == _START_OF_SCAN:
             num_scans += 1
             if frame not in _PROGRESSIVE and _number(content, place + 2, 1) >= num_components:
-                return False
-        if num_scans > MOST_SCANS:
-            return True
+                return ""
+        if num_scans > _MOST_SCANS:
+            return f"more than {_MOST_SCANS} scans"
         place += max(_number(content, place, 2), 2)
-    return True
+    return f"more than {_MOST_SEGMENTS} segments"
 
 
 def _number(content: bytes, place: int, num_bytes: int) -> int:

@@ -11,7 +11,6 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -24,37 +23,15 @@ from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
 from stages.devices import checked_device, keep_to_own_cores
 from stages.errors import ParamsError
+from stages.fingerprints import training_name
 from stages.head import fit_head, passed_over
 from stages.journal import Journal
 from stages.learner import learner
 from stages.phases import SmoothLoss, fit_phase
 from stages.results import write_results
-from stages.threads import in_threads
 from stages.train import TrainParams
 
 Rows = Sequence[Mapping[str, str]]
-
-# The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
-_CODE = (
-    "architectures",
-    "devices",
-    "distributed",
-    "features",
-    "graphs",
-    "head",
-    "images",
-    "known_outputs",
-    "learner",
-    "metrics",
-    "networks",
-    "optimizer",
-    "phases",
-    "probe",
-    "together",
-    "train",
-    "training",
-    "views",
-)
 
 
 class Training:
@@ -78,10 +55,8 @@ class Training:
         self.device = checked_device(params.device, params.mixed_precision)
         keep_to_own_cores()
         keep_freed_memory(self.device)
-        listing = _listing(self.images, [row["label"] for side in ("train", "valid") for row in rows[side]])
-        code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
-        code += [path for path in [Path(params.weights)] if path.is_file()]
-        name = kept.fingerprint({**asdict(params), "images": listing, "device": self.device.type}, code)
+        labels = [row["label"] for side in ("train", "valid") for row in rows[side]]
+        name = training_name(params, self.images, labels, self.device)
         self.checkpoint = checkpoints / f"{name}.pt"
         self.progress = kept.load(self.checkpoint)
         distributed.wait_for_all()
@@ -190,10 +165,3 @@ class Training:
         if self.progress.model is not None:
             place = f"{self.progress.phase} epoch {self.progress.epoch + 1}"
             print(f"train: going on from a checkpoint, with {place}", file=sys.stderr)
-
-
-def _listing(images: Sequence[Path], labels: Sequence[str]) -> str:
-    """Return a hash of all that is learned from: the prepared files' bytes, in order, and their labels."""
-    with in_threads(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), images) as hashes:
-        names = [f"{found} {label}" for found, label in zip(hashes, labels, strict=True)]
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -6,6 +6,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from flows.announcing import announce
 from flows.errors import RemoteError
 from flows.object_store import free_port
+from tests.flows.listening import events_taken
 
 
 def test_a_server_that_is_away_is_told() -> None:
@@ -16,3 +17,13 @@ def test_a_server_that_is_away_is_told() -> None:
         pytest.raises(RemoteError, match=r"^Prefect's server didn't take the event petmodels.images.arrived: "),
     ):
         announce("petmodels.images.arrived", "pets", {"images": 1})
+
+
+def test_what_is_announced_has_been_taken_when_it_returns() -> None:
+    with events_taken() as taken:
+        announce("petmodels.images.arrived", "pets", {"images": 1})
+
+        (event,) = taken
+    assert event["event"] == "petmodels.images.arrived"
+    assert event["resource"] == {"prefect.resource.id": "petmodels.model.pets"}
+    assert event["payload"] == {"images": 1}

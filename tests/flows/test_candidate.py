@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.events.clients import AssertingEventsClient
-from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.candidate import Candidate
 from flows.dvc_process import DvcProcess
 from flows.gate import Decision
 from flows.workspace import Workspace
 from petmodels import Origin, Registry
+from tests.flows.listening import events_taken
 from tests.petmodels.bundles import make_bundle
 
 
@@ -30,18 +28,15 @@ def candidate(tmp_path: Path) -> Candidate:
 
 
 @pytest.fixture
-def sent() -> Iterator[list[AssertingEventsClient]]:
-    """The clients that have sent events to a server by now, and what they sent."""
-    AssertingEventsClient.reset()
-    EventsWorker.set_client_override(AssertingEventsClient)
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # asked for nothing, but wished for
-        yield AssertingEventsClient.all
-    EventsWorker.set_client_override(None)
+def sent() -> Iterator[list[dict[str, Any]]]:
+    """The events that a server has taken by now."""
+    with events_taken() as taken:
+        yield taken
 
 
 @pytest.mark.parametrize("outcome", ["keep", "refuse"])
 def test_what_a_message_says_is_not_done_against_the_gate(
-    candidate: Candidate, sent: list[AssertingEventsClient], outcome: Any
+    candidate: Candidate, sent: list[dict[str, Any]], outcome: Any
 ) -> None:
     origin = Origin(message="promote production over pets@1: better")
     version = candidate.registry.publish(make_bundle(candidate.w.folder / "next", tag="next"), "pets", origin).manifest
@@ -80,13 +75,12 @@ def test_a_version_whose_lock_is_none_is_passed_over(candidate: Candidate, lock:
 
 
 def test_a_refusal_is_told_before_it_is_noted(
-    candidate: Candidate, sent: list[AssertingEventsClient], monkeypatch: pytest.MonkeyPatch
+    candidate: Candidate, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, str, object]] = []
 
     def set_text(*_: object) -> None:
-        events = [event for client in sent for event in getattr(client, "events", [])]
-        told.extend((event.event, event.resource.id, event.payload) for event in events)
+        told.extend((event["event"], event["resource"]["prefect.resource.id"], event["payload"]) for event in sent)
 
     monkeypatch.setattr(Workspace, "set_text", set_text)
 

@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from flows import telling
 from flows.children import output, run
 from flows.errors import ChildError, RemoteError, StageError
 from flows.pipeline import steps_in
 from flows.telling import redacted
+from stages import errors
 from tests.pictures import write_source
 from tests.stages.settings import params_yaml
 
@@ -138,6 +140,11 @@ def test_of_several_dvc_commands_the_one_that_failed_is_named(tmp_path: Path, nu
 def test_a_program_that_fails_without_a_word_is_told_by_its_status(tmp_path: Path) -> None:
     with pytest.raises(ChildError, match="ended with status 3"):
         output(python("raise SystemExit(3)"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["क्\u200dष", "dog\u3000cat", "a\u00a0b", "👩\u200d👧"])
+def test_letters_and_spaces_of_any_script_are_told_as_they_are(text: str) -> None:
+    assert (telling.printable(text), errors.printable(text)) == (text, text)
 
 
 def test_what_a_failed_program_says_steers_no_terminal(tmp_path: Path) -> None:

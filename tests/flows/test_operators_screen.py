@@ -68,7 +68,7 @@ def test_the_screen_for_operators_does_what_it_says(tmp_path: Path, toy: Project
         history = json.loads(run(f"source {variables}; petmodels history pets --json"))
 
     assert [(step["action"], step["version"]) for step in history] == [("promote", 1), ("promote", 2), ("rollback", 1)]
-    notes = [re.sub(r" \(run [0-9a-f]{8}\)$", "", step["note"]) for step in history[1:]]
+    notes = [re.sub(r" \(run [0-9a-f]{12}\)$", "", step["note"]) for step in history[1:]]
     assert notes == ["as agreed on Friday", "it mistakes every Bombay"]
     assert re.search(r"^version +pets@1$", shown, re.MULTILINE)
     assert marked(str(folder)) == []

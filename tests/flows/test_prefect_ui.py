@@ -214,7 +214,7 @@ def test_the_form_of_a_release_moves_the_alias_with_the_reason_that_was_typed(
     (run,) = {run["id"] for run in operator.api.runs(deployment_id={"any_": [deployment]})} - before
     assert operator.ended(run)["state"]["message"] == "staging names pets@1: Ann has looked at it"
     steps = {alias.name: alias.steps for alias in operator.registry.aliases("pets")}
-    assert [(step.version, step.note) for step in steps["staging"]] == [(1, f"Ann has looked at it (run {run[:8]})")]
+    assert [(step.version, step.note) for step in steps["staging"]] == [(1, f"Ann has looked at it (run {run[-12:]})")]
 
 
 def field(page: Page, label: str, kind: str) -> Locator:

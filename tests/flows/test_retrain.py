@@ -400,7 +400,7 @@ def test_a_release_by_hand_moves_the_alias_once_with_its_reason(operator: Operat
 
     run = operator.run("release/manual", model="manual", action="promote", version=2, reason="asked for by Ann")
     back = operator.run("release/manual", model="manual", action="rollback", reason="Ann was wrong")
-
+    operator.registry.promote("manual@2", "production", message="by hand")
     operator.api.post(
         f"/flow_runs/{back['id']}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True
     )
@@ -410,10 +410,13 @@ def test_a_release_by_hand_moves_the_alias_once_with_its_reason(operator: Operat
     steps = operator.registry.aliases("manual")[0].steps
     assert run["state"]["message"] == "production names manual@2: asked for by Ann"
     assert back["state"]["message"] == "production names manual@1: Ann was wrong"
-    assert again["state"]["message"] == back["state"]["message"]
+    told = "production names manual@2 by now, moved once more after this run: Ann was wrong"
+    assert again["state"]["message"] == told
     assert [(step.version, step.note) for step in steps[1:]] == [
-        (2, f"asked for by Ann (run {run['id'][:8]})"), (1, f"Ann was wrong (run {back['id'][:8]})")
-    ]  # fmt: skip
+        (2, f"asked for by Ann (run {run['id'][-12:]})"),
+        (1, f"Ann was wrong (run {back['id'][-12:]})"),
+        (2, "by hand"),
+    ]
 
 
 @pytest.mark.usefixtures("base")

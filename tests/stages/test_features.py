@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stages import checkpoints, features, probe
-from stages.checkpoints import Progress, fingerprint
+from stages.checkpoints import Progress
 from stages.features import (
     BATCH_SIZE,
     MIN_COMPILED,
@@ -22,6 +22,7 @@ from stages.features import (
     outputs,
     pooled,
 )
+from stages.fingerprints import fingerprint
 from stages.images import model_input
 from tests.pictures import pet
 

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import petmodels.scans
+from stages import scans
 from stages.images import UnusableImageError, centre_crop, decoded, model_input, resized, resized_size
 from tests.pictures import EXIF_ORIENTATION, content, oddly_turned, pet, turned, unusable
 
@@ -155,6 +157,19 @@ def test_a_jpeg_of_more_than_100_scans_is_refused_undecoded(
 
 
 SCANS = b"\xff\xda" * 2000
+
+
+def test_a_jpeg_of_endless_segments_is_told_as_that() -> None:
+    picture = jpeg_of_scans(1, progressive=False)
+
+    with pytest.raises(UnusableImageError, match=r"^more than 10000 segments, refused undecoded$"):
+        decoded(picture[:2] + bytes([0xFF, 0xFE, 0, 2]) * 10_001 + picture[2:])
+
+
+def test_consumers_count_scans_as_prepare_does() -> None:
+    ours, theirs = (Path(one.__file__ or "").read_text(encoding="utf-8") for one in (scans, petmodels.scans))
+
+    assert ours.split('"""', 2)[2] == theirs.split('"""', 2)[2]
 
 
 @pytest.mark.parametrize(

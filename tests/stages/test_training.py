@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from stages import checkpoints
+from stages import fingerprints
 from stages.devices import device_named
 from stages.errors import DataError, ParamsError, ResourceError
 from stages.metrics import top_5_accuracy
@@ -106,7 +106,7 @@ def test_the_description_names_the_training(trained: Path) -> None:
     assert about["labels"] == ["Bengal", "beagle", "pug"]
     assert (about["architecture"], about["num_train"], about["num_valid"]) == ("test_resnet", 18, 9)
     assert about["params"] == TRAIN
-    assert about["versions"]["torch"] == checkpoints.versions()["torch"]
+    assert about["versions"]["torch"] == fingerprints.versions()["torch"]
 
 
 @pytest.mark.slow
