@@ -109,8 +109,10 @@ class Candidate:
 
     def _steps(self) -> list[int]:
         """Return the versions that the alias has ever named, oldest first."""
-        named = [found for found in self.registry.aliases(self.model) if found.name == self.alias]
-        return [step.version for found in named for step in found.steps]
+        try:
+            return [step.version for step in self.registry.alias(self.model, self.alias).steps]
+        except NotFoundError:
+            return []
 
     def _refusal(self) -> str:
         """Return what a refusal depends on: the challenger, the champion and the rules."""

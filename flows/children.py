@@ -86,9 +86,8 @@ def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) ->
     with started(command, folder, keep=keep, errors=subprocess.PIPE) as child:
         printed, said = child.communicate()
     if child.returncode:
-        raise failure(
-            Heard(command, [], [printable(line) for line in redacted(said).splitlines()]), child.returncode, folder
-        )
+        lines = [printable(line) for line in redacted(said).splitlines()]
+        raise failure(Heard(command, [], lines), child.returncode, folder)
     return printed
 
 
