@@ -4,13 +4,12 @@ An alias is one document of lines, oldest first; each line is a statement that c
 Here is what these lines say, and how a document is read and checked; `petmodels.promotion` adds steps.
 """
 
-import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from petmodels.documents import FORMAT, Statement, dump, load_payload, load_statement
 from petmodels.errors import FormatError, NotFoundError
+from petmodels.forms import is_id, is_time, new_id, now
 from petmodels.names import LAST_VERSION, alias_key, check_alias, check_model, is_alias, is_sha256
 from petmodels.storage import NotStoredError, Storage
 
@@ -100,8 +99,7 @@ def next_step(model: str, name: str, alias: Alias | None, move: tuple[str, int, 
     action, version, manifest = move
     last = alias.steps[-1] if alias else None
     place = {"serial": last.serial + 1 if last else 1, "action": action, "version": version, "manifest": manifest}
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    rest = {"previous": last.sha256 if last else "", "at": at, "note": message, "id": secrets.token_hex(16)}
+    rest = {"previous": last.sha256 if last else "", "at": now(), "note": message, "id": new_id()}
     return Statement(dump({"format": FORMAT, "model": model, "alias": name, **place, **rest}))
 
 
@@ -128,6 +126,10 @@ def _step(statement: Statement, model: str, name: str, where: str) -> Step:
         raise FormatError(f"{where} holds a step with something else than texts and numbers")
     if content["version"] > LAST_VERSION:
         raise FormatError(f"{where} names a version that can't be: {str(content['version'])[:40]}")
+    if not is_id(content["id"]):
+        raise FormatError(f"{where} has an id that is not 32 hexadecimal digits: {content['id'][:40]!r}")
+    if not is_time(content["at"]):
+        raise FormatError(f"{where} holds a time that can't be: {content['at'][:40]!r}")
     if content["action"] not in (PROMOTE, ROLLBACK) or not is_sha256(content["manifest"]):
         raise FormatError(f"{where} holds a step that does something unknown")
     kept = {key: content[key] for key in _KEYS - {"format", "model", "alias"}}

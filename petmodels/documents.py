@@ -88,7 +88,7 @@ def load_payload(statement: Statement, where: str) -> dict[str, Any]:
 def check_format(content: Mapping[str, Any], where: str) -> None:
     """Raise FormatError unless `content` is of the format that this program knows."""
     found = content.get("format")
-    if found != FORMAT or isinstance(found, bool):
+    if type(found) is not int or found != FORMAT:
         raise FormatError(f"{where} is of a format that this petmodels doesn't know; upgrade it: {str(found)[:40]}")
 
 

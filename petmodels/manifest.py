@@ -9,7 +9,8 @@ from typing import Any
 
 from petmodels.documents import FORMAT, Statement, dump, load_payload
 from petmodels.errors import FormatError
-from petmodels.names import check_paths, is_blob, is_sha256
+from petmodels.forms import is_id, is_time, is_whole_number
+from petmodels.names import LAST_VERSION, check_paths, is_blob, is_sha256
 
 MOST_FILES = 10_000
 LARGEST_FILE_BYTES = 2**40
@@ -106,10 +107,14 @@ def manifest_in(statement: Statement, model: str, version: int) -> Manifest:
     if set(content) != _KEYS:
         odd = sorted(set(content) ^ _KEYS)
         raise FormatError(f"{where} lacks or adds keys: {', '.join(odd)[:200]}")
-    if (content["model"], content["version"]) != (model, version) or isinstance(content["version"], bool):
+    if (content["model"], content["version"]) != (model, version) or type(content["version"]) is not int:
         raise FormatError(f"{where} is another version's: {str(content['model'])[:64]}@{str(content['version'])[:20]}")
     if not all(isinstance(content[key], str) for key in _TEXTS):
         raise FormatError(f"{where} holds something else than text in one of: {', '.join(_TEXTS)}")
+    if not is_id(content["id"]):
+        raise FormatError(f"{where} has an id that is not 32 hexadecimal digits: {content['id'][:40]!r}")
+    if not is_time(content["created"]):
+        raise FormatError(f"{where} holds a time that can't be: {content['created'][:40]!r}")
     if not isinstance(content["card"], dict) or not isinstance(content["metrics"], dict):
         raise FormatError(f"{where} holds a card or metrics that are no JSON object")
     plain = {key: content[key] for key in (*_TEXTS, "card", "metrics")}
@@ -122,7 +127,7 @@ def _parent(content: object, where: str) -> Parent | None:
         return None
     if not isinstance(content, dict) or set(content) != {"version", "sha256"}:
         raise FormatError(f"{where} names its parent in an unknown way")
-    if not _is_size(content["version"]) or not is_sha256(content["sha256"]):
+    if not is_whole_number(content["version"], 1, LAST_VERSION) or not is_sha256(content["sha256"]):
         raise FormatError(f"{where} names a parent that can't be")
     return Parent(content["version"], content["sha256"])
 
@@ -144,13 +149,9 @@ def _file(content: object, where: str) -> File:
     path, size = content["path"], content["size"]
     if not isinstance(path, str) or not isinstance(content["media_type"], str):
         raise FormatError(f"{where} describes a file in an unknown way")
-    if not _is_size(size) or size > LARGEST_FILE_BYTES:
+    if not is_whole_number(size, 0, LARGEST_FILE_BYTES):
         raise FormatError(f"{where} claims an impossible size of {path[:200]!r}: {str(size)[:40]}")
     if not is_sha256(content["sha256"]) or not is_blob(content["blob"], content["sha256"]):
         raise FormatError(f"{where} names no SHA-256, or a blob of another one, for {path[:200]!r}")
     return File(path=path, size_bytes=size, sha256=content["sha256"], media_type=content["media_type"],
                 blob=content["blob"])  # fmt: skip
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -88,7 +88,7 @@ def version_key(model: str, version: int) -> str:
 
 def version_of(key: str) -> int | None:
     """Return the number of the version that is kept under `key`, None when it is no manifest's key."""
-    found = re.fullmatch(r"(.+)/versions/[0-9]{8}-([0-9]{1,8})\.json", key)
+    found = re.fullmatch(r"(.+)/versions/[0-9]{8}-([1-9][0-9]{0,7})\.json", key)
     if not found or version_key(found[1], int(found[2])) != key:
         return None
     return int(found[2])

@@ -8,12 +8,12 @@ import secrets
 import time
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from petmodels.bundle import Bundle, BundleFile
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
 from petmodels.errors import BundleError, ConflictError, FormatError
+from petmodels.forms import new_id, now
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File, Manifest, Parent, manifest_in
 from petmodels.names import blob_key, version_key
@@ -26,7 +26,7 @@ from petmodels.versions import newest_statement, newest_version
 
 # A file so small costs less to send than to ask for first.
 _TRIED_BYTES = 2**20
-# What a draft doesn't have yet: number, time, parent and signature; and the second name that a blob may need.
+# What a draft doesn't have yet: number, parent and signature; and the second name that a blob may need.
 _ADDED_BYTES, _ADDED_BYTES_A_FILE = 1_000, 20
 _TRIES = 100
 
@@ -90,7 +90,7 @@ def _draft(model: str, bundle: Bundle, origin: Origin) -> Manifest:
         for one in bundle.files
     )
     draft = Manifest(
-        model=model, version=0, id=secrets.token_hex(16), created="", parent=None, message=origin.message,
+        model=model, version=0, id=new_id(), created=now(), parent=None, message=origin.message,
         git_commit=origin.git_commit, dvc_lock=origin.dvc_lock, params=origin.params or bundle.params,
         card=bundle.card, metrics=bundle.metrics, files=files,
     )  # fmt: skip
@@ -169,8 +169,7 @@ def _put_manifest(
 ) -> Manifest:
     for attempt in range(_TRIES):
         named = Parent(newest, parent.sha256) if parent else None
-        created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        manifest = replace(draft, version=newest + 1, parent=named, created=created)
+        manifest = replace(draft, version=newest + 1, parent=named, created=now())
         statement = Statement(manifest.to_payload())
         statement = signed(statement, key_file) if key_file else statement
         data = _checked(statement, manifest).to_bytes()

@@ -222,12 +222,48 @@ def _as_folder(content: dict[str, Any]) -> None:
         (lambda content: content.update(message=["x"]), "something else than text"),
         (lambda content: content.update(metrics=None), "card or metrics that are no JSON object"),
         (lambda content: content.update(parent={"version": 1}), "names its parent in an unknown way"),
+        (lambda content: content.update(parent={"version": 0, "sha256": "0" * 64}), "names a parent that can't be"),
+        (lambda content: content.update(parent={"version": 10**8, "sha256": "0" * 64}), "names a parent that can't be"),
+        (lambda content: content.update(created="yesterday"), "holds a time that can't be: 'yesterday'"),
+        (lambda content: content.update(created="2026-02-30T08:00:00Z"), "holds a time that can't be"),
+        (lambda content: content.update(created="2026-11-20T08:00:60Z"), "holds a time that can't be"),
+        (lambda content: content.update(created="2026-11-20T08:00:00+00:00"), "holds a time that can't be"),
+        (lambda content: content.update(created="2026-11-20T08:00:00.5Z"), "holds a time that can't be"),
+        (lambda content: content.update(created="٢٠٢٦-11-20T08:00:00Z"), "holds a time that can't be"),
+        (lambda content: content.update(id=""), "has an id that is not 32 hexadecimal digits: ''"),
+        (lambda content: content.update(id="A" * 32), "has an id that is not 32 hexadecimal digits"),
+        (lambda content: content.update(format=1.0), "of a format that this petmodels doesn't know; upgrade it: 1.0"),
+        (lambda content: content.update(version=2.0), "is another version's: pets@2.0"),
+        (_file(size=1.0), "claims an impossible size of 'b.txt': 1.0"),
     ],
 )  # fmt: skip
 def test_a_hostile_manifest_is_refused(root: Path, tmp_path: Path, change: Change, match: str) -> None:
     change_manifest(root, 2, change)
 
     assert_refused(root, tmp_path / "out", FormatError, f"the manifest of pets@2 .*{match}")
+
+
+def change_step(root: Path, **change: Any) -> None:
+    """Change the first step of production, which has no other then."""
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    payload = json.loads(load_statement(alias.read_bytes().splitlines()[0], "").payload)
+    alias.write_bytes(Statement(json.dumps({**payload, **change})).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"at": "yesterday"}, "holds a time that can't be: 'yesterday'"),
+        ({"id": "x" * 32}, "has an id that is not 32 hexadecimal digits"),
+        ({"serial": 1.0}, "something else than texts and numbers"),
+        ({"version": 1.0}, "something else than texts and numbers"),
+        ({"format": 1.0}, "of a format that this petmodels doesn't know; upgrade it: 1.0"),
+    ],
+)
+def test_a_hostile_step_is_refused(root: Path, tmp_path: Path, change: dict[str, Any], match: str) -> None:
+    change_step(root, **change)
+
+    assert_refused(root, tmp_path / "out", FormatError, f"the history of pets@production.*{match}", "pets@production")
 
 
 @pytest.mark.parametrize(

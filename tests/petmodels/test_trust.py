@@ -190,7 +190,7 @@ def test_foreign_objects_beside_the_versions_hide_none_and_stop_no_publisher(
     registry: Registry, tmp_path: Path
 ) -> None:
     registry.publish(write_files(tmp_path / "one", {"a": b"1"}), "pets")
-    for name in ("00-README.txt", "00000000-7.json", "0.json"):
+    for name in ("00-README.txt", "00000000-7.json", "0.json", "99999999-0.json"):
         registry.storage.create(f"pets/versions/{name}", b"x")
 
     registry.publish(write_files(tmp_path / "two", {"a": b"2"}), "pets")
@@ -198,6 +198,12 @@ def test_foreign_objects_beside_the_versions_hide_none_and_stop_no_publisher(
     assert registry.newest("pets") == 2
     assert registry.versions("pets", limit=2) == [2, 1]
     assert registry.manifest("pets").version == 2
+
+
+def test_no_version_is_numbered_nought(folder_registry: Registry) -> None:
+    folder_registry.storage.create("pets/versions/99999999-0.json", b"x")
+
+    assert folder_registry.newest("pets") is None
 
 
 def test_publishing_again_makes_a_whole_version_of_one_that_has_lost_bytes(two: Registry, tmp_path: Path) -> None:
