@@ -15,7 +15,8 @@ from petmodels.disk import is_folder
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import Digest, digests_of
-from petmodels.names import PULLED, check_paths, is_litter
+from petmodels.names import is_litter
+from petmodels.paths import PULLED, check_paths
 
 MODEL, LABELS, PREPROCESS, SELF_TEST = "model.onnx", "labels.json", "preprocess.json", "self_test.json"
 CARD, METRICS, PARAMS = "card.json", "metrics.json", "params.yaml"

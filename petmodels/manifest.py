@@ -10,7 +10,8 @@ from typing import Any
 from petmodels.documents import FORMAT, Statement, dump, load_payload
 from petmodels.errors import FormatError
 from petmodels.forms import is_id, is_time, is_whole_number
-from petmodels.names import LAST_VERSION, check_paths, is_blob, is_sha256
+from petmodels.names import LAST_VERSION, is_blob, is_sha256
+from petmodels.paths import check_paths
 
 MOST_FILES = 10_000
 LARGEST_FILE_BYTES = 2**40

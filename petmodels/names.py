@@ -1,27 +1,21 @@
-"""Names that people type and paths that strangers' manifests claim: what is allowed, and where things are kept.
+"""Names that people type: what is allowed, and where in a registry things are kept.
 
 A specification is `model`, `model@version` or `model@alias`; `model` alone means its newest version.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from petmodels.errors import AddressError, FormatError
+from petmodels.errors import AddressError
 
 LATEST = "latest"
 LAST_VERSION = 99_999_999
 ROOT_KEY = "petmodels.json"
-# Where a pulled folder keeps its manifest; no version may bring a file of that name.
-PULLED = ".petmodels.json"
 _MODEL = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{16})?")
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-_LONGEST_PATH = 500
 # What file managers and network disks leave in any folder.
 _LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]{8,}", re.IGNORECASE)
 
@@ -117,36 +111,6 @@ def is_sha256(text: object) -> bool:
 def is_blob(text: object, sha256: str) -> bool:
     """Say whether this names a blob with that hash: the hash, or the hash and a suffix that makes it a second copy."""
     return isinstance(text, str) and _BLOB.fullmatch(text) is not None and text.startswith(sha256)
-
-
-def check_paths(paths: Iterable[str], where: str) -> None:
-    """Raise FormatError unless all paths stay inside a folder on any system and no two are the same file on any."""
-    seen: dict[str, str] = {}
-    for path in paths:
-        if not _is_safe(path):
-            raise FormatError(f"{where} lists a file that could leave its folder: {path[:200]!r}")
-        folded = unicodedata.normalize("NFC", path).casefold()
-        if PULLED in folded.split("/"):
-            raise FormatError(f"{where} lists a file by the name that a pulled folder's manifest has: {path!r}")
-        if folded in seen:
-            raise FormatError(f"{where} lists a file twice: {path!r}")
-        seen[folded] = path
-    for path in seen:
-        for parent in PurePosixPath(path).parents:
-            if str(parent) in seen:
-                raise FormatError(f"{where} lists a path both as a file and as a folder: {str(parent)!r}")
-
-
-def _is_safe(path: str) -> bool:
-    if not path or len(path.encode("utf-8", "replace")) > _LONGEST_PATH or re.search(r'[\x00-\x1f\x7f\\:*?"<>|]', path):
-        return False
-    if re.search("[\ud800-\udfff]", path):
-        return False
-    return all(_is_safe_part(part) for part in path.split("/"))
-
-
-def _is_safe_part(part: str) -> bool:
-    return part not in {"", ".", ".."} and part[-1] not in ". " and not _RESERVED.fullmatch(part)
 
 
 def steers(character: str) -> bool:

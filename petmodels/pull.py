@@ -19,7 +19,8 @@ from petmodels.fetch import fetch
 from petmodels.hashing import Progress, no_progress, sha256_of_all
 from petmodels.locks import lock
 from petmodels.manifest import files_in
-from petmodels.names import PULLED, is_litter
+from petmodels.names import is_litter
+from petmodels.paths import PULLED
 from petmodels.replacement import refuse_mount_point, replacement
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage

@@ -201,11 +201,21 @@ def _as_folder(content: dict[str, Any]) -> None:
         (_file(path="a/../../b"), "could leave its folder"),
         (_file(path="a\\..\\b"), "could leave its folder"),
         (_file(path="C:evil"), "could leave its folder: 'C:evil'"),
-        (_file(path="nul.txt"), "could leave its folder: 'nul.txt'"),
+        (_file(path="nul.txt"), "lists a file by a name that Windows can't keep: 'nul.txt'"),
+        (_file(path="a/COM¹"), "lists a file by a name that Windows can't keep: 'a/COM¹'"),
+        (_file(path="lpt³.tar.gz"), "lists a file by a name that Windows can't keep"),
+        (_file(path="conin$"), "lists a file by a name that Windows can't keep"),
+        (_file(path="CONOUT$.txt"), "lists a file by a name that Windows can't keep"),
+        (_file(path="con .txt"), "lists a file by a name that Windows can't keep"),
+        (_file(path="dot."), "lists a file by a name that Windows can't keep"),
+        (_file(path="x" * 256), "lists a file by a longer name than every system takes"),
+        (_file(path="é" * 128 + "/a"), "lists a file by a longer name than every system takes"),
+        (_file(path="x\x85y"), "could leave its folder: 'x\\\\x85y'"),
+        (_file(path="x\x9fy"), "could leave its folder"),
         (_file(path="x\x1b[2J"), "could leave its folder"),
         (_file(path=""), "could leave its folder: ''"),
         (_file(path="."), "could leave its folder"),
-        (_file(path="d/" * 300 + "x"), "could leave its folder"),
+        (_file(path="d/" * 300 + "x"), "lists a file by a longer name than every system takes"),
         (_file(type="symlink"), "describes a file in an unknown way"),
         (_file(size=-1), "claims an impossible size of 'b.txt': -1"),
         (_file(size=2**60), "claims an impossible size of 'b.txt'"),
@@ -241,6 +251,15 @@ def test_a_hostile_manifest_is_refused(root: Path, tmp_path: Path, change: Chang
     change_manifest(root, 2, change)
 
     assert_refused(root, tmp_path / "out", FormatError, f"the manifest of pets@2 .*{match}")
+
+
+@pytest.mark.parametrize("path", ["com0", "COM٣", "com10", "clock$", "cons", "x" * 255, "é" * 127 + "/é", "~/%00"])
+def test_a_name_that_every_system_takes_is_taken(root: Path, tmp_path: Path, path: str) -> None:
+    change_manifest(root, 2, _file(path=path))
+
+    pulled = Registry(root, cache=tmp_path / "fresh cache").pull("pets@2", tmp_path / "out")
+
+    assert (pulled / path).read_bytes() == b"b"
 
 
 def change_step(root: Path, **change: Any) -> None:
