@@ -76,15 +76,13 @@ def alias_in(data: bytes, model: str, name: str) -> Alias:
     if len(data) > LONGEST_ALIAS_BYTES:
         raise FormatError(f"{where} is larger than {LONGEST_ALIAS_BYTES} bytes; refused unread")
     steps: list[Step] = []
-    pile = 0
-    for line in data.splitlines():
+    pile: list[Step] = []
+    for line in data.removesuffix(b"\n").split(b"\n") if data else ():
         step = _step(load_statement(line, where), model, name, where)
         expected = (len(steps) + 1, steps[-1].sha256 if steps else "")
         if (step.serial, step.previous) != expected:
             raise FormatError(f"{where} is broken: step {len(steps) + 1} does not follow the one before it")
-        pile += 1 if step.action == PROMOTE else -1
-        if pile < 1:
-            raise FormatError(f"{where} is broken: step {step.serial} rolls back to nothing")
+        _pile_up(pile, step, where)
         steps.append(step)
     if not steps:
         raise FormatError(f"{where} is empty")
@@ -134,6 +132,20 @@ def _step(statement: Statement, model: str, name: str, where: str) -> Step:
         raise FormatError(f"{where} holds a step that does something unknown")
     kept = {key: content[key] for key in _KEYS - {"format", "model", "alias"}}
     return Step(**kept, sha256=statement.sha256)
+
+
+def _pile_up(pile: list[Step], step: Step, where: str) -> None:
+    """Put a promotion on the pile of those that still count, or take away the one that a rollback undoes."""
+    if step.action == PROMOTE:
+        pile.append(step)
+        return
+    del pile[-1:]
+    if not pile:
+        raise FormatError(f"{where} is broken: step {step.serial} rolls back to nothing")
+    if (step.version, step.manifest) != (pile[-1].version, pile[-1].manifest):
+        raise FormatError(
+            f"{where} is broken: step {step.serial} rolls back to another version than was promoted before"
+        )
 
 
 def _absent(storage: Storage, model: str, name: str) -> str:

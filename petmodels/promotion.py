@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 
-from petmodels.aliases import PROMOTE, ROLLBACK, Alias, alias_in, next_step
+from petmodels.aliases import LONGEST_ALIAS_BYTES, PROMOTE, ROLLBACK, Alias, alias_in, next_step
 from petmodels.errors import ChecksumError, ConflictError, NotFoundError, RequestError
 from petmodels.memory import Memory
 from petmodels.names import alias_key, check_alias
@@ -99,6 +99,9 @@ def _moved(
             return alias
         before = data if data.endswith(b"\n") or not data else data + b"\n"
         new = before + next_step(model, name, alias, move, message).to_bytes()
+        if len(new) > LONGEST_ALIAS_BYTES:
+            full = f"this history is full at {LONGEST_ALIAS_BYTES} bytes; promote to an alias of another name"
+            raise RequestError(f"{full}: {model}@{name}")
         moved = alias_in(new, model, name)  # what no reader would take is not written
         key = alias_key(model, name)
         if storage.replace(key, new, etag) if etag else storage.create(key, new):

@@ -166,6 +166,8 @@ def test_a_deleted_alias_is_reported_with_what_was_seen(root: Path) -> None:
         (lambda lines: [lines[1]], "step 1 does not follow the one before it"),
         (lambda lines: [lines[0], lines[0]], "step 2 does not follow the one before it"),
         (lambda _lines: [], "is empty"),
+        (lambda lines: [lines[0], b"\n"], "is not plain JSON"),
+        (lambda lines: [lines[0].replace(b"\n", b"\r"), lines[1]], "is not plain JSON"),
         (lambda lines: [lines[0], b"junk\n"], "is not plain JSON"),
         (lambda lines: [line.replace(b"production", b"staging") for line in lines], "is another alias's: pets@staging"),
         (lambda lines: [lines[0].replace(b'\\"promote\\"', b'\\"rollback\\"')], "step 1 rolls back to nothing"),
@@ -176,6 +178,13 @@ def test_a_broken_history_is_refused(root: Path, tmp_path: Path, change: Any, ma
     alias.write_bytes(b"".join(change(alias.read_bytes().splitlines(keepends=True))))
 
     assert_refused(root, tmp_path / "out", FormatError, f"the history of pets@production.*{match}", "pets@production")
+
+
+def test_a_carriage_return_before_a_line_end_is_white_space(root: Path, tmp_path: Path) -> None:
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    alias.write_bytes(alias.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert Registry(root, cache=tmp_path / "fresh cache").manifest("pets@production").version == 2
 
 
 def _file(**change: Any) -> Change:
@@ -267,6 +276,32 @@ def change_step(root: Path, **change: Any) -> None:
     alias = root / "pets" / "aliases" / "production.jsonl"
     payload = json.loads(load_statement(alias.read_bytes().splitlines()[0], "").payload)
     alias.write_bytes(Statement(json.dumps({**payload, **change})).to_bytes())
+
+
+def add_rollback(root: Path, version: int, of: int) -> None:
+    """Add a step to production that rolls back to a version, by the manifest that another one may have."""
+    alias = root / "pets" / "aliases" / "production.jsonl"
+    last = load_statement(alias.read_bytes().splitlines()[-1], "")
+    manifest = load_statement((root / version_key("pets", of)).read_bytes(), "").sha256
+    step = {**json.loads(last.payload), "serial": 3, "action": "rollback", "previous": last.sha256}
+    step |= {"version": version, "manifest": manifest}
+    alias.write_bytes(alias.read_bytes() + Statement(json.dumps(step)).to_bytes())
+
+
+@pytest.mark.parametrize(("version", "of"), [(2, 2), (1, 2)])
+def test_a_rollback_to_what_was_not_promoted_before_is_refused(
+    root: Path, tmp_path: Path, version: int, of: int
+) -> None:
+    add_rollback(root, version, of)
+
+    match = "history of pets@production is broken: step 3 rolls back to another version than was promoted before"
+    assert_refused(root, tmp_path / "out", FormatError, match, "pets@production")
+
+
+def test_a_rollback_to_what_was_promoted_before_is_taken(root: Path, tmp_path: Path) -> None:
+    add_rollback(root, 1, 1)
+
+    assert Registry(root, cache=tmp_path / "fresh cache").manifest("pets@production").version == 1
 
 
 @pytest.mark.parametrize(

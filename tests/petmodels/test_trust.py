@@ -186,6 +186,17 @@ def test_a_history_without_its_last_line_end_goes_on(two: Registry) -> None:
     assert two.manifest("pets@production").version == 2
 
 
+def test_a_full_history_takes_no_step_more_and_says_what_now(two: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("petmodels.promotion.LONGEST_ALIAS_BYTES", 600)
+
+    with pytest.raises(
+        RequestError, match=r"history is full at 600 bytes; .* an alias of another name: pets@production"
+    ):
+        two.promote("pets@2", "production")
+
+    assert two.manifest("pets@production").version == 1
+
+
 def test_foreign_objects_beside_the_versions_hide_none_and_stop_no_publisher(
     registry: Registry, tmp_path: Path
 ) -> None:
