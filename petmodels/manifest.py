@@ -141,6 +141,10 @@ def files_in(content: object, where: str) -> tuple[File, ...]:
         raise FormatError(f"{where} lists more than {MOST_FILES} files: {len(content)}")
     files = tuple(_file(one, where) for one in content)
     check_paths((file.path for file in files), where)
+    sizes: dict[str, int] = {}
+    for file in files:
+        if sizes.setdefault(file.sha256, file.size_bytes) != file.size_bytes:
+            raise FormatError(f"{where} gives one SHA-256 two sizes: {file.path[:200]!r}")
     return files
 
 

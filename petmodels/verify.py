@@ -83,11 +83,12 @@ def is_whole(storage: Storage, key: str, digest: Digest, size_bytes: int) -> boo
     return found.must_be(digest, size_bytes) or not broken(storage, key, digest.sha256, size_bytes)
 
 
-def _users(manifests: list[Manifest]) -> dict[str, tuple[File, list[str]]]:
-    users: dict[str, tuple[File, list[str]]] = {}
+def _users(manifests: list[Manifest]) -> dict[tuple[str, int], tuple[File, list[str]]]:
+    """Return each blob and each size that is claimed of it, with a file and the names of all that have its bytes."""
+    users: dict[tuple[str, int], tuple[File, list[str]]] = {}
     for manifest in manifests:
         for file in manifest.files:
-            users.setdefault(file.blob, (file, []))[1].append(f"{manifest.name}/{file.path}")
+            users.setdefault((file.blob, file.size_bytes), (file, []))[1].append(f"{manifest.name}/{file.path}")
     return users
 
 

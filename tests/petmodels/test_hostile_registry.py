@@ -93,6 +93,26 @@ def test_an_oversized_blob_is_refused_and_not_read_past_its_size(root: Path, tmp
     assert Registry(root).verify("pets@2").findings == ("pets@2/b.txt: more bytes than published: 2 of 1",)
 
 
+def test_a_blob_with_more_than_its_bytes_is_pulled_and_told_by_verify(root: Path, tmp_path: Path) -> None:
+    """Who reads asks for as many bytes as were published, and these are right."""
+    blob = blob_of(root, 2, "b.txt")
+    blob.chmod(0o644)
+    blob.write_bytes(b"bxx")
+
+    pulled = Registry(root, cache=tmp_path / "fresh cache").pull("pets@2", tmp_path / "out")
+
+    assert (pulled / "b.txt").read_bytes() == b"b"
+    assert Registry(root).verify("pets@2").findings == ("pets@2/b.txt: more bytes than published: 2 of 1",)
+
+
+def test_verify_reads_a_blob_for_each_size_that_versions_claim(root: Path, tmp_path: Path) -> None:
+    change_manifest(root, 2, _file(size=2))
+
+    assert_refused(root, tmp_path / "out", ChecksumError, "bytes are not the published ones; .*: b.txt of pets")
+    findings = Registry(root, cache=tmp_path / "other cache").verify_all("pets").findings
+    assert "pets@2/b.txt: fewer bytes than published: 1 of 2" in findings
+
+
 def test_a_lost_blob_is_refused(root: Path, tmp_path: Path) -> None:
     blob_of(root, 2, "weights").unlink()
 
@@ -195,6 +215,10 @@ def _listed_twice(content: dict[str, Any]) -> None:
     content["files"].append(dict(content["files"][0]))
 
 
+def _two_sizes(content: dict[str, Any]) -> None:
+    content["files"].append({**content["files"][0], "path": "more", "size": 2})
+
+
 def _as_folder(content: dict[str, Any]) -> None:
     content["files"][1].update(path=content["files"][0]["path"] + "/more")
 
@@ -253,6 +277,7 @@ def _as_folder(content: dict[str, Any]) -> None:
         (lambda content: content.update(id="A" * 32), "has an id that is not 32 hexadecimal digits"),
         (lambda content: content.update(format=1.0), "of a format that this petmodels doesn't know; upgrade it: 1.0"),
         (lambda content: content.update(version=2.0), "is another version's: pets@2.0"),
+        (_two_sizes, "gives one SHA-256 two sizes: 'more'"),
         (_file(size=1.0), "claims an impossible size of 'b.txt': 1.0"),
     ],
 )  # fmt: skip
