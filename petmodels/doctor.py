@@ -12,7 +12,6 @@ import typer
 
 from petmodels.cache import default_folder
 from petmodels.disk import is_folder, writing
-from petmodels.documents import check_format, load_object
 from petmodels.errors import AccessError, PetmodelsError, ReadOnlyError
 from petmodels.names import ROOT_KEY
 from petmodels.network import onnxruntime_here
@@ -21,7 +20,7 @@ from petmodels.parallel import num_cores
 from petmodels.signing import trusted_keys
 from petmodels.storage import Storage, open_storage
 from petmodels.terminal import counted, show_json, show_table, size_text
-from petmodels.writable import check_writable, root_document
+from petmodels.writable import check_root, check_writable, root_document
 
 YES, NO, DENIED = "yes", "no", "not allowed"
 
@@ -77,7 +76,7 @@ def _reads(storage: Storage) -> str:
     data = root_document(storage)
     if data is None:
         return f"{storage.address}: nothing was published here yet"
-    check_format(load_object(data, ROOT_KEY), ROOT_KEY)
+    check_root(data, ROOT_KEY)
     return storage.address
 
 

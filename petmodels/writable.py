@@ -4,11 +4,12 @@ Its bytes never change, so that writing it again, which a store that ignores con
 """
 
 from petmodels.documents import FORMAT, check_format, dump, load_object
-from petmodels.errors import UnsupportedStoreError
+from petmodels.errors import FormatError, UnsupportedStoreError
 from petmodels.names import ROOT_KEY
 from petmodels.storage import NotStoredError, Storage
 
-_CONTENT = (dump({"format": FORMAT, "kind": "petmodels registry"}) + "\n").encode()
+_KIND = "petmodels registry"
+_CONTENT = (dump({"format": FORMAT, "kind": _KIND}) + "\n").encode()
 _LONGEST_BYTES = 2**16
 
 
@@ -16,17 +17,27 @@ def check_writable(storage: Storage) -> None:
     """Make a registry here if none is, else check that it is of our format; and that the store keeps to conditions.
 
     Raises UnsupportedStoreError when the store writes although If-None-Match or If-Match says that it must not, and
-    FormatError when a newer petmodels made the registry. Three requests, four where no registry was.
+    FormatError when a newer petmodels made the registry, or another program something else. Three requests, four
+    where no registry was.
     """
     data = root_document(storage)
     if data is None:
         storage.create(ROOT_KEY, _CONTENT)
         data = root_document(storage) or _CONTENT
-    where = f"{storage.address}/{ROOT_KEY}"
-    check_format(load_object(data, where), where)
+    check_root(data, f"{storage.address}/{ROOT_KEY}")
     if not storage.keeps_conditions(ROOT_KEY, data):
         text = "this store ignores conditional writes, so two publishers could overwrite each other; use another one"
         raise UnsupportedStoreError(f"{text}: {storage.address}")
+
+
+def check_root(data: bytes, where: str) -> None:
+    """Raise FormatError unless a root document is that of a registry which this program may write."""
+    content = load_object(data, where)
+    check_format(content, where)
+    if content.get("kind") != _KIND:
+        raise FormatError(
+            f"{where} says that this is no {_KIND}; choose another place: {str(content.get('kind'))[:40]}"
+        )
 
 
 def root_document(storage: Storage) -> bytes | None:

@@ -197,6 +197,16 @@ def test_a_full_history_takes_no_step_more_and_says_what_now(two: Registry, monk
     assert two.manifest("pets@production").version == 1
 
 
+@pytest.mark.parametrize("content", ['{"format":1,"kind":"petmodels cache"}', '{"format":1}', '{"format":1.0}'])
+def test_what_says_that_it_is_no_registry_is_not_written_to(two: Registry, tmp_path: Path, content: str) -> None:
+    (tmp_path / "registry/petmodels.json").write_text(content)
+
+    with pytest.raises(FormatError, match=r"registry/petmodels\.json (says that this is no|is of a format)"):
+        elsewhere(two, tmp_path).promote("pets@2", "production")
+
+    assert elsewhere(two, tmp_path).manifest("pets@production").version == 1
+
+
 def test_foreign_objects_beside_the_versions_hide_none_and_stop_no_publisher(
     registry: Registry, tmp_path: Path
 ) -> None:
