@@ -11,6 +11,7 @@ The rule, which needs no clock and no waiting (docs/registry-format.md has the p
 
 Whichever of the two wrote its note later sees the other's. A note whose writer was killed stays until a prune finds it
 older than a day by the store's clock; a writer stops by itself after half a day, before its note can be taken for one.
+Nobody reads a note of that age, so that one which can't be read stops the others for a day and not for good.
 """
 
 import secrets
@@ -18,15 +19,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from petmodels.documents import FORMAT, check_format, dump, load_object
 from petmodels.errors import ConflictError, FormatError, PetmodelsError
 from petmodels.names import is_sha256
-from petmodels.storage import NotStoredError, Storage
+from petmodels.storage import NotStoredError, Storage, Stored
 
 INTENTS, PRUNES = "intents", "prunes"
 LONGEST_NOTE_BYTES = 4 * 2**20
+GRACE_HOURS = 24.0
 _VALID_SECONDS = 12 * 3600
 
 
@@ -46,6 +48,7 @@ class OpenNote:
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.model = key.partition("/")[0]
         self._begun = _clocks()
 
     def check_valid(self) -> None:
@@ -88,10 +91,15 @@ def take_away(storage: Storage, key: str) -> None:
         return
 
 
-def notes(storage: Storage, model: str, kind: str) -> list[Note]:
-    """Return all notes of `kind`, oldest key first."""
+def stored_notes(storage: Storage, model: str, kind: str) -> list[Stored]:
+    """Return which notes of `kind` there are, and since when by the store's clock, in the order of their keys."""
+    return list(storage.list(f"{model}/{kind}/"))
+
+
+def read_notes(storage: Storage, listed: Iterable[Stored]) -> list[Note]:
+    """Return what some notes say, but for those that are gone meanwhile; FormatError for one that can't be read."""
     found = []
-    for stored in storage.list(f"{model}/{kind}/"):
+    for stored in listed:
         try:
             data, _ = storage.read(stored.key, LONGEST_NOTE_BYTES)
         except NotStoredError:
@@ -100,16 +108,27 @@ def notes(storage: Storage, model: str, kind: str) -> list[Note]:
     return found
 
 
-def condemned_blobs(storage: Storage, model: str) -> frozenset[str]:
-    """Return the blobs that a prune is about to delete; read only after one's own intent is written."""
-    return frozenset(blob for found in notes(storage, model, PRUNES) for blob in found.blobs)
+def prunes_at_work(storage: Storage, intent: OpenNote) -> list[Note]:
+    """Return what prunes are about to delete that may be at work; asked only after one's own intent is written.
+
+    The time at which the store wrote the intent is what its clock says now; this machine's may be off.
+    """
+    listed = stored_notes(storage, intent.model, PRUNES)
+    own = storage.find(intent.key) if listed else None
+    living = [one for one in listed if own is None or one.modified > own.modified - timedelta(hours=GRACE_HOURS)]
+    return read_notes(storage, living)
+
+
+def condemned_blobs(storage: Storage, intent: OpenNote) -> frozenset[str]:
+    """Return the blobs that a prune is about to delete; asked only after one's own intent is written."""
+    return frozenset(blob for found in prunes_at_work(storage, intent) for blob in found.blobs)
 
 
 def _note(key: str, written: datetime, data: bytes) -> Note:
     content = load_object(data, key)
     check_format(content, key)
     versions, blobs = content.get("versions"), content.get("blobs")
-    if not isinstance(versions, list) or not all(isinstance(one, int) for one in versions):
+    if not isinstance(versions, list) or not all(type(one) is int for one in versions):
         raise FormatError(f"the note lists no versions: {key}")
     if not isinstance(blobs, list) or not all(isinstance(one, str) and is_sha256(one[:64]) for one in blobs):
         raise FormatError(f"the note lists no blobs: {key}")

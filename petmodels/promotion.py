@@ -12,7 +12,7 @@ from petmodels.aliases import LONGEST_ALIAS_BYTES, PROMOTE, ROLLBACK, Alias, ali
 from petmodels.errors import ChecksumError, ConflictError, NotFoundError, RequestError
 from petmodels.memory import Memory
 from petmodels.names import alias_key, check_alias
-from petmodels.notes import INTENTS, PRUNES, note, notes
+from petmodels.notes import INTENTS, OpenNote, note, prunes_at_work
 from petmodels.resolve import Resolved, remembered_alias
 from petmodels.signing import check_signed, trusted_keys
 from petmodels.storage import Storage
@@ -44,7 +44,7 @@ def promote(
         return PROMOTE, version, manifest
 
     with note(storage, model, INTENTS, versions=[version]) as intent:
-        _check_not_condemned(storage, model, version)
+        _check_not_condemned(storage, intent, version)
         _check_same(storage, model, version, manifest)
         return _moved(storage, memory, (model, name), forward, message)
 
@@ -68,14 +68,14 @@ def rollback(storage: Storage, memory: Memory, model: str, name: str, message: s
         return ROLLBACK, target.version, target.manifest
 
     with note(storage, model, INTENTS, versions=[target.version]) as intent:
-        _check_not_condemned(storage, model, target.version)
+        _check_not_condemned(storage, intent, target.version)
         _check_same(storage, model, target.version, target.manifest)
         return _moved(storage, memory, (model, name), back, message)
 
 
-def _check_not_condemned(storage: Storage, model: str, version: int) -> None:
-    if any(version in found.versions for found in notes(storage, model, PRUNES)):
-        raise ConflictError(f"a prune is deleting this version; promote a newer one: {model}@{version}")
+def _check_not_condemned(storage: Storage, intent: OpenNote, version: int) -> None:
+    if any(version in found.versions for found in prunes_at_work(storage, intent)):
+        raise ConflictError(f"a prune is deleting this version; promote a newer one: {intent.model}@{version}")
 
 
 def _check_same(storage: Storage, model: str, version: int, manifest: str) -> None:

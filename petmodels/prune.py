@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from petmodels.aliases import alias_names, read_alias
-from petmodels.errors import NotFoundError, RequestError
+from petmodels.errors import ConflictError, NotFoundError, RequestError
 from petmodels.manifest import Manifest
-from petmodels.names import LAST_VERSION, blob_key, version_key
-from petmodels.notes import INTENTS, PRUNES, Note, OpenNote, note, notes, take_away
+from petmodels.names import LAST_VERSION, blob_key, is_blob, version_key
+from petmodels.notes import GRACE_HOURS, INTENTS, PRUNES, Note, OpenNote, note, read_notes, stored_notes, take_away
 from petmodels.parallel import at_once
 from petmodels.storage import Storage, Stored, Unfinished
 from petmodels.versions import models_in, no_model, read_manifest, stored_versions
 
-GRACE_HOURS = 24.0
 _LONGEST_GRACE_HOURS = 24 * 365
 
 
@@ -59,11 +58,10 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
         return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit))
     condemned = [key.rpartition("/")[2] for key in plan.blobs]
     with note(storage, model, PRUNES, versions=plan.versions, blobs=condemned) as opened:
-        # The time at which the store wrote our note is what its clock says now; this machine's may be off.
-        limit = next(found.written for found in notes(storage, model, PRUNES) if found.key == opened.key) - grace
+        limit = _now(storage, opened) - grace
         dead = _dead(storage, model, opened.key, limit)
-        living = [one for one in notes(storage, model, INTENTS) if one.written > limit]
-        plan = _without_young(_spared(storage, model, plan, living), limit)
+        living = [one for one in stored_notes(storage, model, INTENTS) if one.modified > limit]
+        plan = _without_young(_spared(storage, model, plan, read_notes(storage, living)), limit)
         _delete(storage, model, plan, opened)
         for found in dead:
             take_away(storage, found.key)
@@ -72,7 +70,7 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
 
 def _plan(storage: Storage, model: str, keep: int) -> _Plan:
     # Blobs and uploads are listed before the manifests: what is published meanwhile is then in no list of ours.
-    blobs = {stored.key: stored for stored in storage.list(f"{model}/blobs/")}
+    blobs = {stored.key: stored for stored in storage.list(f"{model}/blobs/") if _is_blobs(stored.key)}
     uploads = tuple(storage.unfinished(f"{model}/"))
     versions = [version for version, _ in stored_versions(storage, model)]
     if not versions and not blobs and not uploads and model not in models_in(storage):
@@ -135,16 +133,28 @@ def _without_young(plan: _Plan, limit: datetime) -> _Plan:
     return replace(plan, uploads=tuple(one for one in plan.uploads if one.begun <= limit))
 
 
-def _dead(storage: Storage, model: str, own_key: str, limit: datetime) -> list[Note]:
-    found = [*notes(storage, model, INTENTS), *notes(storage, model, PRUNES)]
-    return [one for one in found if one.written <= limit and one.key != own_key]
+def _now(storage: Storage, opened: OpenNote) -> datetime:
+    """Return what the store's clock says, by the time at which it wrote our note; this machine's may be off."""
+    for found in stored_notes(storage, opened.model, PRUNES):  # a store tells a listed object's time to the millisecond
+        if found.key == opened.key:
+            return found.modified
+    raise ConflictError(f"another prune took this one's note away; wait for it and run again: {opened.key}")
+
+
+def _dead(storage: Storage, model: str, own_key: str, limit: datetime) -> list[Stored]:
+    found = [*stored_notes(storage, model, INTENTS), *stored_notes(storage, model, PRUNES)]
+    return [one for one in found if one.modified <= limit and one.key != own_key]
+
+
+def _is_blobs(key: str) -> bool:
+    return is_blob(key.rpartition("/")[2], _sha256(key))
 
 
 def _sha256(key: str) -> str:
     return key.rpartition("/")[2][:64]
 
 
-def _pruned(plan: _Plan, dead: list[Note]) -> Pruned:
+def _pruned(plan: _Plan, dead: list[Stored]) -> Pruned:
     return Pruned(
         versions=tuple(sorted(plan.versions)), kept=tuple(sorted(plan.kept)), num_blobs=len(plan.blobs),
         size_bytes=sum(stored.size_bytes for stored in plan.blobs.values()), num_uploads=len(plan.uploads),

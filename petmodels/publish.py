@@ -77,7 +77,7 @@ def publish(
         if parent and before and _is_same(storage, before, draft, bundle, parent, origin.key_file):
             return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
         likely = {file.sha256 for file in before.files} if before else set()
-        sent = _send(storage, model, bundle.files, likely, progress)
+        sent = _send(storage, intent, bundle.files, likely, progress)
         files = tuple(replace(file, blob=sent.blobs[file.sha256]) for file in draft.files)
         manifest = _put_manifest(storage, replace(draft, files=files), parent, newest, origin.key_file, intent)
     kept = sum(file.size_bytes for file in bundle.files) - sent.bytes
@@ -124,9 +124,11 @@ def _is_same(
     return all(at_once(lambda file: _is_there(storage, before.model, ours[file.sha256], file.blob), before.files))
 
 
-def _send(storage: Storage, model: str, files: Iterable[BundleFile], likely: Set[str], progress: Progress) -> _Sent:
+def _send(
+    storage: Storage, intent: OpenNote, files: Iterable[BundleFile], likely: Set[str], progress: Progress
+) -> _Sent:
     """Upload what isn't there. What is `likely` there, or large, is asked for first; the rest is just tried."""
-    condemned, sent = condemned_blobs(storage, model), _Sent()
+    model, condemned, sent = intent.model, condemned_blobs(storage, intent), _Sent()
 
     def put(file: BundleFile, blob: str) -> bool:
         if not storage.upload(blob_key(model, blob), file.source, file.digest, progress):

@@ -218,7 +218,7 @@ class Registry:
 
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""
-        yield from notes.notes(self.storage, model, notes.INTENTS)
+        yield from notes.read_notes(self.storage, notes.stored_notes(self.storage, model, notes.INTENTS))
 
     def _other(self, address: str | Path) -> "Registry":
         other = Registry(address, cache=self.cache.folder, notice=self._notice)

@@ -14,7 +14,7 @@ from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.names import blob_key, version_key
-from petmodels.notes import INTENTS, PRUNES, note, notes
+from petmodels.notes import INTENTS, OpenNote, note, prunes_at_work
 from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
@@ -38,7 +38,7 @@ def repair(
         raise ConflictError(f"{storage.address} has another version under this number; it stays: {manifest.name}")
     blobs = {file.sha256 for file in manifest.files}
     with note(storage, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
-        _check_not_condemned(storage, manifest)
+        _check_not_condemned(storage, intent, manifest)
 
         def mend(file: File) -> str:
             key = blob_key(model, file.blob)
@@ -67,9 +67,9 @@ def repair(
     return tuple(filter(None, [*mended, f"{manifest.name}: {words[state]}" if state in words else ""]))
 
 
-def _check_not_condemned(storage: Storage, manifest: Manifest) -> None:
+def _check_not_condemned(storage: Storage, intent: OpenNote, manifest: Manifest) -> None:
     """Raise ConflictError when a prune is deleting the version or one of its blobs; our intent is written before."""
-    notes_there = notes(storage, manifest.model, PRUNES)
+    notes_there = prunes_at_work(storage, intent)
     if any(manifest.version in one.versions for one in notes_there):
         raise ConflictError(f"a prune is deleting this version; wait for it and run again: {manifest.name}")
     condemned = {blob for one in notes_there for blob in one.blobs}

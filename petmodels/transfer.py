@@ -27,7 +27,7 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
     check_writable(target)
     paths = fetch(source, cache, model, manifest.files)
     with note(target, model, INTENTS, blobs={file.sha256 for file in manifest.files}) as intent:
-        condemned = condemned_blobs(target, model)
+        condemned = condemned_blobs(target, intent)
 
         def send(file: File) -> None:
             key = blob_key(model, file.blob)

@@ -1,0 +1,93 @@
+"""What writers leave for each other, when it can't be read: only what may be alive stops anybody."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from petmodels.errors import FormatError
+from petmodels.registry import Registry
+from tests.petmodels.bundles import write_files
+
+DAY_SECONDS = 86_400
+KINDS = ("intents", "prunes")
+
+
+@pytest.fixture
+def two(folder_registry: Registry, tmp_path: Path) -> Registry:
+    """Return a registry with pets@1 and pets@2."""
+    for number in (1, 2):
+        folder_registry.publish(write_files(tmp_path / f"bundle{number}", {"a": bytes([number])}), "pets")
+    return folder_registry
+
+
+def leave(registry: Registry, kind: str, content: str, *, age_seconds: float) -> Path:
+    """Write a note, or what lies in the place of one."""
+    key = f"pets/{kind}/0123456789abcdef.json"
+    assert registry.storage.create(key, content.encode())
+    path = Path(registry.storage.address) / key
+    os.utime(path, (time.time() - age_seconds,) * 2)
+    return path
+
+
+def test_a_dead_note_that_can_not_be_read_stops_no_writer(two: Registry, tmp_path: Path) -> None:
+    leave(two, "prunes", '{"format":2}', age_seconds=DAY_SECONDS + 60)
+    two.copy("pets@1", tmp_path / "backup")
+
+    assert two.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets").manifest.version == 3
+    assert two.promote("pets@1", "production").version == 1
+    assert two.repair("pets@1", tmp_path / "backup") == ()
+    assert Registry(tmp_path / "backup").copy("pets@1", two.storage.address) is False
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prune_takes_a_dead_note_away_unread(two: Registry, kind: str) -> None:
+    path = leave(two, kind, "cut o", age_seconds=DAY_SECONDS + 60)
+
+    dry = two.prune("pets", keep=1)
+    assert path.exists()
+    done = two.prune("pets", keep=1, is_dry=False)
+
+    assert (dry.num_notes, done.num_notes) == (1, 1)
+    assert not path.exists()
+    assert two.versions("pets") == [2]
+
+
+@pytest.mark.parametrize(
+    "content", ["cut o", '{"format":2}', '{"format":1,"versions":[true],"blobs":[],"newest":null}']
+)
+def test_a_young_note_that_can_not_be_read_stops_who_must_heed_it(two: Registry, tmp_path: Path, content: str) -> None:
+    leave(two, "prunes", content, age_seconds=DAY_SECONDS - 60)
+    leave(two, "intents", content, age_seconds=DAY_SECONDS - 60)
+
+    with pytest.raises(FormatError, match=r"pets/prunes/0123456789abcdef\.json"):
+        two.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets")
+    with pytest.raises(FormatError, match=r"pets/prunes/0123456789abcdef\.json"):
+        two.promote("pets@1", "production")
+    with pytest.raises(FormatError, match=r"pets/intents/0123456789abcdef\.json"):
+        two.prune("pets", keep=1, is_dry=False)
+
+    assert two.versions("pets") == [2, 1]
+    assert two.aliases("pets") == []
+
+
+def test_what_a_dead_prune_condemned_may_be_promoted(two: Registry) -> None:
+    note = '{"format":1,"versions":[1],"blobs":[],"newest":null}'
+    leave(two, "prunes", note, age_seconds=DAY_SECONDS + 60)
+
+    assert two.promote("pets@1", "production").version == 1
+
+
+def test_a_note_of_another_language_may_say_more(two: Registry) -> None:
+    note = '{"format":1,"versions":[1],"blobs":[],"newest":null,"host":"example"}'
+    leave(two, "intents", note, age_seconds=60)
+
+    assert two.prune("pets", keep=1, is_dry=False).versions == ()
+
+
+def test_what_is_no_blob_lies_beside_the_blobs_and_stops_no_prune(two: Registry, tmp_path: Path) -> None:
+    (tmp_path / "registry/pets/blobs/README.txt").write_text("not ours")
+
+    assert two.prune("pets", keep=1, is_dry=False).versions == (1,)
+    assert (tmp_path / "registry/pets/blobs/README.txt").exists()
