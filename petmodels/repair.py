@@ -6,12 +6,12 @@ that the manifest names, checked in the cache on the way. Killed anywhere, it is
 
 from dataclasses import replace
 
-from petmodels.aliases import alias_names, read_alias
 from petmodels.cache import Cache
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
 from petmodels.errors import ConflictError, FormatError
 from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
+from petmodels.lineage import check_number, promised
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, OpenNote, note, prunes_at_work
@@ -27,8 +27,8 @@ def repair(
 ) -> tuple[str, ...]:
     """Repair in `storage` the version that was `found` in `source`; return what was wrong, a line each.
 
-    Raises ConflictError when `storage` has a whole manifest of another version under that number, or a prune is
-    deleting one of the blobs; ChecksumError when `source` has lost the bytes too.
+    Raises ConflictError when `storage` has a whole manifest of another version under that number, or had one, or a
+    prune is deleting one of the blobs; ChecksumError when `source` has lost the bytes too.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(storage)
@@ -39,6 +39,7 @@ def repair(
     blobs = {file.sha256 for file in manifest.files}
     with note(storage, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
         _check_not_condemned(storage, intent, manifest)
+        check_number(storage, found)
 
         def mend(file: File) -> str:
             key = blob_key(model, file.blob)
@@ -98,11 +99,5 @@ def _state(storage: Storage, found: Resolved) -> tuple[str, str, bytes]:
         missing = tuple(one for one in found.statement.signatures if one not in statement.signatures)
         signed = replace(statement, signatures=(*statement.signatures, *missing)).to_bytes()
         return ("unsigned", etag, signed) if missing else ("whole", etag, b"")
-    return ("broken", etag, wanted) if _is_promised(storage, found) else ("another", etag, b"")
-
-
-def _is_promised(storage: Storage, found: Resolved) -> bool:
-    """Say whether an alias of `storage` was given just this manifest."""
-    model, promised = found.manifest.model, (found.manifest.version, found.statement.sha256)
-    steps = [step for name in alias_names(storage, model) for step in read_alias(storage, model, name)[0].steps]
-    return promised in {(step.version, step.manifest) for step in steps}
+    is_promised = found.statement.sha256 in promised(storage, model, version)
+    return ("broken", etag, wanted) if is_promised else ("another", etag, b"")

@@ -7,9 +7,10 @@ from petmodels.cache import Cache
 from petmodels.errors import ChecksumError, ConflictError
 from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
+from petmodels.lineage import check_number
 from petmodels.manifest import File
 from petmodels.names import blob_key, version_key
-from petmodels.notes import INTENTS, condemned_blobs, note
+from petmodels.notes import INTENTS, note, prunes_at_work
 from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
@@ -21,13 +22,18 @@ from petmodels.writable import check_writable
 def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
     """Copy a version; False when the other registry has exactly this one already.
 
-    Raises ConflictError when it has another version under that number, which stays as it is.
+    Raises ConflictError when it has another version under that number, which stays as it is, or had one.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(target)
     paths = fetch(source, cache, model, manifest.files)
-    with note(target, model, INTENTS, blobs={file.sha256 for file in manifest.files}) as intent:
-        condemned = condemned_blobs(target, intent)
+    blobs = {file.sha256 for file in manifest.files}
+    with note(target, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
+        prunes = prunes_at_work(target, intent)
+        if any(manifest.version in one.versions for one in prunes):
+            raise ConflictError(f"a prune is deleting this version over there; wait and run again: {manifest.name}")
+        condemned = {blob for one in prunes for blob in one.blobs}
+        check_number(target, found)
 
         def send(file: File) -> None:
             key = blob_key(model, file.blob)
