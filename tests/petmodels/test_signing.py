@@ -7,7 +7,7 @@ import pytest
 from nacl.signing import SigningKey, VerifyKey
 
 import petmodels
-from petmodels.documents import Signature, Statement
+from petmodels.documents import Signature, Statement, load_statement
 from petmodels.errors import RequestError, SignatureError
 from petmodels.publish import Origin
 from petmodels.registry import Registry
@@ -38,6 +38,27 @@ def test_a_signature_that_is_none_is_refused(tmp_path: Path, signature: str) -> 
 
     with pytest.raises(SignatureError, match="here carries a wrong signature"):
         check_signed(Statement("{}", (Signature(public, signature),)), frozenset({public}), "here")
+
+
+def test_an_entry_whose_key_nobody_trusts_is_ignored_and_kept_whatever_it_holds(tmp_path: Path) -> None:
+    """So another algorithm can be added beside this one, without a new format."""
+    public = new_key(tmp_path / "key")
+    odd = (Signature("ml-dsa-65:AAAA", "of another kind"), Signature("!!", ""), Signature(public, "a wrong one"))
+    statement = signed(Statement("{}", odd), tmp_path / "key")
+
+    read = load_statement(statement.to_bytes(), "here")
+    check_signed(read, frozenset({public}), "here")
+
+    assert read.signatures[:3] == odd
+
+
+def test_a_key_is_compared_as_text(tmp_path: Path) -> None:
+    public = new_key(tmp_path / "key")
+    (signature,) = signed(Statement("{}"), tmp_path / "key").signatures
+    unpadded = Statement("{}", (Signature(public.rstrip("="), signature.signature),))
+
+    with pytest.raises(SignatureError, match="here is signed by a key that isn't trusted here"):
+        check_signed(unpadded, frozenset({public}), "here")
 
 
 @pytest.mark.parametrize("text", ["", "petmodels-secret-key", "petmodels-secret-key AAAA\n", "ssh-ed25519 AAAA\n", "é"])
