@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 _VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
-_CODE = (
+CODE = (
     "architectures",
+    "checkpoints",
     "devices",
     "distributed",
     "features",
     "graphs",
     "head",
     "images",
+    "kept_rows",
     "known_outputs",
     "learner",
     "metrics",
@@ -35,6 +37,7 @@ _CODE = (
     "optimizer",
     "phases",
     "probe",
+    "scans",
     "together",
     "train",
     "training",
@@ -56,7 +59,7 @@ def fingerprint(params: dict[str, Any], files: Iterable[Path]) -> str:
 
 def training_name(params: "TrainParams", images: Sequence[Path], labels: Sequence[str], device: "torch.device") -> str:
     """Return the fingerprint of a training on these prepared images, their labels in the same order."""
-    code = [Path(__file__).with_name(f"{module}.py") for module in _CODE]
+    code = [Path(__file__).with_name(f"{module}.py") for module in CODE]
     code += [path for path in [Path(params.weights)] if path.is_file()]
     return fingerprint({**asdict(params), "images": _listing(images, labels), "device": device.type}, code)
 
