@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field
 
 from stages.errors import DataError
 from stages.outputs import new_folder, read_csv, write_json
-from stages.params import STRICT, published
+from stages.params import STRICT
+from stages.published_params import published
 
 if TYPE_CHECKING:
     from stages.findings import Outcome, Side

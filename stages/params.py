@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
-from stages.addresses import kind_of, shown
 from stages.errors import ParamsError
 
 Section = TypeVar("Section")
@@ -40,7 +39,7 @@ def section(path: Path, name: str, kind: type[Section]) -> Section:
     Raises ParamsError, naming file, section and key, for a file that is missing or no YAML mapping, and for unknown,
     missing, mistyped or impossible values.
     """
-    document = _document(path)
+    document = all_sections(path)
     if not isinstance(document.get(name), dict):
         sections = ", ".join(map(str, document)) or "none"
         raise ParamsError(f"{path}: section '{name}' is missing; sections: {sections}")
@@ -58,27 +57,8 @@ def section(path: Path, name: str, kind: type[Section]) -> Section:
         raise ParamsError(f"{path}: {name}: {_explained(first, kind)}") from error
 
 
-def published(path: Path) -> dict[str, dict[str, Any]]:
-    """Return all sections as they may be shown to anyone.
-
-    The source stands there without the folder of this machine that holds it, and without a signature in its address.
-    Raises ParamsError as `section` does for a file that can't be read.
-    """
-    sections = _document(path)
-    source = str(sections["download"]["source"])
-    told = Path(source).name if kind_of(source) == "path" else shown(source)
-    return sections | {"download": sections["download"] | {"source": told}}
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return a phrase that offers the known names closest to `name`, or all of them when there are fewer than ten."""
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
-    if len(known) < 10:
-        return f"known: {', '.join(known)}"
-    return f"nearest: {', '.join(close)}" if close else f"none of the {len(known)} known names is near"
-
-
-def _document(path: Path) -> dict[str, Any]:
+def all_sections(path: Path) -> dict[str, Any]:
+    """Return all sections of the params file; ParamsError for one that is missing or no YAML mapping."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError as error:
@@ -88,6 +68,14 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected sections, found: {type(document).__name__}")
     return document
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return a phrase that offers the known names closest to `name`, or all of them when there are fewer than ten."""
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+    if len(known) < 10:
+        return f"known: {', '.join(known)}"
+    return f"nearest: {', '.join(close)}" if close else f"none of the {len(known)} known names is near"
 
 
 class _Loader(yaml.SafeLoader):

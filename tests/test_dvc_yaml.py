@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages import fingerprints
+
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 # They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
 CARRIERS = {"allocation", "entry", "errors", "interrupts", "locks", "outputs", "params", "progress", "threads"}
+# What a training runs without its numbers depending on it: how it is told, and what is written when it is over.
+TELLERS = {"journal", "results"}
 
 
 def imported(module: str) -> set[str]:
@@ -47,6 +51,10 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_no_others(stage: str) -
     listed = [path.stem for path in paths if path.parent.name == "stages" and path.suffix == ".py"]
 
     assert listed == sorted(needed(stage))
+
+
+def test_another_code_of_a_training_makes_its_checkpoints_anothers() -> None:
+    assert sorted({*fingerprints.CODE, "fingerprints"} | TELLERS) == sorted(needed("train"))
 
 
 @pytest.mark.parametrize("stage", STAGES)

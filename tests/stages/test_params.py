@@ -13,8 +13,9 @@ from pydantic import ConfigDict, Field
 
 from stages.entry import NAMES
 from stages.errors import ParamsError
-from stages.params import STRICT, Pattern, nearest, published, section
+from stages.params import STRICT, Pattern, nearest, section
 from stages.prepare import PrepareParams
+from stages.published_params import published
 from stages.split import SplitParams
 from stages.train import TrainParams
 from tests.stages.settings import PREPARE, params_yaml
