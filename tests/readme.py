@@ -1,4 +1,7 @@
-"""Write README's generated parts, the parameters' table and the file map, from the code: `python -m tests.readme`."""
+"""Write what is made from other files: README's table of parameters and file map, and the versions that DVC compares.
+
+Run `python -m tests.readme` after a change of params.yaml, of a module's docstring, or of constraints.txt.
+"""
 
 import ast
 import importlib
@@ -14,6 +17,7 @@ from stages.entry import NAMES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+PINS = ROOT / "stages/pins.yaml"
 FLOWS = {"gate": "flows", "ingest": "flows"}
 
 
@@ -54,10 +58,34 @@ def files() -> str:
     return "\n".join(lines) + "\n"
 
 
+def pins() -> str:
+    """Return the versions in constraints.txt of the packages that dvc.yaml's stages name, as YAML."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    versions = {normalised(name): version for name, _, version in (line.partition("==") for line in lines)}
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    names = sorted({name for stage in stages for name in pinned_packages(stage)})
+    head = (
+        "# Written from constraints.txt by `python -m tests.readme`: the packages that decide what the stages make.\n"
+    )
+    return head + "".join(f'{name}: "{versions[name]}"\n' for name in names)  # quoted: else YAML takes 3.20 for 3.2
+
+
+def pinned_packages(stage: dict[str, Any]) -> list[str]:
+    """Return the packages whose versions a stage of dvc.yaml depends on, in its order."""
+    path = PINS.relative_to(ROOT).as_posix()
+    return [name for entry in stage["params"] if isinstance(entry, dict) for name in entry[path]]
+
+
+def normalised(package: str) -> str:
+    """Return a package's name as package indexes compare it."""
+    return re.sub("[-_.]+", "-", package).lower()
+
+
 def _description(hint: Any) -> str:
     assert get_origin(hint) is Annotated
     return next(str(part.description) for part in get_args(hint) if isinstance(part, FieldInfo) and part.description)
 
 
 if __name__ == "__main__":
+    PINS.write_text(pins(), encoding="utf-8")
     README.write_text(with_generated_parts(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,20 +4,32 @@ import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stages import fingerprints
+from tests.readme import PINS, ROOT, normalised, pinned_packages, pins
 
-ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 # They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
 CARRIERS = {"allocation", "entry", "errors", "interrupts", "locks", "outputs", "params", "progress", "threads"}
 # What a training runs without its numbers depending on it: how it is told, and what is written when it is over.
 TELLERS = {"journal", "results"}
+
+# The packages among the carriers: they fetch, check, tell and share work out.
+CARRYING_PACKAGES = {
+    "boto3", "botocore", "dvclive", "filelock", "joblib", "pydantic", "pyyaml", "requests", "threadpoolctl", "tqdm",
+    "urllib3",
+}  # fmt: skip
+# What no module names, and what computes, or writes the file, all the same.
+BEHIND = {"scikit-learn": {"scipy"}, "export": {"onnx", "onnx-ir", "onnxscript"}}
+# Its bytes come from elsewhere; the drawn sample stands for them.
+UNPINNED = {"download"}
 
 
 def imported(module: str) -> set[str]:
@@ -33,6 +45,17 @@ def imported(module: str) -> set[str]:
             if package == "stages":
                 found |= {name} if name else {alias.name for alias in node.names}
     return found
+
+
+def packages(modules: Iterable[str]) -> set[str]:
+    """Return the packages that some modules of `stages` import, by the names under which they are installed."""
+    trees = [ast.parse((ROOT / f"stages/{module}.py").read_text(encoding="utf-8")) for module in modules]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    installed = packages_distributions()
+    found = {one for name in names for one in installed.get(name.split(".")[0], ())}
+    return {normalised(name) for name in found} - {"petmodels"}
 
 
 def needed(module: str) -> set[str]:
@@ -55,6 +78,18 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_no_others(stage: str) -
 
 def test_another_code_of_a_training_makes_its_checkpoints_anothers() -> None:
     assert sorted({*fingerprints.CODE, "fingerprints"} | TELLERS) == sorted(needed("train"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_versions_of_the_packages_that_decide_its_bytes(stage: str) -> None:
+    direct = packages(needed(stage)) - CARRYING_PACKAGES
+    behind = [BEHIND.get(name, set()) for name in (*direct, stage)]
+
+    assert pinned_packages(STAGES[stage]) == ([] if stage in UNPINNED else sorted(direct.union(*behind)))
+
+
+def test_the_pinned_versions_are_those_that_are_installed_by_the_constraints() -> None:
+    assert PINS.read_text(encoding="utf-8") == pins(), "run: python -m tests.readme"
 
 
 @pytest.mark.parametrize("stage", STAGES)

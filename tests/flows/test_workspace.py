@@ -5,8 +5,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from flows import pipeline
+from flows.dvc_lock import take_lock
 from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError
 from flows.settings import Settings
 from flows.workspace import workspace
@@ -224,6 +226,30 @@ def test_of_the_run_cache_what_is_there_is_not_copied_again(settings: Settings, 
     assert {path: when for path, when in after.items() if path in before and path != torn} == {
         path: when for path, when in before.items() if path != torn
     }
+
+
+@pytest.mark.slow
+def test_another_version_of_a_package_is_work_for_the_stages_that_name_it(settings: Settings, tmp_path: Path) -> None:
+    project = toy_project(tmp_path / "project", download={"images": 8})
+    stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())
+    stages["stages"]["train"]["params"].append({"pins.yaml": ["torch"]})
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    (project.folder / "pins.yaml").write_text('pillow: "13.0.0"\ntorch: "2.20"\n')
+    project.push("pins")
+    settings = Settings(**{**vars(settings), "git": str(project.remote)})
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro", "push --run-cache")
+        lock, unchanged = w.text(pipeline.LOCK), pipeline.changed_stages(w)
+
+    (project.folder / "pins.yaml").write_text('pillow: "13.1.0"\ntorch: "2.21"\n')
+    project.push("another torch")
+    with workspace(settings, "a", "main", quiet) as w:
+        take_lock(w, lock)
+        changed = pipeline.changed_stages(w)
+        ran = pipeline.steps_in(w.dvc("repro --pull"))
+
+    assert (unchanged, changed) == ([], ["train"])
+    assert [step.stage for step in ran if step.what == "ran"] == ["train"]
 
 
 @pytest.mark.slow
