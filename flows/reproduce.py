@@ -18,7 +18,10 @@ from flows.outcome import settled, tell
 from flows.settings import Settings
 from flows.workspace import workspace
 from petmodels import Manifest, Registry
+from petmodels.bundle import CARD, METRICS
 from petmodels.documents import load_object
+from petmodels.errors import PetmodelsError
+from petmodels.fetch import fetch
 
 SAME_WITHIN = 0.01
 _MOST_NAMES = 9
@@ -29,7 +32,8 @@ _MOST_NAMES = 9
 def reproduce(version: str) -> str:
     """Rebuild `pets@7` from its commit and params, and compare files and metrics with what was published."""
     settings = Settings.from_environment()
-    manifest = Registry(settings.registry, notice=tell).manifest(version)
+    registry = Registry(settings.registry, notice=tell)
+    manifest = registry.manifest(version)
     if not manifest.git_commit or not manifest.params:
         raise RequestError(f"{manifest.name} doesn't say from which commit and params it comes; it can't be rebuilt")
     check_lock(manifest.dvc_lock)
@@ -38,11 +42,15 @@ def reproduce(version: str) -> str:
         w.dvc("repro --no-run-cache")
         outputs = _differing(pipeline.outputs_of(manifest.dvc_lock), pipeline.outputs_of(w.text(pipeline.LOCK)))
         files = _differing(_published(manifest), files_of(w.folder / BUNDLE))
-        metrics = load_object(w.text(str(BUNDLE / "metrics.json")), "metrics.json of the rebuilt bundle")
+        metrics, card = (
+            load_object(w.text(str(BUNDLE / name)), f"{name} of the rebuilt bundle") for name in (METRICS, CARD)
+        )
     _record(manifest, outputs, files)
     if not files:
         return f"{manifest.name}: the same files, all {len(manifest.files)} of them"
-    return f"{manifest.name}: {compared(manifest.metrics, metrics)}; other bytes in: {', '.join(files[:_MOST_NAMES])}"
+    others = made_with(_published_card(registry, manifest), card)
+    found = [compared(manifest.metrics, metrics), *filter(None, [others])]
+    return f"{manifest.name}: {'; '.join(found)}; other bytes in: {', '.join(files[:_MOST_NAMES])}"
 
 
 def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -60,6 +68,14 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return f"other metrics: {', '.join(pairs)}"
 
 
+def made_with(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Say which packages had another version when the published card was written than here; "" for none."""
+    old, new = (card["versions"] if isinstance(card.get("versions"), dict) else {} for card in (before, after))
+    other = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    pairs = [f"{name} {old.get(name, 'none')} (here {new.get(name, 'none')})" for name in other[:_MOST_NAMES]]
+    return f"made with {', '.join(pairs)}" if pairs else ""
+
+
 def _difference(old: object, new: object) -> float:
     """Return by how much two values differ; infinite where that is no number."""
     if old == new:
@@ -71,6 +87,18 @@ def _difference(old: object, new: object) -> float:
 
 def _told(metrics: Mapping[str, Any], name: str) -> str:
     return str(metrics[name]) if name in metrics else "nothing"
+
+
+def _published_card(registry: Registry, manifest: Manifest) -> dict[str, Any]:
+    """Return the version's card; an empty one, and a line, where it can't be had."""
+    try:
+        paths = fetch(
+            registry.storage, registry.cache, manifest.model, (one for one in manifest.files if one.path == CARD)
+        )
+        return load_object(paths[CARD].read_bytes(), f"{CARD} of {manifest.name}") if paths else {}
+    except PetmodelsError as error:
+        tell(f"which packages {manifest.name} was made with is not known: {error}")
+        return {}
 
 
 def _published(manifest: Manifest) -> dict[str, str]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flows.reproduce import compared
+from flows.reproduce import compared, made_with
 
 PUBLISHED = {"accuracy": 0.81, "log_loss": 0.42, "num_test": 111}
 
@@ -31,3 +31,20 @@ def test_no_number_is_the_furthest_of_all() -> None:
     found = compared(PUBLISHED, {"accuracy": math.nan, "log_loss": 0.92, "num_test": 11})
 
     assert found.startswith("other metrics: accuracy nan instead of 0.81, num_test 11 instead of 111, log_loss 0.92 ")
+
+
+@pytest.mark.parametrize(
+    ("here", "told"),
+    [
+        ({"numpy": "2.4", "torch": "2.14"}, ""),
+        ({"numpy": "2.4", "torch": "2.15"}, "made with torch 2.14 (here 2.15)"),
+        ({"torch": "2.15"}, "made with numpy 2.4 (here none), torch 2.14 (here 2.15)"),
+    ],
+)
+def test_packages_of_another_version_than_the_published_models_are_named(here: dict[str, str], told: str) -> None:
+    assert made_with({"versions": {"numpy": "2.4", "torch": "2.14"}}, {"versions": here}) == told
+
+
+@pytest.mark.parametrize("card", [{}, {"versions": None}, {"versions": ["torch"]}])
+def test_a_card_without_versions_says_nothing_of_them(card: dict[str, object]) -> None:
+    assert made_with(card, card) == ""
