@@ -8,7 +8,6 @@ are; a second run finds what the first has computed. Then loop.py shows how a mo
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,12 +20,14 @@ from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
+from flows.arrivals import PATH as ARRIVALS
 from flows.environment import inherited
 from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
 from flows.loop import MODEL, git, run_loop
 from flows.object_store import weed
 from flows.photographs import BROKEN, is_photograph, names_tell
+from flows.project_copy import bring_up_to_date
 from flows.remote import telling
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
@@ -60,7 +61,9 @@ def main() -> None:
             raise FileNotFoundError(f"no such archive or folder: {arrivals}")
         source = arguments.source
         settings = _sample_settings(source) if source.startswith("sample:") else own_settings(source)
-        _copy_project(project, folder)
+        if kept := bring_up_to_date(folder, project):
+            way = f"to begin without them, delete {folder}"
+            print(f"demo: rows of {ARRIVALS} that only {folder} has are kept, {way}: {kept}", file=sys.stderr)
         _override(folder / "params.yaml", settings)
         _make_repository(folder)
     except OSError as error:
@@ -134,15 +137,6 @@ def _names(path: Path) -> Iterable[str]:
         with tarfile.open(path) as archive:
             return archive.getnames()
     return []
-
-
-def _copy_project(project: Path, folder: Path) -> None:
-    listing = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, git(project, *listing).split("\0")):
-        source, target = project / name, folder / name
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
 
 
 def _override(path: Path, settings: dict[str, dict[str, Any]]) -> None:

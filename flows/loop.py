@@ -18,6 +18,7 @@ from uuid import uuid4
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
+from flows.arrivals import PATH as ARRIVALS
 from flows.environment import apart
 from flows.errors import FlowError, StackError
 from flows.photographs import Photograph, dealt, of_project, unpacked
@@ -42,7 +43,7 @@ def run_loop(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     first, later = dealt(project) if arrivals is None else (of_project(project), unpacked(arrivals, folder / "later"))
-    remote = _first_project(project, folder, first, len(later))
+    remote = first_project(project, folder, first, len(later))
     with running_stack(folder / "stack", Options(git=str(remote))) as stack:
         os.environ.update(stack.store.environment())  # for the photographs that this process drops
         _say(f"a stack runs: Prefect at {stack.address}, S3 at {stack.store.endpoint}, two workers")
@@ -59,8 +60,8 @@ def run_loop(
             subprocess.run([str(program), *arguments], env=_consumers(stack, folder), check=True)
 
 
-def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph], num_later: int) -> Path:
-    """Return a bare repository with the project as it is, but its source a folder of these images."""
+def first_project(project: Path, folder: Path, photographs: Sequence[Photograph], num_later: int) -> Path:
+    """Return a bare repository with the project as it is, but its source a folder of these images, and no arrivals."""
     source, clone, remote = folder / "source", folder / "clone", folder / "project.git"
     for photograph in photographs:
         target = source / photograph.label / photograph.path.name
@@ -68,6 +69,8 @@ def _first_project(project: Path, folder: Path, photographs: Sequence[Photograph
         shutil.copyfile(photograph.path, target)
     git(folder, "clone", "--quiet", "--origin", "origin", "--no-hardlinks", str(project), str(clone))
     _set_params(clone / "params.yaml", source, num_later)
+    arrivals = clone / ARRIVALS
+    arrivals.write_text(arrivals.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
     git(clone, "commit", "--quiet", "--all", "--message", "The first images")
     git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
     git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
