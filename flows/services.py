@@ -18,6 +18,7 @@ from pathlib import Path
 from flows.errors import StackError
 
 MARK = "PETMODELS_STACK"
+_SAYS_NOTHING = {"", "An exception occurred.", "ERROR:    Application startup failed. Exiting.", "Server stopped!"}
 
 
 @dataclass
@@ -80,9 +81,9 @@ class Service:
             time.sleep(0.2)
 
     def last_line(self) -> str:
-        """Return the last line of the log that says something; Prefect's last one, after a traceback, doesn't."""
+        """Return the last line of the log that says something; Prefect's last ones, after a traceback, don't."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        telling = (line.strip() for line in reversed(lines) if line.strip() not in {"", "An exception occurred."})
+        telling = (line.strip() for line in reversed(lines) if line.strip() not in _SAYS_NOTHING)
         return next(telling, "without a word")
 
 

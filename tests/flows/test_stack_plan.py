@@ -44,6 +44,16 @@ def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_pat
     assert Service("cpu-1", [], {}, tmp_path).last_line() == "PermissionError: [Errno 13] no: '/tmp/x'"
 
 
+def test_a_server_says_why_its_database_is_not_its_own(tmp_path: Path) -> None:
+    """As one does that is older than the database."""
+    words = "alembic.util.exc.CommandError: Can't locate revision identified by 'ffffffffffff'"
+    (tmp_path / "server.log").write_text(
+        f"Traceback\n{words}\n\nERROR:    Application startup failed. Exiting.\nServer stopped!\n"
+    )
+
+    assert Service("server", [], {}, tmp_path).last_line() == words
+
+
 def test_only_pages_of_the_stacks_own_server_may_drive_it(tmp_path: Path) -> None:
     (tmp_path / "stack").mkdir()
 
