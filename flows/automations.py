@@ -136,6 +136,11 @@ def notifications(
     ]
 
 
+def names_in_use() -> list[str]:
+    """Return the names of all automations that a preparation makes."""
+    return [one.name for one in (*endings(), *notifications(uuid4()))]
+
+
 def still_telling(client: SyncPrefectClient) -> list[str]:
     """Return the names of the automations that tell people on this server, made by an earlier preparation."""
     names = [one.name for one in notifications(uuid4())]

@@ -1,7 +1,7 @@
 """Tell a Prefect server what the deployments of prefect.yaml stand on: work pools, limits, automations.
 
 Run it once for every server, and again after a change: `python -m flows.prepare --gpus 2`. It reads PREFECT_API_URL
-and PETMODELS_NOTIFY, and leaves nothing on this machine.
+and PETMODELS_NOTIFY, and leaves nothing on this machine. What an earlier release left on the server it only names.
 """
 
 import argparse
@@ -17,8 +17,17 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
-from flows.automations import BLOCK, bring_up_to_date, endings, notifications, save_block, still_telling
+from flows.automations import (
+    BLOCK,
+    bring_up_to_date,
+    endings,
+    names_in_use,
+    notifications,
+    save_block,
+    still_telling,
+)
 from flows.errors import FlowError, RequestError
+from flows.leftovers import leftovers
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
 CPU, GPU = "cpu", "gpu"
@@ -68,6 +77,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
             bring_up_to_date(client, notifications(save_block(address), **seconds))
         else:
             print(f"prepare: PETMODELS_NOTIFY is unset, {_who_is_told(client)}", file=sys.stderr)
+        for line in leftovers(client, names_in_use()):
+            print(f"prepare: {line}", file=sys.stderr)
 
 
 def _who_is_told(client: SyncPrefectClient) -> str:

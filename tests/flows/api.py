@@ -25,6 +25,9 @@ class Api:
     def patch(self, path: str, **content: object) -> Any:
         return self._send("PATCH", path, content)
 
+    def delete(self, path: str) -> Any:
+        return self._send("DELETE", path, None)
+
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of `flow/deployment` now; return its id."""
         found = self.get(f"/deployments/name/{deployment}")

@@ -119,6 +119,31 @@ def test_without_a_webhook_those_who_go_on_telling_the_old_one_are_named(stack: 
     )
 
 
+def test_what_an_earlier_release_has_left_is_named_with_how_to_delete_it(stack: Stack) -> None:
+    api = Api(stack.api)
+    flow = api.post("/flows/", name="retrain")["id"]
+    tags = {"weekly": ["petmodels"], "monthly": ["petmodels"], "somebody's own": ["other"]}
+    made = [api.post("/deployments/", name=name, flow_id=flow, tags=tags[name]) for name in tags]
+    old = next(one for one in api.post("/automations/filter") if one["name"].endswith("late runs"))
+    copied = {name: old[name] for name in ("trigger", "actions")}
+    left = [api.post("/automations/", name=name, **copied) for name in ("petmodels: tell of old runs", "another's")]
+
+    status, (_notify, *lines) = prepare(stack)
+
+    for kind, things in (("automations", left), ("deployments", made)):
+        for one in things:
+            api.delete(f"/{kind}/{one['id']}")
+    assert (status, lines) == (
+        0,
+        [
+            "prepare: prefect.yaml has no deployment retrain/monthly; to delete it: "
+            "prefect deployment delete retrain/monthly",
+            "prepare: no automation of this release is called 'petmodels: tell of old runs'; to delete it: "
+            f"prefect automation delete --id {left[0]['id']}",
+        ],
+    )
+
+
 def test_an_automation_that_a_person_has_disabled_stays_so_and_is_only_updated_when_it_changes(stack: Stack) -> None:
     api, name = Api(stack.api), "petmodels: end runs that never begin"
 
