@@ -91,10 +91,9 @@ def _told(metrics: Mapping[str, Any], name: str) -> str:
 
 def _published_card(registry: Registry, manifest: Manifest) -> dict[str, Any]:
     """Return the version's card; an empty one, and a line, where it can't be had."""
+    cards = [file for file in manifest.files if file.path == CARD]
     try:
-        paths = fetch(
-            registry.storage, registry.cache, manifest.model, (one for one in manifest.files if one.path == CARD)
-        )
+        paths = fetch(registry.storage, registry.cache, manifest.model, cards)
         return load_object(paths[CARD].read_bytes(), f"{CARD} of {manifest.name}") if paths else {}
     except PetmodelsError as error:
         tell(f"which packages {manifest.name} was made with is not known: {error}")

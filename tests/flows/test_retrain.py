@@ -480,16 +480,17 @@ def test_a_version_that_is_not_what_its_commit_gives_is_told_in_what(operator: O
     bundle = Path(shutil.copytree(operator.registry.pull(old.name), tmp_path / "bundle"))
     metrics = json.loads((bundle / "metrics.json").read_text())
     (bundle / "metrics.json").write_text(json.dumps(metrics | {"accuracy": 0.5}))
+    (bundle / "card.json").write_text('{"format": 1, "title": "colours", "versions": {"torch": "1.0"}}')
     (bundle / "of-nowhere.txt").write_text("made by hand")
     origin = Origin(git_commit=old.git_commit, dvc_lock=old.dvc_lock, params=old.params)
     operator.registry.publish(bundle, "mended", origin)
 
     run = operator.run("reproduce/manual", version="mended@1")
 
-    told = f"mended@1: other metrics: accuracy {metrics['accuracy']} instead of 0.5; other bytes in: "
-    assert run["state"]["message"] == f"{told}metrics.json, of-nowhere.txt"
+    told = f"mended@1: other metrics: accuracy {metrics['accuracy']} instead of 0.5; made with torch 1.0 (here none); "
+    assert run["state"]["message"] == f"{told}other bytes in: card.json, metrics.json, of-nowhere.txt"
     table = operator.table("mended-reproduced")
-    assert {row["name"] for row in table if not row["same"]} == {"metrics.json", "of-nowhere.txt"}
+    assert {row["name"] for row in table if not row["same"]} == {"card.json", "metrics.json", "of-nowhere.txt"}
 
 
 @pytest.mark.usefixtures("base")
