@@ -111,7 +111,7 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
 def _before_training(w: Workspace) -> tuple[list[pipeline.Step], bool]:
     """Do the stages before train; return what became of them, and whether train is done and its outputs are here."""
     lines = w.dvc("repro --pull split", "push --run-cache download prepare split", f"status --json {STAGE}")
-    is_trained = not pipeline.changed_in(lines) and pipeline.can_pull(w, STAGE)
+    is_trained = not pipeline.changed_in(w, lines) and pipeline.can_pull(w, STAGE)
     return pipeline.steps_in(lines), is_trained
 
 

@@ -1,6 +1,7 @@
 """Workspaces: clones at a revision that one run at a time may write to; and the pipeline in them, by real DVC."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -9,9 +10,10 @@ import yaml
 
 from flows import pipeline
 from flows.dvc_lock import take_lock
+from flows.dvc_process import DvcProcess
 from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError
 from flows.settings import Settings
-from flows.workspace import workspace
+from flows.workspace import Workspace, workspace
 from tests.flows.projects import Project, git, toy_project
 
 
@@ -201,6 +203,47 @@ def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: S
     assert len(unlocked) == 6
     assert locked == []
     assert {step.what for step in cached} == {"from the run-cache"}
+
+
+DVC_YAML = """
+stages:
+  copy: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}
+  join: {cmd: cat b.txt code.py > c.txt; cp c.txt d.txt, deps: [b.txt, code.py], params: [x, y], outs: [c.txt]}
+"""
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[Workspace]:
+    """A small pipeline that has run, and whose outputs are elsewhere by now."""
+    files = {"dvc.yaml": DVC_YAML, "params.yaml": "{x: 1, y: 2}\n", "a.txt": "a\n", "code.py": "0\n"}
+    w = Workspace(folder=tmp_path, commit="", tell=quiet, handle=-1, process=DvcProcess(tmp_path, (), quiet))
+    for name, text in files.items():
+        w.set_text(name, text)
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / ".dvc").mkdir()
+    w.dvc("repro")
+    for name in ("b.txt", "c.txt", "d.txt"):
+        w.set_text(name, "")
+    yield w
+    w.process.end()
+
+
+@pytest.mark.slow
+def test_only_what_the_lock_knows_is_taken_for_data_that_is_elsewhere(copied: Workspace) -> None:
+    w = copied
+    assert pipeline.changed_stages(w) == []
+
+    w.set_text("dvc.yaml", DVC_YAML.replace("[c.txt]", "[c.txt, d.txt]"))
+    with_new_output = pipeline.changed_stages(w)
+    w.set_text("dvc.yaml", DVC_YAML)
+    w.set_text("params.yaml", "{x: 1}\n")
+    without_a_param = pipeline.changed_stages(w)
+    w.set_text("params.yaml", "{x: 1, y: 2}\n")
+    w.set_text("code.py", "")
+
+    assert (with_new_output, without_a_param) == (["join"], ["join"])
+    with pytest.raises(RequestError, match=r"lacks a file that dvc\.yaml names as a dependency: join: code\.py$"):
+        pipeline.changed_stages(w)
 
 
 def entries(remote: Path) -> dict[Path, int]:
