@@ -2,16 +2,16 @@
 
 DVC makes paths of the hashes that it finds there, deletes what has another hash, and writes files under the names of a
 list: a lock that somebody has made up could reach any file of the worker. So it says no more than a lock of this
-project needs to. Reads a text; leaves dvc.lock in a workspace.
+project needs to, and nothing of stages that the revision doesn't have. Reads a text; leaves dvc.lock in a workspace.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from flows.errors import RequestError
-from flows.pipeline import LOCK, yaml_of
+from flows.pipeline import LOCK, STAGES, dumped, stages_in, yaml_of
 from flows.workspace import Workspace
 from petmodels import Manifest
 
@@ -22,8 +22,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 def take_lock(w: Workspace, text: str) -> None:
     """Make a text the workspace's dvc.lock, "" for none; RequestError where it says what no lock of ours does."""
-    check_lock(text)
-    w.set_text(LOCK, text)
+    document = _checked(text)
+    w.set_text(LOCK, dumped(document) if _without_others(document, stages_in(w.text(STAGES))) else text)
 
 
 def take_lock_of(w: Workspace, version: Manifest | None) -> None:
@@ -41,7 +41,12 @@ def take_lock_of(w: Workspace, version: Manifest | None) -> None:
 
 def check_lock(text: str) -> None:
     """Raise RequestError for a lock that isn't taken over."""
-    for stage, entry in _entries(yaml_of(text, LOCK)):
+    _checked(text)
+
+
+def _checked(text: str) -> Any:
+    document = yaml_of(text, LOCK)
+    for stage, entry in _entries(document):
         path = str(entry.get("path"))
         if unknown := sorted(str(key) for key in entry.keys() - _KEYS):
             raise _refused("with more than paths and hashes", stage, unknown[0])
@@ -49,6 +54,19 @@ def check_lock(text: str) -> None:
             raise _refused("whose hash is none", stage, path)
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise _refused("that leaves the project", stage, path)
+    return document
+
+
+def _without_others(document: Any, stages: Collection[str]) -> bool:
+    """Take the stages out of a lock that dvc.yaml no longer has, which DVC keeps; say whether there were any.
+
+    An output that another stage makes by now would else have the hash of the last one that the lock names. A stage that
+    dvc.yaml makes several of is called `<stage>@<item>` in the lock.
+    """
+    others = [name for name in document.get("stages", {}) if stages and str(name).partition("@")[0] not in stages]
+    for name in others:
+        del document["stages"][name]
+    return bool(others)
 
 
 def _entries(document: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,6 +9,7 @@ import pytest
 from flows.dvc_lock import take_lock, take_lock_of
 from flows.dvc_process import DvcProcess
 from flows.errors import ChildError, RequestError
+from flows.pipeline import outputs_of
 from flows.settings import Settings
 from flows.workspace import Workspace, workspace
 from petmodels import Origin, Registry
@@ -32,6 +33,8 @@ def w(tmp_path: Path) -> Workspace:
     "text", [lock(), lock(md5=f"{HASH}.dir", size=1, nfiles=2, hash="md5"), "schema: '2.0'\nstages: {}", ""]
 )
 def test_a_lock_of_ours_is_taken_over_as_it_is(w: Workspace, text: str) -> None:
+    w.set_text("dvc.yaml", "stages: {train: {cmd: x}}")
+
     take_lock(w, text)
 
     assert w.text("dvc.lock") == text
@@ -73,6 +76,18 @@ def test_a_message_quotes_no_more_than_a_line_of_it(w: Workspace, text: str) -> 
         take_lock(w, text)
 
     assert len(str(caught.value)) < 500
+
+
+def test_stages_that_dvc_yaml_no_longer_has_are_left_out(w: Workspace) -> None:
+    """Else their hash of `data/bundle` would stand after, and for, that of the stage which makes it by now."""
+    one = lock(path="data/bundle").replace("train", "package")
+    both = one.replace("stages: {", f"stages: {{export: {{cmd: y, outs: [{{path: data/bundle, md5: {HASH[::-1]}}}]}}, ")
+    w.set_text("dvc.yaml", "stages: {export: {cmd: y, outs: [data/bundle]}}")
+
+    take_lock(w, both)
+
+    assert outputs_of(w.text("dvc.lock")) == {"data/bundle": HASH[::-1]}
+    assert "package" not in w.text("dvc.lock")
 
 
 def test_a_version_whose_lock_is_not_taken_over_costs_a_line(w: Workspace, tmp_path: Path) -> None:
