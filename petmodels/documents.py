@@ -88,8 +88,12 @@ def load_payload(statement: Statement, where: str) -> dict[str, Any]:
 def check_format(content: Mapping[str, Any], where: str) -> None:
     """Raise FormatError unless `content` is of the format that this program knows."""
     found = content.get("format")
-    if type(found) is not int or found != FORMAT:
-        raise FormatError(f"{where} is of a format that this petmodels doesn't know; upgrade it: {str(found)[:40]}")
+    if type(found) is not int or found <= 0:
+        raise FormatError(f"{where} is of no format that petmodels knows: {str(found)[:40]}")
+    if found > FORMAT:
+        raise FormatError(f"{where} is of a newer format than this petmodels knows; upgrade petmodels: {str(found)[:40]}")
+    if found < FORMAT:
+        raise FormatError(f"{where} is of an older format; use the older petmodels that it was made with: {found}")
 
 
 def json_number(content: object) -> float | None:

@@ -257,7 +257,7 @@ def _as_folder(content: dict[str, Any]) -> None:
         (_file(blob="../aliases/production.jsonl"), "names no SHA-256, or a blob of another one"),
         (lambda content: content.update(files=[]), "lists no files"),
         (lambda content: content.update(files=[content["files"][0]] * 10_001), "lists more than 10000 files: 10001"),
-        (lambda content: content.update(format=2), "of a format that this petmodels doesn't know; upgrade it: 2"),
+        (lambda content: content.update(format=2), "of a newer format than this petmodels knows; upgrade petmodels: 2"),
         (lambda content: content.update(model="cats"), "is another version's: cats@2"),
         (lambda content: content.update(version=True), "is another version's"),
         (lambda content: content.update(extra=1), "lacks or adds keys: extra"),
