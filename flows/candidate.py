@@ -24,8 +24,10 @@ from flows.outcome import without_secrets
 from flows.workspace import Workspace
 from petmodels import Manifest, Origin, Registry
 from petmodels.errors import NotFoundError
+from petmodels.listing import listing
 
 _REFUSED = "build/refused.json"
+_NEWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +44,10 @@ class Candidate:
         """Return the version, among the newest ones, that has the workspace's very outputs, byte for byte."""
         wanted = _bundle_hash(self.w.text(pipeline.LOCK))
         try:
-            listed = self.registry.listing(self.model)
+            numbers = self.registry.versions(self.model, limit=_NEWEST)
         except NotFoundError:
             return None
+        listed = listing(self.registry.storage, self.model, numbers, ())  # aliases, of which one may be broken, aside
         found: Sequence[Manifest] = [one.manifest for one in listed if one.manifest]
         alike = [one for one in found if one.dvc_lock and _is_of(one, wanted)]
         # Its lock is what its publisher says. Other bytes under the same lock are another version.

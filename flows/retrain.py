@@ -28,6 +28,7 @@ from flows.settings import Settings
 from flows.train import STAGE, lock_of
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
+from petmodels.aliases import alias_names
 from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
 from petmodels.writable import check_writable
@@ -99,10 +100,12 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
         newest = registry.manifest(model)
     except NotFoundError:
         return None
-    names = [found.name for found in registry.aliases(model)]
-    if names and alias not in names:
-        known = ", ".join(names[:9])
-        raise RequestError(f"{model} has no alias {alias}; give it a version by release/manual, or ask for: {known}")
+    try:
+        registry.alias(model, alias)
+    except NotFoundError as error:
+        if names := alias_names(registry.storage, model):
+            known, give = ", ".join(names[:9]), "give it a version by release/manual"
+            raise RequestError(f"{model} has no alias {alias}; {give}, or ask for: {known}") from error
     return newest
 
 

@@ -262,6 +262,7 @@ def test_a_challenger_that_is_much_larger_is_refused(operator: Operator) -> None
 @pytest.mark.usefixtures("base")
 def test_an_equal_challenger_is_kept_without_the_alias(operator: Operator) -> None:
     operator.seeded("equal")
+    operator.registry.storage.create("equal/aliases/canary.jsonl", b"broken, and somebody else's\n")
 
     sentence = operator.retrain("equal", operator.branch("padded", export={"padding_bytes": 10}))
 
