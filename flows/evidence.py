@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.errors import ChampionError
-from petmodels import Registry, load
+from flows.champion import Champion, champion_of, seen_in
+from flows.turns import network_in, network_of, turn_of
+from petmodels import Model, Registry, load
 from petmodels.comparison import Compared, compare
-from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.hashing import sha256_of
 
 BUNDLE = Path("data/bundle")
-_SEEN = "seen_images.csv"
 _MODEL = "model.onnx"
 _DAY = len("2026-11-29")
 
@@ -27,16 +26,18 @@ class Evidence:
 
     `metrics` are the challenger's own, from the pipeline. `polluting` are test images that the challenger was trained
     on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs, one of each
-    group; `unseen` those of them that the champion never saw and whose label it knows; `older` those of these that
-    arrived before the champion's day; `unread` the photographs that nobody could read. `lost_labels` are those that the
-    challenger no longer knows, `new_labels` those that are new with it. It is the `turn`-th challenger of this
-    champion, from 1.
+    group; `unseen` those of them that the champion never saw and whose label it knows, none where it doesn't say what
+    it saw; `older` those of these that arrived before the champion's day; `unread` the photographs that nobody could
+    read. `lost_labels` are those that the challenger no longer knows, `new_labels` those that are new with it. It is
+    the `turn`-th challenger of this champion, from 1.
     """
 
     metrics: dict[str, Any]
     polluting: tuple[str, ...]
     champion: str = ""
     champion_version: int | None = None
+    is_same_network: bool = False
+    says_what_it_saw: bool = True
     lost_labels: tuple[str, ...] = ()
     new_labels: tuple[str, ...] = ()
     records: tuple[Compared, ...] = ()
@@ -53,54 +54,56 @@ class Evidence:
 def evidence(registry: Registry, model: str, alias: str, project: Path, number: int | None = None) -> Evidence:
     """Return the evidence on the bundle in `project` against the version that `alias` names, if there is one.
 
-    `number` is the challenger's version, None where it isn't published: each version after the champion was its turn.
-    Raises ChampionError when that one can't be used, and petmodels' own errors for the bundle.
+    `number` is the challenger's version, None where it isn't published. Raises ChampionError when the champion can't be
+    used, and petmodels' own errors for the bundle.
     """
     bundle = project / BUNDLE
     challenger = load(bundle)
     test = _rows(project / "data/split/test.csv")
     known = [row for name in ("train", "valid") for row in _rows(project / f"data/split/{name}.csv")]
-    seen = _marks([*known, *_rows(bundle / _SEEN)])
+    seen = _marks(known) | (seen_in(bundle) or frozenset())
     polluting = tuple(row["source"] for row in test if _is_seen(row, seen))
     alone = Evidence(metrics=challenger.metrics, polluting=polluting)
     if polluting:  # nothing that such a test side says means anything
         return alone
-    if alias not in {found.name for found in registry.aliases(model)}:
+    champion = champion_of(registry, model, alias)
+    if champion is None:
         return alone
-    named = f"{model}@{alias}"
-    try:
-        manifest = registry.manifest(named)
-        folder = registry.pull(manifest.name)
-        champion = load(folder)
-    except (NotFoundError, TrustError, BundleError) as error:
-        told = f"what {named} names is broken, mend it with petmodels repair or roll back, then run again: {error}"
-        raise ChampionError(told) from error
+    turn = turn_of(registry, champion.manifest, number or (registry.newest(model) or 0) + 1)
+    return _against(champion, challenger, project, test, turn)
+
+
+def _against(champion: Champion, challenger: Model, project: Path, test: list[dict[str, str]], turn: int) -> Evidence:
+    bundle, old = project / BUNDLE, champion.model
     photographs = {str(_photograph(project, row)): row for row in _one_of_each(test)}
-    found = compare(champion, challenger, [(path, row["label"]) for path, row in photographs.items()])
-    trained_on = _marks(_rows(folder / _SEEN))
-    familiar = {row["group"] for row in test if _is_seen(row, trained_on)}
+    found = compare(old, challenger, [(path, row["label"]) for path, row in photographs.items()])
+    trained_on = seen_in(champion.folder)
+    familiar = {row["group"] for row in test if trained_on is None or _is_seen(row, trained_on)}
     unseen = [
         record
         for record in found.records
-        if record.label in champion.labels and photographs[record.image]["group"] not in familiar
+        if record.label in old.labels and photographs[record.image]["group"] not in familiar
     ]
-    older = (one for one in unseen if photographs[one.image].get("arrived", "") < manifest.created[:_DAY])
+    day = champion.manifest.created[:_DAY]
+    older = (one for one in unseen if photographs[one.image].get("arrived", "") < day)
     return Evidence(
         metrics=challenger.metrics,
         polluting=(),
-        champion=manifest.name,
-        champion_version=manifest.version,
-        lost_labels=tuple(sorted(set(champion.labels) - set(challenger.labels))),
-        new_labels=tuple(sorted(set(challenger.labels) - set(champion.labels))),
+        champion=champion.manifest.name,
+        champion_version=champion.manifest.version,
+        is_same_network=network_of(bundle) == network_in(champion.manifest),
+        says_what_it_saw=trained_on is not None,
+        lost_labels=tuple(sorted(set(old.labels) - set(challenger.labels))),
+        new_labels=tuple(sorted(set(challenger.labels) - set(old.labels))),
         records=found.records,
         unseen=tuple(unseen),
         older=tuple(older),
         champion_seconds=found.before_seconds,
         challenger_seconds=found.after_seconds,
-        champion_bytes=(folder / _MODEL).stat().st_size,
+        champion_bytes=(champion.folder / _MODEL).stat().st_size,
         challenger_bytes=(bundle / _MODEL).stat().st_size,
         unread=found.unread,
-        turn=max((number or (registry.newest(model) or 0) + 1) - manifest.version, 1),
+        turn=turn,
     )
 
 

@@ -5,11 +5,12 @@ Reads the evidence; leaves a decision with its numbers. Pure: the same evidence 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from flows.champion import SEEN
 from flows.evidence import Evidence
 from flows.figures import Figure, accuracy_figures, baseline_figures, cost_figures, share
 from flows.paired import Paired, by_label, paired
@@ -52,12 +53,16 @@ class GateParams:
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to a challenger, in a sentence for people, the numbers behind it, and whom it was held against."""
+    """What happens to a challenger, in a sentence for people, the numbers behind it, and whom it was held against.
+
+    It is lasting if the same challenger would be told the same at another moment, and by another machine.
+    """
 
     outcome: Outcome
     sentence: str
     figures: tuple[Figure, ...]
     champion: int | None = None
+    is_lasting: bool = field(default=True, kw_only=True)
 
 
 def decide(found: Evidence, rules: GateParams) -> Decision:
@@ -121,8 +126,18 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
         *accuracy_figures(found, fresh, limit_of_turn(found.turn, rules), _FEWEST),
         *cost_figures(found, rules.max_seconds_ratio, rules.max_size_ratio),
     )
-    if flaw := _lost(found) or _too_costly(found, rules):
+    if found.is_same_network:
+        own = f"its network, labels and preprocessing are {found.champion}'s own"
+        return Decision("keep", f"kept, not promoted: {own}", figures)
+    if flaw := _lost(found) or _too_large(found, rules):
         return Decision("refuse", f"refused: {flaw}", figures)
+    if flaw := _too_slow(found, rules):
+        return Decision("refuse", f"refused: {flaw}", figures, is_lasting=False)
+    if not found.says_what_it_saw:
+        unknown = (
+            f"{found.champion} has no {SEEN} that says what it was trained on, so no test image is surely new to it"
+        )
+        return Decision("keep", f"kept, not promoted: {unknown}", figures)
     if fresh.num_images < rules.min_images:
         few = f"{fresh.num_images} test images that {found.champion} never saw"
         return Decision("keep", f"kept, not promoted: {few} are too few to decide by ({rules.min_images})", figures)
@@ -181,13 +196,15 @@ def _lost(found: Evidence) -> str:
     return f"it no longer knows {', '.join(found.lost_labels[:9])}" if found.lost_labels else ""
 
 
-def _too_costly(found: Evidence, rules: GateParams) -> str:
-    slower = found.challenger_seconds / max(found.champion_seconds, 1e-9)
+def _too_large(found: Evidence, rules: GateParams) -> str:
     larger = found.challenger_bytes / max(found.champion_bytes, 1)
-    if slower > rules.max_seconds_ratio:
-        return (
-            f"an image takes {slower:.1f} times as long as with {found.champion} (allowed: {rules.max_seconds_ratio:g})"
-        )
-    if larger > rules.max_size_ratio:
-        return f"it is {larger:.1f} times as large as {found.champion} (allowed: {rules.max_size_ratio:g})"
-    return ""
+    if larger <= rules.max_size_ratio:
+        return ""
+    return f"it is {larger:.1f} times as large as {found.champion} (allowed: {rules.max_size_ratio:g})"
+
+
+def _too_slow(found: Evidence, rules: GateParams) -> str:
+    slower = found.challenger_seconds / max(found.champion_seconds, 1e-9)
+    if slower <= rules.max_seconds_ratio:
+        return ""
+    return f"an image takes {slower:.1f} times as long as with {found.champion} (allowed: {rules.max_seconds_ratio:g})"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,6 +233,36 @@ def test_any_models_name_makes_a_key_that_prefect_takes() -> None:
     assert artifact_key("my.pets_2", "Production", "history") == "my-pets-2-production-history"
 
 
+def test_a_refusal_for_the_time_that_an_image_took_holds_for_the_moment_alone() -> None:
+    slow = replace(against_champion(records(0, 30)), challenger_seconds=0.03)
+    large = replace(slow, challenger_bytes=2500)
+
+    assert [decide(one, RULES).is_lasting for one in (slow, large)] == [False, True]
+
+
+def champion_bundle(folder: Path) -> Path:
+    """Write a bundle whose model saw no image."""
+    return write_files(make_bundle(folder), {"seen_images.csv": b"sha256,group\n"})
+
+
+def promoted(bundle: Path, folder: Path) -> Registry:
+    """Return a registry in a folder, where production names a bundle."""
+    registry = Registry(folder / "registry", cache=folder / "cache")
+    registry.publish(bundle, "pets")
+    registry.promote("pets@1", "production")
+    return registry
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one test image, whose bundle is a challenger with a network of its own."""
+    challenger = make_bundle(tmp_path / "data/bundle", tag="challenger", self_test=False)
+    (challenger / "model.onnx").write_bytes(onnx_bytes(sharpness=3.0))
+    listing = b"source,path,label,sha256,group\nred.jpg,images/red.jpg,red,00,00\n"
+    write_files(tmp_path / "data", {"split/test.csv": listing, "raw/red.jpg": image_bytes("red")})
+    return tmp_path
+
+
 @pytest.fixture
 def damaged(tmp_path: Path) -> Registry:
     """A registry whose champion has lost its network, with a copy in `backup`; the challenger is in data/bundle."""
@@ -254,6 +285,59 @@ def test_a_broken_champion_refuses_no_challenger(damaged: Registry, tmp_path: Pa
 
     damaged.repair("pets@1", tmp_path / "backup")
     assert evidence(damaged, "pets", "production", tmp_path).champion == "pets@1"
+
+
+def test_a_whole_champion_that_this_client_can_not_use_is_not_called_broken(project: Path) -> None:
+    champion = champion_bundle(project / "champion")
+    how = json.loads((champion / "preprocess.json").read_text())
+    write_json(champion / "preprocess.json", how | {"pad": "reflect"})
+    registry = promoted(champion, project)
+
+    with pytest.raises(ChampionError, match=r"^pets@1 is whole, but this .* release/manual: preprocess\.json of "):
+        evidence(registry, "pets", "production", project)
+
+
+@pytest.mark.parametrize("seen", [None, b"digest,cluster\nred,red\n", b"sha256,group\n\xff,red\n"])
+def test_a_champion_that_does_not_say_what_it_saw_has_no_place_taken(project: Path, seen: bytes | None) -> None:
+    champion = champion_bundle(project / "champion")
+    (champion / "seen_images.csv").unlink()
+    write_files(champion, {"seen_images.csv": seen} if seen else {})
+
+    found = evidence(promoted(champion, project), "pets", "production", project)
+
+    assert (len(found.records), found.unseen) == (1, ())
+    decision = decide(replace(found, challenger_seconds=found.champion_seconds), RULES)
+    assert decision.outcome == "keep"
+    assert decision.sentence.startswith("kept, not promoted: pets@1 has no seen_images.csv that says what it was ")
+
+
+def test_the_champions_own_network_is_kept_for_its_card_and_is_not_slow(project: Path) -> None:
+    shutil.copytree(project / "data/bundle", project / "champion")
+    write_json(project / "champion/card.json", {"title": "another"})
+
+    found = evidence(promoted(project / "champion", project), "pets", "production", project)
+
+    decision = decide(replace(found, challenger_seconds=9.0), RULES)
+    assert decision.outcome == "keep"
+    assert decision.sentence == "kept, not promoted: its network, labels and preprocessing are pets@1's own"
+
+
+def test_the_champions_own_network_takes_no_turn(project: Path) -> None:
+    registry = promoted(champion_bundle(project / "champion"), project)
+    for tag in ("another card", "and another"):
+        registry.publish(make_bundle(project / tag, tag=tag), "pets")
+    registry.publish(project / "data/bundle", "pets")
+
+    assert evidence(registry, "pets", "production", project).turn == 2  # it would be pets@5
+    assert evidence(registry, "pets", "production", project, number=4).turn == 1
+
+
+def test_a_broken_alias_of_somebody_else_hinders_nobody(project: Path) -> None:
+    registry = promoted(champion_bundle(project / "champion"), project)
+    registry.storage.create("pets/aliases/canary.jsonl", b"broken\n")
+
+    assert evidence(registry, "pets", "production", project).champion == "pets@1"
+    assert evidence(registry, "pets", "staging", project).champion == ""
 
 
 def test_a_broken_challenger_is_an_error_of_the_bundle(damaged: Registry, tmp_path: Path) -> None:
@@ -315,9 +399,7 @@ def test_a_picture_counts_as_seen_if_the_champion_saw_any_other_of_its_group(tmp
 
 def test_what_arrived_before_the_champions_day_is_older(tmp_path: Path) -> None:
     make_bundle(tmp_path / "data/bundle", tag="challenger")
-    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
-    registry.publish(make_bundle(tmp_path / "champion"), "pets")
-    registry.promote("pets@1", "production")
+    registry = promoted(champion_bundle(tmp_path / "champion"), tmp_path)
     today = registry.manifest("pets@1").created[:10]
     rows = [f"{day}.jpg,,red,{day},{day},{day.strip('x')}\n" for day in ("x", "2020-01-01", today)]
     listing = "".join(["source,path,label,sha256,group,arrived\n", *rows]).encode()
