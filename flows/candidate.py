@@ -4,8 +4,6 @@ Reads a workspace and the registry; leaves a version, an alias that may have mov
 refused, a note in the workspace, so that it isn't judged again until something changes.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +19,12 @@ from flows.errors import RequestError
 from flows.evidence import BUNDLE, files_of
 from flows.gate import Decision
 from flows.outcome import without_secrets
+from flows.refusals import is_refused, note_refusal
 from flows.workspace import Workspace
 from petmodels import Manifest, Origin, Registry
 from petmodels.errors import NotFoundError
 from petmodels.listing import listing
 
-_REFUSED = "build/refused.json"
 _NEWEST = 10
 
 
@@ -55,16 +53,17 @@ class Candidate:
         return next((one for one in alike if {file.path: file.sha256 for file in one.files} == files), None)
 
     def is_refused(self) -> bool:
-        """Say whether the gate has refused this challenger before, with this champion and these rules."""
-        return self.w.text(_REFUSED) == self._refusal()
+        """Say whether the gate has refused this challenger before, with this champion, these rules and this code."""
+        return is_refused(self.w, self.model, self.champion())
 
-    def awaits_promotion(self, version: Manifest) -> bool:
-        """Say whether a run may have died between publishing this version and promoting it.
+    def awaits_promotion(self, version: Manifest, *, force: bool = False) -> bool:
+        """Say whether a run may have died between publishing this version and promoting it, or is told to judge it.
 
         One that the alias has named before was taken back by somebody, and is not for a flow to bring again.
         """
-        says_so = version.message.startswith(self._verdict(self.champion()))
-        return says_so and version.version not in self._steps() and not self.is_refused()
+        if version.version in self._steps():
+            return False
+        return force or (self._says_so(version) and not self.is_refused())
 
     def nothing_new(self, version: Manifest) -> str:
         """Return the sentence of a run that has found nothing to do."""
@@ -76,14 +75,15 @@ class Candidate:
         If it doesn't, that is noted like a refusal, so that not every run asks again.
         """
         if decision.outcome != "promote":
-            self._note_refusal(decision)
+            if self._says_so(version):
+                self._refuse(decision)
             return f"{version.name} stays without {self.alias}: {decision.sentence}"
         return promoted(self, version, decision.sentence, decision.champion)
 
     def settle(self, decision: Decision, overrides: str) -> str:
         """Do what the gate has decided; return the sentence that the run ends with."""
         if decision.outcome == "refuse":
-            self._note_refusal(decision)
+            self._refuse(decision)
             return decision.sentence
         version = publish(self, decision, overrides, self._verdict(decision.champion))
         records.record_version(self.model, version.name, self.registry.storage.address)
@@ -101,10 +101,14 @@ class Candidate:
         """Return the version that the alias names, None while it doesn't exist."""
         return next(iter(self._steps()[-1:]), None)
 
-    def _note_refusal(self, decision: Decision) -> None:
+    def _refuse(self, decision: Decision) -> None:
         announce("petmodels.challenger.refused", self.model, {"sentence": decision.sentence})
-        (self.w.folder / _REFUSED).parent.mkdir(exist_ok=True)
-        self.w.set_text(_REFUSED, self._refusal())
+        if decision.is_lasting:
+            note_refusal(self.w, self.model, self.champion())
+
+    def _says_so(self, version: Manifest) -> bool:
+        """Say whether a version's message claims that it is to take the champion's place."""
+        return version.message.startswith(self._verdict(self.champion()))
 
     def _verdict(self, champion: int | None) -> str:
         """Return how the message of a version begins that is to take the place of this champion under this alias."""
@@ -116,12 +120,6 @@ class Candidate:
             return [step.version for step in self.registry.alias(self.model, self.alias).steps]
         except NotFoundError:
             return []
-
-    def _refusal(self) -> str:
-        """Return what a refusal depends on: the challenger, the champion and the rules."""
-        rules = hashlib.sha256(self.w.text(pipeline.PARAMS).encode()).hexdigest()
-        bundle = _bundle_hash(self.w.text(pipeline.LOCK))
-        return json.dumps({"model": self.model, "bundle": bundle, "champion": self.champion(), "params": rules})
 
 
 @task(name="publish", cache_policy=NO_CACHE)

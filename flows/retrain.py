@@ -157,8 +157,8 @@ def _judged(candidate: Candidate, rules: GateParams, number: int | None = None) 
     try:
         found = evidence(candidate.registry, model, candidate.alias, w.folder, number)
         decision = decide(found, rules)
-    except (TrustError, BundleError) as error:
-        decision = Decision("refuse", f"refused: {error}", ())
+    except (TrustError, BundleError) as error:  # this client's word: another one, or other libraries, may know better
+        decision = Decision("refuse", f"refused: {error}", (), is_lasting=False)
     records.record_decision(model, decision)
     records.record_metrics(model, json.loads(w.text("data/eval/metrics.json") or "{}"), "the challenger")
     records.record_charts(model, w.text("data/eval/report.html"))

@@ -1,5 +1,6 @@
 """Who is told of a challenger's end, and when."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import pytest
 from flows.candidate import Candidate
 from flows.dvc_process import DvcProcess
 from flows.gate import Decision
+from flows.refusals import judging_code
 from flows.workspace import Workspace
-from petmodels import Origin, Registry
+from petmodels import Manifest, Origin, Registry
 from tests.flows.listening import events_taken
 from tests.petmodels.bundles import make_bundle
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -72,6 +76,58 @@ def test_a_version_whose_lock_is_none_is_passed_over(candidate: Candidate, lock:
     candidate.registry.publish(bundle, "pets", Origin(dvc_lock=lock))
 
     assert candidate.published() is None
+
+
+def kept(candidate: Candidate) -> Manifest:
+    """Publish a version that the gate has kept; return it."""
+    bundle = make_bundle(candidate.w.folder / "kept", tag="kept")
+    return candidate.registry.publish(bundle, "pets", Origin(message="kept, not promoted: may be chance")).manifest
+
+
+def test_what_was_kept_is_judged_again_only_by_force_and_under_its_own_number(
+    candidate: Candidate, sent: list[dict[str, Any]]
+) -> None:
+    version = kept(candidate)
+    assert not candidate.awaits_promotion(version)
+    assert candidate.awaits_promotion(version, force=True)
+
+    sentence = candidate.finish(version, Decision("keep", "kept, not promoted: may be chance", (), champion=1))
+
+    assert sentence == "pets@2 stays without production: kept, not promoted: may be chance"
+    assert sent == []  # nobody said that it was to be promoted
+    assert candidate.registry.versions("pets") == [2, 1]
+
+
+def test_force_brings_nothing_back_that_the_alias_has_named_before(candidate: Candidate) -> None:
+    version = kept(candidate)
+    candidate.registry.promote("pets@2", "production")
+    candidate.registry.rollback("pets", "production")
+
+    assert not candidate.awaits_promotion(version, force=True)
+
+
+@pytest.mark.parametrize("is_lasting", [True, False])
+def test_only_a_lasting_refusal_is_not_asked_again(
+    candidate: Candidate, sent: list[dict[str, Any]], is_lasting: bool
+) -> None:
+    candidate.settle(Decision("refuse", "refused: it is worse", (), is_lasting=is_lasting), "")
+
+    assert candidate.is_refused() == is_lasting
+    assert [event["event"] for event in sent] == ["petmodels.challenger.refused"]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_judging"),
+    [("flows/gate.py", True), ("petmodels/preprocess.py", True), ("flows/loop.py", False)],
+)
+def test_a_refusal_holds_for_the_code_that_has_judged(tmp_path: Path, file: str, is_judging: bool) -> None:
+    for package in ("flows", "petmodels"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = judging_code(tmp_path)
+
+    (tmp_path / file).write_text("# mended")
+
+    assert (judging_code(tmp_path) != before) == is_judging
 
 
 def test_a_refusal_is_told_before_it_is_noted(
