@@ -50,7 +50,7 @@ def retrain(
 
     `overrides` are parameters for this run alone, such as `{"train.epochs": "8"}`, but not the gate's. The training is
     taken back when no worker has begun it `begin_within_hours`. `force` goes through the gate again although nothing
-    has changed.
+    has changed; what is published already is judged under its own number, unless the alias has named it before.
     """
     settings = Settings.from_environment()
     registry = Registry(settings.registry, notice=tell)
@@ -70,8 +70,8 @@ def retrain(
         trained, where = unchanged if is_trained else _training(w, train_on, begin_within_hours)
         steps += [trained, *_after_training(w, where)]
         records.record_stages(model, steps)
-        if not force and (same := candidate.published()):
-            if candidate.awaits_promotion(same):
+        if same := candidate.published():
+            if candidate.awaits_promotion(same, force=force):
                 return candidate.finish(same, _judged(candidate, rules, same.version))
             return candidate.nothing_new(same)
         if not force and candidate.is_refused():
