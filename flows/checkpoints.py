@@ -6,6 +6,7 @@ goes when the training is done. DVC can't do this: a checkpoint is no output of 
 
 import contextvars
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,12 @@ POLL_SECONDS = 1.0
 LEFT_SECONDS = 30 * 86_400.0  # so old a checkpoint of a training that was killed has been overtaken by other images
 
 
-def training_id(*texts: str) -> str:
-    """Return a name for one training: equal on every machine that is asked for the same."""
+def training_id(settings: object, *inputs: str) -> str:
+    """Return a name for one training: equal on every machine that is asked for the same.
+
+    `settings` is params.yaml's section as it was read; other sections, comments and spelling train nothing else.
+    """
+    texts = (json.dumps(settings, sort_keys=True, default=str), *inputs)
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.checkpoints import FOLDER, LEFT_SECONDS, carried, training_id
 from flows.dvc_process import DvcProcess
+from flows.pipeline import yaml_of
 from flows.workspace import Workspace
 
 
@@ -128,9 +129,14 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
         assert list((second.folder / FOLDER).iterdir()) == []
 
 
-def test_a_training_has_one_name_on_every_machine_and_another_for_other_texts() -> None:
-    assert training_id("a", "b") == training_id("a", "b")
-    assert training_id("a", "b") != training_id("ab", "")
+def test_a_training_has_one_name_on_every_machine_and_another_for_another_training() -> None:
+    params = "train: {epochs: 4, learning_rate: 0.01, metrics: [accuracy]}\n"
+    same = "# by hand\ntrain:\n  learning_rate: 1.0e-2\n  epochs: 4  # few\n  metrics: [accuracy]\ngate: {}\n"
+    settings, again = (yaml_of(text, "params.yaml")["train"] for text in (params, same))
+
+    assert training_id(settings, "b") == training_id(again, "b")
+    assert training_id(settings, "b", "") != training_id(settings, "", "b")
+    assert training_id(settings, "b") != training_id(settings | {"epochs": 5}, "b")
 
 
 def test_a_place_that_fails_costs_no_training(tmp_path: Path) -> None:
