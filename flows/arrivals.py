@@ -58,22 +58,34 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
     raise BusyError(f"the branch moved {_TRIES} times while arrivals were added; run again: {branch}")
 
 
-def num_since(space: Workspace, commit: str, *, but: Collection[str] = ()) -> int:
-    """Return how many rows of the list aren't in the list of another commit, all when there is no such commit.
+def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set[str]:
+    """Return the SHA-256 of the images in another commit's list, which may be an older one with other columns.
 
-    Those whose SHA-256 is in `but` aren't counted.
+    None of them where there is no such commit or list, or where one can't be read, which is told in a line.
     """
-    before: dict[str, Row] = {}
-    if re.fullmatch("[0-9a-f]{7,64}", commit):
-        try:
-            before = _rows(space.git("show", f"{commit}:{PATH}"))
-        except ChildError:
-            before = {}
-    return len(listed(space).keys() - before.keys() - set(but))
+    if not re.fullmatch("[0-9a-f]{7,64}", commit):
+        return set()
+    try:
+        reader = _reader(space.git("show", f"{commit}:{PATH}"))
+        return {row["sha256"] for row in reader}
+    except ChildError:
+        return set()
+    except (KeyError, csv.Error):
+        tell(f"the list of {commit[:7]} has no column sha256, so all images of the branch count as new since: {PATH}")
+        return set()
+
+
+def num_since(space: Workspace, before: Collection[str]) -> int:
+    """Return how many rows of the list have another SHA-256 than these."""
+    return len(listed(space).keys() - set(before))
+
+
+def _reader(text: str) -> "csv.DictReader[str]":
+    return csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
 
 
 def _rows(text: str) -> dict[str, Row]:
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    reader = _reader(text)
     columns = [field.name for field in fields(Row)]
     if reader.fieldnames != columns:
         raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")

@@ -15,7 +15,7 @@ from prefect import flow
 from pydantic import ConfigDict, Field
 
 from flows.announcing import announce
-from flows.arrivals import check_branch, listed, num_since, push_rows
+from flows.arrivals import check_branch, hashes_at, listed, num_since, push_rows
 from flows.artifacts import artifact_key, leave_table
 from flows.drop import Drop
 from flows.intake import (
@@ -96,20 +96,20 @@ def take_in(
 
     It is told once they are pushed. Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
     """
-    commit = newest.git_commit if newest else ""
+    before = hashes_at(space, newest.git_commit if newest else "", tell)
     waiting = drop.waiting(params.min_age_seconds)
     if not waiting:
-        return Taken(f"nothing waits in {drop.address}", [], num_since(space, commit))
+        return Taken(f"nothing waits in {drop.address}", [], num_since(space, before))
     check_branch(space, branch)
     folder = emptied(space.folder / "build/ingest")
     batch, unfetched = fitting(drop, waiting, folder, params.max_files_per_run)
     num_waiting = len(waiting) - len(batch) - len(unfetched)
     if not batch:
-        return Taken(_counts(unfetched, num_waiting), unfetched, num_since(space, commit))
+        return Taken(_counts(unfetched, num_waiting), unfetched, num_since(space, before))
     tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
     files = fetched(drop, batch, folder)
     if files is None:
-        return Taken("somebody else is taking the files in; left to them", [], num_since(space, commit))
+        return Taken("somebody else is taking the files in; left to them", [], num_since(space, before))
     pairs = judged(
         space, files, max_bytes=params.max_bytes, dvc_lock=newest.dvc_lock if newest else "",
         new_labels=params.new_labels, tell=tell,
@@ -120,9 +120,9 @@ def take_in(
     if these := {one.file.sha256 for one in outcomes if one.outcome in {ACCEPTED, ALREADY}}:
         # Those that are there already are a killed run's, which may have told nobody of any of its images.
         is_again = any(one.outcome == ALREADY for one in outcomes)
-        announce(0 if is_again else num_since(space, commit, but=these), num_since(space, commit))
+        announce(0 if is_again else num_since(space, before | these), num_since(space, before))
     outcomes = [*unfetched, *taken_away(drop, outcomes, listed(space))]
-    return Taken(_counts(outcomes, num_waiting), outcomes, num_since(space, commit))
+    return Taken(_counts(outcomes, num_waiting), outcomes, num_since(space, before))
 
 
 def newest_version(registry: str, model: str) -> Manifest | None:

@@ -16,6 +16,10 @@ from flows.workspace import Workspace
 
 INDEX = "data/prepared/index.csv"
 _COLUMNS = ("sha256", "phash", "label", "source")
+_UNKNOWN = (
+    "which images are known, the newest version doesn't say, and those that wait are left until it does; a retrain "
+    "publishes one that can be read"
+)
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,13 @@ def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str],
     try:
         take_lock(space, dvc_lock)
     except RequestError as error:
-        mend = "a retrain publishes one that can be read"
-        raise RequestError(f"which images are known, the newest version doesn't say; {mend}: {error}") from error
+        raise RequestError(f"{_UNKNOWN}: {error}") from error
     space.dvc(f"pull --force {INDEX}")
-    return space.folder / INDEX
+    found = space.folder / INDEX
+    rows = _rows(found) if found.exists() else [{}]
+    if rows and (missing := set(_COLUMNS) - rows[0].keys()):
+        raise RequestError(f"{_UNKNOWN}: {INDEX} lacks the column {min(missing)}")
+    return found
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

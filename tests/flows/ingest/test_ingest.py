@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from flows.arrivals import hashes_at, num_since
 from flows.drop import Drop
-from flows.errors import ChildError, RemoteError, SettingsError
+from flows.dvc_process import DvcProcess
+from flows.errors import ChildError, RemoteError, RequestError, SettingsError
 from flows.ingest import Taken
 from flows.intake import fitting
+from flows.workspace import Workspace
 from petmodels.errors import MachineError, NotFoundError
 from tests.disks import small_disk
 from tests.flows.ingest.place import Place, in_folder
@@ -341,6 +345,53 @@ def test_images_are_counted_since_the_newest_version(published: Place) -> None:
     taken = published.ingest(announce=lambda *numbers: counts.append(numbers))
 
     assert (counts, taken.num_since) == ([(1, 2)], 2)
+
+
+@pytest.mark.parametrize(
+    ("older", "num_new", "num_told"),
+    [("sha256,label\n1,pug\n", 1, 0), ("\ufeffaddress,sha256,label,arrived,by\nx,1,,,\n", 1, 0), ("digest\n1\n", 2, 1)],
+)
+def test_a_list_of_before_with_other_columns_stops_nobody_and_is_counted_by_its_hashes(
+    tmp_path: Path, older: str, num_new: int, num_told: int
+) -> None:
+    told: list[str] = []
+    space = Workspace(folder=tmp_path, commit="", tell=str, handle=0, process=DvcProcess(tmp_path, (), str))
+    (tmp_path / "data").mkdir()
+    in_folder(tmp_path, "git", "init", "--quiet")
+    space.set_text("data/arrivals.csv", older)
+    in_folder(tmp_path, "git", "add", "--all")
+    in_folder(tmp_path, "git", "commit", "--quiet", "--message", "before")
+    space.set_text("data/arrivals.csv", "address,sha256,label,arrived\nx,1,pug,\ny,2,pug,\n")
+
+    before = hashes_at(space, space.git("rev-parse", "HEAD"), told.append)
+
+    assert (num_since(space, before), len(told)) == (num_new, num_told)
+    assert all("has no column sha256, so all images of the branch count as new since" in line for line in told)
+
+
+def in_remote(remote: Path, data: bytes, suffix: str = "") -> str:
+    """Put an object into a DVC remote; return its name, the MD5 of its bytes and the suffix."""
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    path = remote / "files/md5" / md5[:2] / f"{md5[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return f"{md5}{suffix}"
+
+
+def test_an_index_that_this_revision_can_not_read_says_what_mends_it(place: Place, tmp_path: Path) -> None:
+    remote, lock = tmp_path / "dvc", tmp_path / "dvc.lock"
+    older = replace(place, settings=replace(place.settings, dvc_remote=str(remote)))
+    index = in_remote(remote, b"sha256,hash,label,source\n1,2,pug,a.jpg\n")
+    folder = in_remote(remote, json.dumps([{"md5": index, "relpath": "index.csv"}]).encode(), ".dir")
+    out = f"{{path: data/prepared, hash: md5, md5: {folder}}}"
+    lock.write_text(f"{{schema: '2.0', stages: {{prepare: {{cmd: x, outs: [{out}]}}}}}}")
+    older.publish(lock)
+    data = older.put("Bengal/a.jpg")
+
+    with pytest.raises(RequestError, match=r"those that wait are left .*; a retrain publishes one .* column phash$"):
+        older.ingest()
+
+    assert older.kept()["Bengal/a.jpg"] == data
 
 
 def test_a_killed_runs_images_are_announced_with_all_that_came_before(published: Place) -> None:
