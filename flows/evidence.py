@@ -74,17 +74,13 @@ def evidence(registry: Registry, model: str, alias: str, project: Path, number: 
 
 
 def _against(champion: Champion, challenger: Model, project: Path, test: list[dict[str, str]], turn: int) -> Evidence:
-    bundle, old = project / BUNDLE, champion.model
+    bundle, old, day = project / BUNDLE, champion.model, champion.manifest.created[:_DAY]
     photographs = {str(_photograph(project, row)): row for row in _one_of_each(test)}
     found = compare(old, challenger, [(path, row["label"]) for path, row in photographs.items()])
     trained_on = seen_in(champion.folder)
     familiar = {row["group"] for row in test if trained_on is None or _is_seen(row, trained_on)}
-    unseen = [
-        record
-        for record in found.records
-        if record.label in old.labels and photographs[record.image]["group"] not in familiar
-    ]
-    day = champion.manifest.created[:_DAY]
+    known = [one for one in found.records if one.label in old.labels]
+    unseen = [one for one in known if photographs[one.image]["group"] not in familiar]
     older = (one for one in unseen if photographs[one.image].get("arrived", "") < day)
     return Evidence(
         metrics=challenger.metrics,
