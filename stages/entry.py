@@ -15,18 +15,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from stages.errors import ParamsError, ResourceError, StageError, is_lack_of_memory
+from stages.errors import DataError, ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.interrupts import end_on_signals
 from stages.params import section
 
 _UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
+# What a folder holds that is an older output of the stage. train's is not replaced, it writes into it.
+MARKS = {
+    "download": "arrivals.csv",
+    "prepare": "index.csv",
+    "split": "split.json",
+    "evaluate": "metrics.json",
+    "export": "labels.json",
+}
 
 
 def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads: str = "") -> None:
     """Run `stage` with its params, or those of the stage that it `reads`, and the paths given on the command line.
 
-    All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download.
+    All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download;
+    so is that nothing but an older output is where the new one goes.
     Exits with 1 and one line on stderr for a StageError, a full disk, no memory left or a lack of rights, with 130 for
     Ctrl-C and 143 when terminated; anything else is a bug and shows its traceback.
     """
@@ -39,6 +48,8 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
+        if not reads:
+            _check_out(name, paths | {"params": params_path})
         stage(_checked_params(params_path, reads or name), **paths)
     except StageError as error:
         # fastai puts lines of its own before the message of an error that passes through it.
@@ -60,6 +71,25 @@ def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentPa
     for path in paths:
         parser.add_argument(f"--{path.replace('_', '-')}", type=Path, required=True, metavar="PATH")
     return parser
+
+
+def _check_out(name: str, paths: dict[str, Path]) -> None:
+    """Raise DataError where putting a folder in the place of `out` would lose anything but the stage's last output."""
+    places = {f"--{option}": Path(os.path.realpath(path)) for option, path in paths.items()}
+    given, out = paths["out"], places.pop("--out")
+    lost = [f"{option} ({place})" for option, place in places.items() if place.is_relative_to(out)]
+    if Path.cwd().is_relative_to(out):
+        lost.append("the folder that you are in")
+    if lost:
+        raise DataError(f"--out is replaced whole and holds {lost[0]}; name a folder of its own: {given}")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out is replaced by a folder, and something else is there; name another place: {given}")
+    mark = MARKS.get(name)
+    if mark and out.is_dir() and any(out.iterdir()) and not (out / mark).exists():
+        raise DataError(
+            f"--out is replaced whole, and what is there is no output of {name} (it holds no {mark}); "
+            f"move it away or name another place: {given}"
+        )
 
 
 def _checked_params(path: Path, name: str) -> Any:

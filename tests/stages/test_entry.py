@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stages.entry import NAMES, run
+from stages.entry import MARKS, NAMES, run
 from stages.errors import DataError
 from tests.stages.settings import params_yaml
 
@@ -127,6 +127,80 @@ def test_a_bug_shows_its_traceback(error: Exception) -> None:
 
     with pytest.raises(type(error), match="a bug"):
         run(split, ["--out", "here"])
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("data", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: data"),
+        ("data/prepared", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its"),
+        ("link", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: link"),
+        ("settings", "--out is replaced whole and holds --params (HERE/settings/p.yaml); name a folder of its own: s"),
+        (".", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: ."),
+        ("", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: ."),
+        ("/", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: /"),
+        ("../elsewhere/../here", "--out is replaced whole and holds --prepared"),
+        ("settings/p.yaml", "--out is replaced whole and holds --params (HERE/settings/p.yaml); name a folder of its"),
+        ("notes.txt", "--out is replaced by a folder, and something else is there; name another place: notes.txt"),
+        ("photos", "--out is replaced whole, and what is there is no output of split (it holds no split.json); move it "
+         "away or name another place: photos"),
+    ],
+)  # fmt: skip
+def test_an_output_that_would_take_the_place_of_something_else_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, told: str
+) -> None:
+    here = tmp_path / "here"
+    for name in ("data/prepared/index.csv", "settings/p.yaml", "photos/cat.jpg", "notes.txt"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("kept")
+    (here / "link").symlink_to("data/prepared")
+    monkeypatch.chdir(here)
+
+    def split(params: Any, *, prepared: Path, out: Path) -> None:
+        raise AssertionError("it worked")
+
+    with pytest.raises(SystemExit, match="1"):
+        run(split, ["--prepared", "data/prepared", "--params", "settings/p.yaml", "--out", out])
+
+    assert capsys.readouterr().err.startswith(f"split: {told.replace('HERE', str(here))}")
+
+
+def test_the_folder_that_one_is_in_is_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a/b")
+
+    def split(params: Any, *, out: Path) -> None:
+        raise AssertionError("it worked")
+
+    with pytest.raises(SystemExit, match="1"):
+        run(split, ["--params", "../../params.yaml", "--out", "../../a"])
+
+    told = "split: --out is replaced whole and holds the folder that you are in; name a folder of its own: ../../a\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("there", ["", "out", "out/split.json"])
+def test_an_older_output_an_empty_folder_or_none_may_be_replaced(tmp_path: Path, there: str) -> None:
+    path = tmp_path / there
+    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.write_text("{}")
+    seen: list[Path] = []
+
+    def split(params: Any, *, out: Path) -> None:
+        seen.append(out)
+
+    run(split, ["--out", "out"])
+
+    assert seen == [Path("out")]
+
+
+def test_what_tells_an_older_output_is_what_the_stages_leave(sides: Path) -> None:
+    assert (sides / "split" / MARKS["split"]).exists()
+    assert (sides / "prepared" / MARKS["prepare"]).exists()
+    assert set(MARKS) == set(NAMES) - {"train"}
 
 
 def test_a_missing_path_is_told_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
