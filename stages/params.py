@@ -61,7 +61,7 @@ def all_sections(path: Path) -> dict[str, Any]:
     """Return all sections of the params file; ParamsError for one that is missing or no YAML mapping."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise ParamsError(f"no params file; run from the project's folder or name one with --params: {path}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a number of many digits
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
@@ -79,13 +79,14 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (`1e-3` is a float, as DVC reads it); a key that stands twice is an error."""
+    """YAML 1.2 as DVC reads it, where `yes` and `1:30` are texts; a key that is none, or stands twice, is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no plain word", key_node.start_mark)
+            if key_node.tag not in _KEY_TAGS:
+                shown = f": {key_node.value}" if isinstance(key_node, yaml.ScalarNode) else ""
+                raise yaml.constructor.ConstructorError(None, None, f"a key is no text{shown}", key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key_node.value}' stands twice", key_node.start_mark
@@ -93,12 +94,27 @@ class _Loader(yaml.SafeLoader):
             seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_whole_number(self, node: yaml.ScalarNode) -> int:
+        text = str(self.construct_scalar(node)).replace("_", "")
+        return int(text, 0 if re.match("[-+]?0[box]", text) else 10)
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789"),
+
+_TAG = "tag:yaml.org,2002:"
+_KEY_TAGS = {f"{_TAG}str", f"{_TAG}merge"}
+_FLOATS = (
+    r"[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.[\d_]+([eE][-+]\d+)?)",
+    r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
 )
+_Loader.yaml_implicit_resolvers = {}  # none of YAML 1.1's
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_whole_number)
+for _kind, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", "-+0123456789"),
+    ("float", "|".join(_FLOATS), "-+0123456789."),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?a:{_pattern})\Z"), list(_first))
 
 
 def _explained(error: dict[str, Any], kind: type) -> str:

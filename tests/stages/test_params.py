@@ -5,11 +5,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import yaml
 from pydantic import ConfigDict, Field
+from ruamel.yaml import YAML
 
 from stages.entry import NAMES
 from stages.errors import ParamsError
@@ -55,6 +56,41 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path, text: str, value: fl
     assert read(tmp_path, minutes=text).minutes == value
 
 
+VALUES = (
+    "042 -042 08 0o17 0x1F 0b11 1_000 +5 0 1:30 1:30.5 yes no on off y true True FALSE ~ null Null 1e-3 .5 1. 1.5e3 "
+    "5e3 .5e3 .5e+3 1_0.5 _1 0o8 '042' 12e03 -1.5 1-2 a:b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """A section that takes anything."""
+
+    values: list[Any]
+
+
+def test_a_value_is_what_dvc_takes_it_for(tmp_path: Path) -> None:
+    text = "list:\n  values:\n" + "".join(f"  - {value}\n" for value in VALUES.split())
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+
+    found = section(tmp_path / "params.yaml", "list", Values)
+
+    assert repr(found.values) == repr(YAML(typ="safe").load(text)["list"]["values"])
+
+
+@pytest.mark.parametrize("word", ["no", "on", "y", "2020-01-01", "="])
+def test_a_word_that_yaml_1_1_took_for_something_else_is_a_text_and_may_be_a_key(tmp_path: Path, word: str) -> None:
+    assert read(tmp_path, dog=word).dog == word
+    with pytest.raises(ParamsError, match=f"walk: unknown key '{word}'; known keys: dog"):
+        read(tmp_path, **{word: "1"})
+
+
+def test_a_number_that_begins_with_a_nought_is_the_one_that_dvc_sees(tmp_path: Path) -> None:
+    assert read(tmp_path, num_balls="042").num_balls == 42
+    with pytest.raises(ParamsError, match="walk: num_balls: input should be a valid integer: '1:30'"):
+        read(tmp_path, num_balls="1:30")
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -90,7 +126,7 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
         ("walk: {}\nwalk: {}", "key 'walk' stands twice"),
         ("run: {}\nsit: {}", r"params\.yaml: section 'walk' is missing; sections: run, sit$"),
         ("walk: 3", "section 'walk' is missing; sections: walk"),
-        ("7: {}", "section 'walk' is missing; sections: 7"),
+        ("7: {}", r"params\.yaml: not valid YAML: a key is no text: 7"),
         ("- walk", "expected sections, found: list"),
         ("", "expected sections, found: NoneType"),
         ("walk: [", "not valid YAML"),
@@ -98,7 +134,10 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
         (f"walk: {'9' * 5000}", "not valid YAML"),
         ("walk: &a [*a]", "section 'walk' is missing"),
         ("walk: {dog: &a [*a]}", "walk: a key is no plain word, or a value holds itself"),
-        ("walk: {dog: {2020-01-01: 1}}", "walk: a key is no plain word, or a value holds itself"),
+        ("walk: {dog: {012: 1}}", "a key is no text: 012"),
+        ("walk: {dog: {~: 1}}", "a key is no text: ~"),
+        ("walk: {dog: {[a]: 1}}", "a key is no text in"),
+        ("walk: {dog: {true: 1}}", "a key is no text: true"),
     ],
 )
 def test_a_file_that_is_no_params_file_says_why(tmp_path: Path, text: str, told: str) -> None:
@@ -113,6 +152,11 @@ def test_a_file_that_is_no_params_file_says_why(tmp_path: Path, text: str, told:
 def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"no params file; run from the project's folder or name one with --params"):
         section(tmp_path / "params.yaml", "walk", Walk)
+
+
+def test_a_folder_is_no_params_file(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"no params file; run from the project's folder or name one with --params"):
+        section(tmp_path, "walk", Walk)
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
