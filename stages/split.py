@@ -75,16 +75,19 @@ def _rows(index: Path) -> Iterator[Row]:
         if missing:
             raise DataError(f"{index}: columns are missing, run `dvc repro prepare`: {', '.join(sorted(missing))}")
         label, group, side, arrival, arrived = map(header.index, ("label", "group", "official", "arrival", "arrived"))
-        for number, row in enumerate(reader):
-            # Interned, because a million rows share few labels and days.
-            yield Row(
-                number,
-                sys.intern(row[label]),
-                row[group],
-                sys.intern(row[side]),
-                int(row[arrival]),
-                sys.intern(row[arrived]),
-            )
+        try:
+            for number, row in enumerate(reader):
+                # Interned, because a million rows share few labels and days.
+                yield Row(
+                    number,
+                    sys.intern(row[label]),
+                    row[group],
+                    sys.intern(row[side]),
+                    int(row[arrival]),
+                    sys.intern(row[arrived]),
+                )
+        except (ValueError, IndexError, csv.Error) as error:
+            raise DataError(f"{index}: line {reader.line_num} is broken, run `dvc repro prepare`") from error
 
 
 def _check_groups(rows: list[Row]) -> None:

@@ -313,6 +313,15 @@ def test_an_index_without_its_columns_says_what_to_run(folders: Folders) -> None
         split(SplitParams(**SPLIT), prepared=folders.prepared, out=folders.out)
 
 
+@pytest.mark.parametrize("line", ["x.jpg,pug", "x.jpg,pug,g,,first,", ",,,,"])
+def test_an_index_with_a_broken_line_says_which_and_what_to_run(folders: Folders, line: str) -> None:
+    text = f"path,label,group,official,arrival,arrived\n{line}\n"
+    (folders.prepared / "index.csv").write_text(text, encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"index\.csv: line 2 is broken, run `dvc repro prepare`$"):
+        split(SplitParams(**SPLIT), prepared=folders.prepared, out=folders.out)
+
+
 def test_a_failed_split_keeps_the_last_good_one(folders: Folders) -> None:
     folders.split(many("pug", 20))
     good = {path.name: path.read_bytes() for path in folders.out.iterdir()}
