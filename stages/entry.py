@@ -18,6 +18,7 @@ from typing import Any, NoReturn, get_type_hints
 from stages.errors import DataError, ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.interrupts import end_on_signals
 from stages.params import section
+from stages.progress import heard_or_not
 
 _UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
@@ -47,21 +48,22 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     end_on_signals(name)
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
-    try:
-        if not reads:
-            _check_out(name, paths | {"params": params_path})
-        stage(_checked_params(params_path, reads or name), **paths)
-    except StageError as error:
-        # fastai puts lines of its own before the message of an error that passes through it.
-        _leave(name, str(error).splitlines()[-1].strip(), 1)
-    except KeyboardInterrupt:
-        _leave(name, "interrupted; nothing half-written; go on with: dvc repro", 130)
-    except OSError as error:
-        _leave(name, str(_resource_error(error)), 1)
-    except Exception as error:
-        if not is_lack_of_memory(error):
-            raise
-        _leave(name, "out of memory; end what else runs here, or lower train.image_size or prepare.short_side", 1)
+    with heard_or_not():
+        try:
+            if not reads:
+                _check_out(name, paths | {"params": params_path})
+            stage(_checked_params(params_path, reads or name), **paths)
+        except StageError as error:
+            # fastai puts lines of its own before the message of an error that passes through it.
+            _leave(name, str(error).splitlines()[-1].strip(), 1)
+        except KeyboardInterrupt:
+            _leave(name, "interrupted; nothing half-written; go on with: dvc repro", 130)
+        except OSError as error:
+            _leave(name, str(_resource_error(error)), 1)
+        except Exception as error:
+            if not is_lack_of_memory(error):
+                raise
+            _leave(name, "out of memory; end what else runs here, or lower train.image_size or prepare.short_side", 1)
 
 
 def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentParser:

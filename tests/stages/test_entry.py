@@ -242,6 +242,31 @@ run(split)
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(true)"], ids=["closed", "full", "nobody listens"])
+@pytest.mark.parametrize(("last", "status"), [("print('done', file=sys.stderr)", 0), ("raise DataError('no')", 1)])
+def test_talk_that_nobody_hears_changes_no_exit_status(stderr: str, last: str, status: int) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from stages.entry import run
+from stages.errors import DataError
+from stages.progress import counted
+def split(params, *, out: Path) -> None:
+    time.sleep(0.2)
+    assert list(counted("ab", 2, "split")) == ["a", "b"]
+    print("on the way", file=sys.stderr)
+    {last}
+run(split)
+"""
+    command = ["bash", "-c", f'"$@" {stderr}', "bash", sys.executable, "-c", code, "--out", "out"]
+
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (status, "")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stages_help_comes_without_its_libraries(name: str) -> None:
     heavy = "torch fastai timm pandas matplotlib sklearn torchvision scipy boto3"
