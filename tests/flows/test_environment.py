@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.children import output
+from flows.demo import claim
 from flows.environment import apart, direct, inherited
 from flows.errors import RemoteError, StackError
 from flows.remote import push_head
@@ -49,6 +50,7 @@ def test_the_demo_commits_into_its_own_repository_and_no_other(
     """As a hook of git's in a worktree would start it."""
     monkeypatch.setenv("GIT_DIR", str(project / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(project / ".git/index"))
+
     (tmp_path / "empty").mkdir()
     command = [sys.executable, "-m", "flows.demo", "--source", str(tmp_path / "empty"), "--folder"]
 
@@ -111,6 +113,72 @@ def test_a_copy_without_git_costs_the_demo_one_line(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == "demo: git: not a git repository (or any of the parent directories): .git\n"
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/params.yaml").write_text("theirs")
+    return tmp_path / "theirs"
+
+
+def test_the_demo_puts_nothing_into_a_repository_that_it_has_not_made(theirs: Path) -> None:
+    git(theirs, "init", "--quiet")
+    git(theirs, "add", "--all")
+    git(theirs, "commit", "--quiet", "--message", "first")
+    (theirs / "untracked").touch()
+    command = [sys.executable, "-m", "flows.demo", "--folder", str(theirs)]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    told = f"demo: the folder is somebody else's, or only half made; name another, or delete it: {theirs}\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    assert git(theirs, "status", "--porcelain") == "?? untracked"
+    assert (theirs / "params.yaml").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("is_repository", [True, False])
+def test_the_demo_makes_no_folder_of_files_its_own(theirs: Path, is_repository: bool) -> None:
+    if is_repository:
+        git(theirs, "init", "--quiet")
+
+    with pytest.raises(FileExistsError, match=r"the folder is somebody else's, .*: /.*/theirs$"):
+        claim(theirs)
+
+
+@pytest.mark.parametrize("what", ["its first commit", "its mark", "nothing"])
+def test_the_demo_goes_on_in_what_it_has_begun(theirs: Path, what: str) -> None:
+    """An earlier demo knew of no mark."""
+    if what == "nothing":
+        (theirs / "params.yaml").unlink()
+    if what == "its mark":
+        git(theirs, "init", "--quiet")
+        git(theirs, "config", "petmodels.demo", "true")
+    if what == "its first commit":
+        git(theirs, "init", "--quiet")
+        git(theirs, "add", "--all")
+        git(theirs, "commit", "--quiet", "--message", "The demo's settings")
+
+    claim(theirs)
+
+    assert git(theirs, "config", "--get", "petmodels.demo") == "true"
+
+
+def test_ctrl_c_ends_the_demo_in_one_line(tmp_path: Path) -> None:
+    code = """
+import runpy, signal, sys
+import flows.loop
+def struck(*arguments): raise KeyboardInterrupt
+flows.loop.git = struck
+sys.argv = ["demo", "--folder", "demo"]
+runpy.run_module("flows.demo", run_name="__main__")
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (130, "demo: interrupted; the same command goes on from here\n")
 
 
 def test_a_shallow_clone_is_told_how_to_be_whole(project: Path, tmp_path: Path) -> None:
