@@ -110,11 +110,13 @@ def main() -> None:
     """Run `python -m flows.stack` until Ctrl-C; exits with 1 when the stack can't be started."""
     parser = argparse.ArgumentParser(prog="python -m flows.stack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build/stack"), help="where all state is kept")
-    parser.add_argument("--port", type=int, default=PORT, help=f"of Prefect's server and UI (default {PORT})")
-    parser.add_argument("--s3-port", type=int, default=S3_PORT, help=f"of the S3 store (default {S3_PORT})")
-    parser.add_argument("--gpus", type=int, default=1, help="how many workers the pool gpu gets (default 1)")
+    parser.add_argument("--port", type=_port, default=PORT, help=f"of Prefect's server and UI (default {PORT})")
+    parser.add_argument("--s3-port", type=_port, default=S3_PORT, help=f"of the S3 store (default {S3_PORT})")
+    parser.add_argument("--gpus", type=_count, default=1, help="how many workers the pool gpu gets (default 1)")
     parser.add_argument("--project", type=Path, help="what is trained: build/demo needs no internet (default: this)")
     arguments = parser.parse_args()
+    if arguments.port == arguments.s3_port:
+        parser.error(f"Prefect and the S3 store need a port each; give --port or --s3-port another: {arguments.port}")
     for number in _ENDING:  # a shell has Ctrl-C ignored in the background, and workers that inherit that don't end
         signal.signal(number, _end)
     try:
@@ -134,6 +136,18 @@ def main() -> None:
         sys.exit(f"stack: {error}")
     except KeyboardInterrupt:
         _say("ended; `make stack` goes on from here")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535: {text}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number from 0 up is wanted: {text}")
+    return int(text)
 
 
 def _end(*_: object) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from flows.errors import StackError
 from flows.services import Service
+from flows.stack import main
 from flows.stack_plan import Options, own_temporary_folder, planned
 
 
@@ -71,3 +73,24 @@ def test_git_signs_only_what_goes_to_another_machine(tmp_path: Path, remote: str
 
     assert ("commit.gpgSign" not in variables.values()) == signs
     assert "127.0.0.1" in variables["NO_PROXY"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--gpus -1", "argument --gpus: a number from 0 up is wanted: -1"),
+        ("--port 99999", "argument --port: a port is a number from 1 to 65535: 99999"),
+        ("--s3-port 0", "argument --s3-port: a port is a number from 1 to 65535: 0"),
+        ("--port 8333", "Prefect and the S3 store need a port each; give --port or --s3-port another: 8333"),
+        ("--port 81 --s3-port 81", "Prefect and the S3 store need a port each; give --port or --s3-port another: 81"),
+    ],
+)
+def test_a_number_that_can_not_be_is_told_before_anything_starts(
+    words: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stack", *words.split()])
+
+    with pytest.raises(SystemExit, match="2"):
+        main()
+
+    assert capsys.readouterr().err.splitlines()[-1] == f"python -m flows.stack: error: {told}"
