@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from ruamel.yaml import YAML
 
 from flows.arrivals import PATH as ARRIVALS
+from flows.demo_folder import FIRST_COMMIT, claim
 from flows.environment import inherited
 from flows.errors import FlowError
 from flows.handover import environment_with_the_wheel
@@ -43,8 +44,6 @@ OFFLINE_TRAINING: dict[str, Any] = {
 }
 # What params.yaml's card says of the pets, and nobody has said of somebody else's images.
 UNKNOWN_TEXTS = ("data_license", "intended_use", "limits")
-# By these a folder is known as a demo's: the first one stands in its git's settings from the first moment on.
-_MARK, _FIRST_COMMIT = "petmodels.demo", "The demo's settings"
 
 
 def main() -> None:
@@ -68,7 +67,7 @@ def main() -> None:
             way = f"to begin without them, delete {folder}"
             print(f"demo: rows of {ARRIVALS} that only {folder} has are kept, {way}: {kept}", file=sys.stderr)
         _override(folder / "params.yaml", settings)
-        _commit(folder, _FIRST_COMMIT)
+        _commit(folder, FIRST_COMMIT)
     except OSError as error:
         sys.exit(f"demo: {error}")
     except subprocess.CalledProcessError as error:
@@ -95,26 +94,6 @@ def main() -> None:
         sys.exit(f"demo: {error}")
     activate = Path(sys.prefix) / "bin/activate"  # `dvc` starts the stages with the `python` of the path
     print(f"next      source {quote(str(activate))} && cd {quote(str(folder))} && dvc exp run -S split.seed=7")
-
-
-def claim(folder: Path) -> None:
-    """Make `folder` the demo's own; raise FileExistsError where it holds what no demo has put there."""
-    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
-        raise FileExistsError(f"the folder is somebody else's, or only half made; name another, or delete it: {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".git").exists():
-        git(folder, "init", "--quiet")
-    git(folder, "config", _MARK, "true")
-
-
-def _is_ours(folder: Path) -> bool:
-    if not (folder / ".git").exists():
-        return False
-    try:
-        is_marked = git(folder, "config", "--default", "", "--get", _MARK).strip() == "true"
-        return is_marked or git(folder, "log", "--max-parents=0", "--format=%s").strip() == _FIRST_COMMIT
-    except subprocess.CalledProcessError:  # it has no commit
-        return False
 
 
 def own_settings(source: str) -> dict[str, dict[str, Any]]:

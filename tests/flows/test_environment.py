@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.children import output
-from flows.demo import claim
+from flows.demo_folder import claim
 from flows.environment import apart, direct, inherited
 from flows.errors import RemoteError, StackError
 from flows.remote import push_head
