@@ -12,6 +12,7 @@ from petmodels.errors import FormatError, NotFoundError
 from petmodels.forms import is_id, is_time, new_id, now
 from petmodels.names import LAST_VERSION, alias_key, check_alias, check_model, is_alias, is_sha256
 from petmodels.storage import NotStoredError, Storage
+from petmodels.versions import newest_version, no_model
 
 LONGEST_ALIAS_BYTES = 32 * 2**20
 PROMOTE, ROLLBACK = "promote", "rollback"
@@ -150,6 +151,8 @@ def _pile_up(pile: list[Step], step: Step, where: str) -> None:
 
 def _absent(storage: Storage, model: str, name: str) -> str:
     names = alias_names(storage, model)
+    if not names and newest_version(storage, model) is None:
+        return str(no_model(storage, model))
     if names and len(names) < 10:
         return f"{model} has no alias {name}; it has: {', '.join(names)}"
     return f"{model} has no alias {name}; petmodels promote {model}@VERSION {name} makes it"

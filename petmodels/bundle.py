@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petmodels.disk import is_folder
+from petmodels.disk import is_folder, is_there
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import Digest, digests_of
@@ -61,7 +61,7 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Read and hash a bundle; raise BundleError, naming the file, for what can't be published."""
     if not is_folder(folder):
-        raise BundleError(f"no such folder; a bundle is a folder with a model in it: {folder}")
+        raise BundleError(f"{_absent(folder)}; a bundle is a folder with a model in it: {folder}")
     found = {path.relative_to(folder).as_posix(): path for path in _paths(folder)}
     if not found:
         raise BundleError(f"the folder is empty, there is nothing to publish: {folder}")
@@ -79,7 +79,7 @@ def read_bundle(folder: Path) -> Bundle:
 def local_files(folder: Path) -> dict[str, Path]:
     """Return the files of a bundle folder by their path in it."""
     if not is_folder(folder):
-        raise BundleError(f"no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
+        raise BundleError(f"{_absent(folder)}; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -93,6 +93,10 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(f"not a UTF-8 text: {path}") from error
+
+
+def _absent(folder: Path) -> str:
+    return "not a folder" if is_there(folder) else "no such folder"
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -11,12 +11,12 @@ CACHE = "PETMODELS_CACHE"
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, *, is_cache: bool = True) -> Iterator[None]:
     """Turn what the disk refuses in the block into MachineError."""
     try:
         yield
     except OSError as error:
-        raise machine_error(error, path) from error
+        raise machine_error(error, path, is_cache=is_cache) from error
 
 
 def is_folder(path: Path) -> bool:
@@ -35,10 +35,20 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def machine_error(error: OSError, path: Path) -> MachineError:
-    """Return what a full or forbidden disk means to a person."""
+def is_there(path: Path) -> bool:
+    """Say whether anything of this name is there; a name that the system refuses is nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def machine_error(error: OSError, path: Path, *, is_cache: bool = True) -> MachineError:
+    """Return what a full or forbidden disk means to a person, who has named the path unless it is in the cache."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return MachineError(f"no space left; free some, or choose another disk with {CACHE}: {path}")
+        way = f"another disk with {CACHE}" if is_cache else "a folder on another disk"
+        return MachineError(f"no space left; free some, or choose {way}: {path}")
+    way = f"set {CACHE}" if is_cache else "choose another folder"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return ReadOnlyError(f"not allowed to write here; check its rights, or set {CACHE}: {path}")
-    return MachineError(f"this can't be used ({error.strerror}); choose another place, or set {CACHE}: {path}")
+        return ReadOnlyError(f"not allowed to write here; check its rights, or {way}: {path}")
+    return MachineError(f"this can't be used ({error.strerror}); choose another place, or {way}: {path}")

@@ -2,6 +2,7 @@
 
 PetmodelsError                        1   one line that names the culprit and the fix, never a traceback
 ├── RequestError                      1   ask for something else
+│   ├── UsageError                    2   the words of a command exclude each other
 │   ├── AddressError                  1   a registry address, a model's or alias's name can't be understood
 │   ├── BundleError                   1   the folder isn't what publish or predict needs
 │   ├── NotFoundError                 3   no such registry, model, version or alias
@@ -30,6 +31,12 @@ class PetmodelsError(Exception):
 
 class RequestError(PetmodelsError):
     """What was asked for can't be had; ask for something else."""
+
+
+class UsageError(RequestError):
+    """The words of a command exclude each other, or one is missing."""
+
+    exit_code = 2
 
 
 class AddressError(RequestError):

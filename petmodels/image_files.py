@@ -48,7 +48,8 @@ def _file(path: Path) -> io.BytesIO:
         if path.is_dir():
             raise ImageError(f"a folder, not an image: {path}")
         if not path.is_file():
-            raise ImageError(f"no such file: {path}")
+            way = "not a plain file; use - for stdin" if path.exists() else "no such file"
+            raise ImageError(f"{way}: {path}")
         if path.stat().st_size > LARGEST_FILE_BYTES:
             raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused unread: {path}")
         data = path.read_bytes()
@@ -72,7 +73,7 @@ def _read(file: Readable, name: str) -> io.BytesIO:
             break
         size += content.write(piece)
     if size == 0:
-        raise ImageError(f"nothing is left to read in this file: {name}")
+        raise ImageError(f"the file is empty, or was read to its end before: {name}")
     if size > LARGEST_FILE_BYTES:
         raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused: {name}")
     content.seek(0)

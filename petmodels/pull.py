@@ -53,14 +53,15 @@ def _is_around_us(target: Path) -> bool:
 def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress) -> None:
     if holds(target, found):
         return  # another process has brought it while we waited
-    with writing(target):
+    is_cache = target.is_relative_to(cache.folder)
+    with writing(target, is_cache=is_cache):
         refuse_mount_point(target)
         if target.is_symlink() or (target.exists() and not _is_ours(target)):
             raise RequestError(f"something else is there; choose a folder that is empty or does not exist: {target}")
         if stranger := _stranger(target):
             raise RequestError(f"a file that no pull has put there would be lost; move it away: {stranger}")
     paths = fetch(storage, cache, found.manifest.model, found.manifest.files, progress)
-    with writing(target), replacement(target) as folder:
+    with writing(target, is_cache=is_cache), replacement(target) as folder:
         place({folder / path: source for path, source in paths.items()})
         with (folder / MANIFEST).open("xb") as marker:
             marker.write(found.statement.to_bytes())

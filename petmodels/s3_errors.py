@@ -6,7 +6,9 @@ No message repeats a header, a key or a URL's query, so that no secret can leave
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from petmodels.endpoint import configured_endpoint
 from petmodels.errors import (
     AccessError,
     ChecksumError,
@@ -85,7 +87,8 @@ def _meant(error: Exception, address: str, doing: str) -> Exception | None:
     if isinstance(error.kwargs.get("error") if isinstance(error, HTTPClientError) else error, RecursionError):
         return no_s3("it redirects", address, doing)
     if isinstance(error, (ConnectionError, HTTPClientError)):
-        return UnreachableError(f"{address} did not answer ({_reason(error)}); try again later: {doing}")
+        text = f"{address}{_server()} did not answer ({_reason(error)}); try again later: {doing}"
+        return UnreachableError(text)
     # A file that credentials are read from; those that are sent were opened before.
     if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.filename):
         return _of_client(error, address)
@@ -156,6 +159,12 @@ def _of_client(error: "BotoCoreError | OSError", address: str) -> PetmodelsError
     if name == "ProfileNotFound":
         return AccessError(f"~/.aws has no such profile; check AWS_PROFILE ({_first_line(error)}): {address}")
     return StoreError(f"the connection can't be made ({name}: {_first_line(error)}): {address}")
+
+
+def _server() -> str:
+    """Return which server was asked, where somebody has named one; its address may hold a password."""
+    server = urlsplit(configured_endpoint()).netloc.rpartition("@")[2]
+    return f" at {server}" if server else ""
 
 
 def _reason(error: Exception) -> str:

@@ -464,7 +464,7 @@ def test_an_open_file_is_called_by_its_path(model: Model, tmp_path: Path) -> Non
     ("file", "match"),
     [
         (io.StringIO("red"), 'a file that gives text and no bytes; open it with "rb": <StringIO>'),
-        (io.BytesIO(), "nothing is left to read in this file: <BytesIO>"),
+        (io.BytesIO(), "the file is empty, or was read to its end before: <BytesIO>"),
         (io.BytesIO(bytes(2001)), "larger than 0 MiB, refused: <BytesIO>"),
         (bytearray(2001), "larger than 0 MiB, refused unread: <2001 bytes>"),
     ],
