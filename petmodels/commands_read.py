@@ -3,12 +3,13 @@
 They read documents, and no files but labels.json; what they found is on stdout, as tables or as JSON.
 """
 
+from heapq import merge
 from typing import Annotated, Any
 
 import typer
 
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
-from petmodels.terminal import show, show_json, show_table, size_text
+from petmodels.terminal import say, show, show_json, show_table, size_text
 
 
 def list_versions(
@@ -22,6 +23,8 @@ def list_versions(
     if model:
         rows = [_listed(one) for one in found.listing(model, limit=limit)]
         keys = ["version", "created", "size", "files", "aliases", "message"]
+        if len(rows) == limit and (num_all := len(found.versions(model))) > limit:
+            say(f"{limit} of {num_all} versions; --limit {num_all} shows all")
     else:
         rows = [{"model": name, "newest": found.newest(name)} for name in found.models()]
         keys = ["model", "newest"]
@@ -57,7 +60,9 @@ def history(
     aliases = found.aliases(model)
     if not aliases:
         found.versions(model, limit=1)  # says so when there is no such model
-    rows = [{"alias": alias.name, **vars(step)} for alias in aliases for step in alias.steps]
+    # Merged and not sorted: whatever the clocks of those who took them said, an alias's steps stay in their order.
+    by_alias = ([{"alias": alias.name, **vars(step)} for step in alias.steps] for alias in aliases)
+    rows = list(merge(*by_alias, key=lambda row: row["at"]))
     if json:
         show_json(rows)
         return

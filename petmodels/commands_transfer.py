@@ -4,13 +4,15 @@ Each shows on stderr how far it is, unless it prints JSON.
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from petmodels.errors import ChecksumError, RequestError
+from petmodels.errors import ChecksumError, UsageError
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at, where
-from petmodels.terminal import counted, progress, say, show, show_json, size_text
+from petmodels.progress import progress
+from petmodels.terminal import counted, say, show, show_json, show_path, size_text
 
 
 def pull(
@@ -22,14 +24,14 @@ def pull(
     """Bring a version to this machine, verified; prints the folder."""
     found = registry_at(registry)
     manifest = found.manifest(spec)
-    with progress(f"pulling {spec}", is_quiet=json) as told:
+    with progress(f"pulling {spec}", total=manifest.size_bytes, is_quiet=json) as told:
         target = found.pull(manifest.name, folder, progress=told)  # by its number: an alias is asked for once
     if json:
         show_json({"folder": str(target), "model": manifest.model, "version": manifest.version})
         return
-    show(str(target))
-    place = target if target.is_absolute() else f"./{target}"  # without a slash it would name a model
-    say(f"pulled {manifest.name}; next: petmodels predict IMAGE --model {place}")
+    show_path(target)
+    place = str(target) if target.is_absolute() else f"./{target}"  # without a slash it would name a model
+    say(f"pulled {manifest.name}; next: petmodels predict IMAGE --model {quote(place)}")
 
 
 def copy(
@@ -40,8 +42,9 @@ def copy(
 ) -> None:
     """Copy a version to another registry. Verified, and under the same number."""
     found = registry_at(registry)
-    name = found.manifest(spec).name
-    with progress(f"copying {spec}", is_quiet=json) as told:
+    manifest = found.manifest(spec)
+    name = manifest.name
+    with progress(f"copying {spec}", total=manifest.size_bytes, is_quiet=json) as told:
         is_new = found.copy(name, target, progress=told)
     if json:
         show_json({"version": name, "target": target, "new": is_new})
@@ -77,7 +80,7 @@ def verify(
 ) -> None:
     """Check a version and name what is broken. Reads every byte from the store and runs the self-test."""
     if bool(spec) == all_versions:
-        raise RequestError("give one version, or --all; for example: petmodels verify pets@7")
+        raise UsageError("give one version, or --all; for example: petmodels verify pets@7")
     found = registry_at(registry)
     with progress("verifying", is_quiet=json) as told:
         if spec:

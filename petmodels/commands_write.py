@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at, where
-from petmodels.terminal import counted, progress, say, show, show_json, size_text
+from petmodels.progress import progress
+from petmodels.terminal import counted, say, show, show_json, size_text
 
 if TYPE_CHECKING:
     from petmodels.aliases import Alias
@@ -72,7 +73,7 @@ def rollback(
 
 def prune(
     model: Annotated[str, typer.Argument(help="The model's name.")],
-    keep: Annotated[int, typer.Option("--keep", help="How many of the newest versions to keep.")],
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions to keep.")],
     registry: RegistryOption = "",
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete; without it this only says what would be deleted.")
@@ -116,11 +117,11 @@ def _show_alias(moved: "Alias", registry: str, *, json: bool) -> None:
 
 def _text(path: Path | None) -> str:
     from petmodels.bundle import text_of
-    from petmodels.disk import is_file
+    from petmodels.disk import is_file, is_there
     from petmodels.errors import BundleError
 
     if path is None:
         return ""
     if not is_file(path):
-        raise BundleError(f"no such file: {path}")
+        raise BundleError(f"{'not a plain file' if is_there(path) else 'no such file'}: {path}")
     return text_of(path)

@@ -6,7 +6,6 @@ link in it is followed, neither to a file nor to a folder. Longer than most modu
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,13 +82,14 @@ class FolderStorage:
 
         def copy(target: BufferedRandom) -> None:
             with path.open("rb") as source:
-                shutil.copyfileobj(source, target, PIECE_BYTES)
+                while piece := source.read(PIECE_BYTES):
+                    target.write(piece)
+                    progress(len(piece))
             target.seek(0)
             if hashlib.file_digest(target, "sha256").hexdigest() != digest.sha256:
                 raise ChecksumError(f"the file changed while it was published; publish again: {path}")
 
         self._write(key, copy)
-        progress(path.stat().st_size)
         return True
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:

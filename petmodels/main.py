@@ -12,18 +12,20 @@ import signal
 import sys
 import time
 import warnings
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+import petmodels
 from petmodels.commands_predict import predict
 from petmodels.commands_read import diff, history, list_versions, show_version
 from petmodels.commands_transfer import copy, pull, repair, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback
 from petmodels.doctor import doctor
 from petmodels.errors import MachineError, PetmodelsError
-from petmodels.terminal import say
+from petmodels.terminal import lead_nowhere, say, show
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _PATIENCE_SECONDS = 60
@@ -33,11 +35,30 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Versioned image classifiers: publish, pull, verify and predict.",
-    epilog="Exit codes: 0 done, 1 can't be met, 2 not understood, 3 not found, 4 access refused, 5 store failed, "
+    epilog="PETMODELS_REGISTRY and the other settings are described in docs/consumer.md. Exit codes: 0 done, "
+    "1 can't be met, 2 not understood, 3 not found, 4 access refused, 5 store failed, "
     "6 bytes not to be used, 7 some images unread, 8 store can't be written safely, 9 machine lacks something, "
     "130 interrupted, 143 terminated.",
 )
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        show(f"petmodels {petmodels.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Answer what is asked of the program itself."""
+
+
 for command in (publish, promote, rollback, history, pull, predict, verify, repair, diff, copy, prune, keygen, doctor):
     app.command()(command)
 app.command("list")(list_versions)
@@ -46,36 +67,43 @@ app.command("show")(show_version)
 
 def main() -> None:
     """Run the command line; a person's mistake costs one line and an exit code, only a bug shows a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+    _set_up_streams()
     for number in _ENDING:
-        signal.signal(number, _interrupted)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is in the background of a shell's script
+            signal.signal(number, _interrupted)
     warnings.filterwarnings("ignore", module=r"PIL\b")  # of large and odd files; predict answers or refuses each
     try:
         try:
             app(standalone_mode=True)
         finally:
-            if sys.stdout:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except PetmodelsError as error:
         say(f"petmodels: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        _drop_output()
+        lead_nowhere(sys.stdout)
         sys.exit(1)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
             raise
-        _drop_output()
+        lead_nowhere(sys.stdout)
         say(f"petmodels: the output can't be written: {error.strerror}")
         sys.exit(MachineError.exit_code)
 
 
-def _drop_output() -> None:
-    """Keep Python from trying once more, at its end, to write what could not be written."""
-    if sys.stdout:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _set_up_streams() -> None:
+    """Let names that are no text be printed, and talk get lost where stderr is closed; without a stdout there's no use.
+
+    Exits with MachineError's code where stdout is closed: what was found out would be lost without a word.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        say("petmodels: the output can't be written, stdout is closed; to throw it away: >/dev/null")
+        sys.exit(MachineError.exit_code)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,26 +1,34 @@
-"""How the command line speaks: data on stdout, talk on stderr, a bar on a terminal and plain lines elsewhere."""
+"""How the command line speaks: data on stdout, talk on stderr, whatever these two can show."""
 
+import codecs
 import json
+import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
-from petmodels.hashing import Progress
 from petmodels.names import steers
-
-_EVERY_SECONDS = 10.0
 
 
 def say(text: str) -> None:
-    """Print a line of talk."""
-    print(_printable(text), file=sys.stderr, flush=True)
+    """Print a line of talk; where nobody takes it, it is lost, and what was done stays done."""
+    try:
+        print(_printable(text), file=sys.stderr, flush=True)
+    except OSError:
+        lead_nowhere(sys.stderr)
 
 
 def show(text: str) -> None:
     """Print a line of data."""
     print(_printable(text), flush=True)
+
+
+def show_path(path: Path) -> None:
+    """Print a path's own bytes, whatever they are, for the program that is given it."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def show_json(content: Any) -> None:
@@ -31,10 +39,10 @@ def show_json(content: Any) -> None:
 def json_text(content: Any, **options: Any) -> str:
     r"""Return data as JSON that keeps letters as they are, and escapes what must not reach a terminal as `\uXXXX`.
 
-    `options` are those of json.dumps.
+    So are all letters where stdout takes no UTF-8. `options` are those of json.dumps.
     """
     # A line end is an indentation's: those in strings are escaped already.
-    return escaped(json.dumps(content, ensure_ascii=False, **options), keep="\n")
+    return escaped(json.dumps(content, ensure_ascii=not _takes_utf_8(sys.stdout), **options), keep="\n")
 
 
 def escaped(text: str, *, keep: str = "\t") -> str:
@@ -44,10 +52,13 @@ def escaped(text: str, *, keep: str = "\t") -> str:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows below a header, columns aligned by spaces; nothing but the header when there are no rows."""
+    from rich.cells import cell_len  # a 猫 takes two cells, a joiner none
+
     lines = [[_printable(str(cell)) for cell in row] for row in (columns, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    widths = [max(cell_len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip(), flush=True)
 
 
 def size_text(num_bytes: int) -> str:
@@ -65,42 +76,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-@contextmanager
-def progress(what: str, *, is_quiet: bool = False) -> Iterator[Progress]:
-    """Yield a function to be told of each number of bytes that was moved."""
-    if is_quiet:
-        yield lambda _num_bytes: None
-    elif sys.stderr.isatty():
-        with _bar(what) as told:
-            yield told
-    else:
-        yield _lines(what)
+def lead_nowhere(stream: TextIO | None) -> None:
+    """Keep Python from trying once more, at its end, to write what could not be written."""
+    if stream:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-@contextmanager
-def _bar(what: str) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda num_bytes: bar.advance(task, num_bytes)
-
-
-def _lines(what: str) -> Progress:
-    moved, last = 0, time.monotonic()
-
-    def told(num_bytes: int) -> None:
-        nonlocal moved, last
-        moved += num_bytes
-        if time.monotonic() - last > _EVERY_SECONDS:
-            last = time.monotonic()
-            say(f"{what}: {size_text(moved)}")
-
-    return told
+def _takes_utf_8(stream: TextIO) -> bool:
+    return codecs.lookup(stream.encoding or "ascii").name == "utf-8"
 
 
 def _printable(text: str) -> str:
-    """Return the text without control characters: what strangers wrote must not steer somebody's terminal."""
-    return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    """Return the text without what steers: what strangers wrote must not do so with somebody's terminal."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if steers(one) and one != "\t" else one for one in text)
