@@ -12,7 +12,7 @@ import typer
 
 from petmodels.cache import default_folder
 from petmodels.disk import is_folder, writing
-from petmodels.errors import AccessError, PetmodelsError, ReadOnlyError
+from petmodels.errors import AccessError, NotFoundError, PetmodelsError, ReadOnlyError
 from petmodels.names import ROOT_KEY
 from petmodels.network import onnxruntime_here
 from petmodels.options import JsonOption, RegistryOption
@@ -36,7 +36,11 @@ class Check:
 
 
 def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
-    """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?"""
+    """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?
+
+    To find out, it writes petmodels.json into the registry where it may and none is, and a file into the cache that it
+    removes again.
+    """
     checks = examine(registry)
     if json:
         show_json([vars(check) for check in checks])
@@ -81,6 +85,10 @@ def _reads(storage: Storage) -> str:
 
 
 def _writes(storage: Storage) -> str:
+    from petmodels.folder import FolderStorage
+
+    if isinstance(storage, FolderStorage) and not is_folder(storage.root):
+        raise NotFoundError(f"no such folder; check the address, or make it with mkdir: {storage.address}")
     check_writable(storage)
     return "a write that must be refused is refused"
 

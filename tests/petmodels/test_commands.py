@@ -1,6 +1,8 @@
 """The command line as a person meets it: each command once, as a table and as JSON, and every exit code."""
 
 import ctypes
+import errno
+import io
 import json
 import os
 import signal
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import petmodels
 from petmodels.diff import diff
 from petmodels.names import version_key
 from petmodels.registry import Registry
@@ -84,11 +87,11 @@ def test_promote_rollback_and_history_tell_one_story(two: Command) -> None:
     assert two("rollback", "pets", "production", "--message", "slow").data == ["pets@production is pets@1"]
     steps = two("history", "pets", "--json").json
 
-    assert [(step["alias"], step["action"], step["version"], step["note"]) for step in steps] == [
-        ("production", "promote", 1, "good"),
-        ("production", "promote", 2, "good"),
-        ("production", "rollback", 1, "slow"),
-        ("staging", "promote", 1, ""),
+    assert sorted((step["alias"], step["serial"], step["action"], step["version"], step["note"]) for step in steps) == [
+        ("production", 1, "promote", 1, "good"),
+        ("production", 2, "promote", 2, "good"),
+        ("production", 3, "rollback", 1, "slow"),
+        ("staging", 1, "promote", 1, ""),
     ]
     assert len(two("history", "pets").data) == 5
     again = two("promote", "pets@2", "production", "--json").json
@@ -285,6 +288,15 @@ def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> No
     assert any("a registry's folder is wanted, this is a file" in line for line in broken.data)
 
 
+def test_doctor_makes_no_registry_of_a_typing_mistake(two: Command, tmp_path: Path) -> None:
+    done = two("doctor", "--registry", tmp_path / "regsitry")
+
+    told = f"no such folder; check the address, or make it with mkdir: {tmp_path}/regsitry"
+    assert done.code == 3
+    assert [line.split("  ")[-1] for line in done.data if "  no  " in line] == [told]
+    assert not (tmp_path / "regsitry").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
@@ -309,12 +321,21 @@ def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> No
         ("publish . --model ../x", 1, "a model's name is 1 to 64 of a-z 0-9 . _ - between letters or digits: '../x'"),
         ("list --registry ftp://x/y", 1, "a registry is s3://bucket/prefix, file:///folder or a folder's path: "
          "ftp://x/y"),
-        ("prune pets --keep 0", 1, "at least the newest version is kept, its number must never be given twice: "
-         "--keep 0"),
-        ("verify", 1, "give one version, or --all; for example: petmodels verify pets@7"),
-        ("predict x.jpg --model pets --json --csv", 1, "choose one of --json and --csv"),
+        ("verify", 2, "give one version, or --all; for example: petmodels verify pets@7"),
+        ("verify pets --all", 2, "give one version, or --all; for example: petmodels verify pets@7"),
+        ("predict x.jpg --model pets --json --csv", 2, "choose one of --json and --csv"),
         ("predict missing.jpg --model pets", 7, "no such file: missing.jpg"),
         ("predict . --model pets", 3, "no images in: ."),
+        ("predict - x.jpg - --model pets", 2, "one image can be read from stdin, so name it once: -"),
+        ("predict x.jpg --model plain", 3, "no model plain in REGISTRY; models there: pets; the folder is ./plain"),
+        ("predict x.jpg --model ./plain/file", 1, "not a folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's "
+         "folder: plain/file"),
+        ("predict plain/pipe --model pets", 7, "not a plain file; use - for stdin: plain/pipe"),
+        ("publish plain/file --model pets", 1, "not a folder; a bundle is a folder with a model in it: plain/file"),
+        ("publish plain --model pets --dvc-lock plain/pipe", 1, "not a plain file: plain/pipe"),
+        ("rollback production pets", 3, "no model production in REGISTRY; models there: pets"),
+        ("pull pets@1 plain/file/model", 9, "this can't be used (Not a directory); choose another place, or choose "
+         "another folder: plain/file/model"),
         ("predict x.jpg --model ./gone", 1, "no such folder; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: "
          "gone"),
         ("publish . --model pets --sign no.key", 1, "no key can be read here; petmodels keygen makes one: no.key"),
@@ -326,6 +347,10 @@ def test_a_mistake_costs_one_line_and_its_exit_code(
     places = {"REGISTRY": str(tmp_path / "registry"), "HERE": str(tmp_path / "here")}
     for word, place in places.items():
         words, line = words.replace(word, place), line.replace(word, place)
+
+    if "plain" in words:
+        write_files(Path("plain"), {"file": b"text"})
+        os.mkfifo("plain/pipe")
 
     done = two(*words.split())
 
@@ -380,7 +405,7 @@ def test_a_registry_whose_folders_name_is_no_text_can_be_used(run: Command, bund
     place = os.fsdecode(b"caf\xe9")
 
     assert run("publish", bundle, "--model", "pets", "--registry", place).code == 0
-    assert run("pull", "pets@1", place + "/model", "--registry", place).code == 0
+    assert run("pull", "pets@1", place + "/model", "--registry", place, "--json").code == 0
 
 
 @pytest.mark.parametrize("command", ["copy", "repair"])
@@ -401,8 +426,80 @@ def test_the_next_command_names_the_registry_that_the_environment_does_not(two: 
     ]
 
 
-def test_a_misspelt_option_exits_2(run: Command) -> None:
-    assert run("list", "--jsn").code == 2
+@pytest.mark.parametrize("words", ["list --jsn", "prune pets --keep 0", "prune pets", "predict x.jpg", "promote pets"])
+def test_what_can_not_be_understood_exits_2(run: Command, words: str) -> None:
+    assert run(*words.split()).code == 2
+
+
+def test_the_program_tells_its_version_and_helps_by_a_short_name_too(run: Command) -> None:
+    assert run("--version").data == [f"petmodels {petmodels.__version__}"]
+    assert run("-h").data == run("--help").data
+    assert run("predict", "-h").data == run("predict", "--help").data
+
+
+def test_a_list_says_that_there_is_more(two: Command) -> None:
+    assert two("list", "pets", "--limit", "1").talk == ["1 of 2 versions; --limit 2 shows all"]
+    assert two("list", "pets", "--limit", "2").talk == []
+
+
+def test_history_is_told_in_the_order_of_time(two: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"b": ("2026-01-01", "2026-01-03"), "a": ("2026-01-02", "2026-01-01")}  # a clock went back
+    aliases = [
+        SimpleNamespace(name=name, steps=[SimpleNamespace(serial=n, at=at, action="", version=1, note="")
+                                          for n, at in enumerate(times)])
+        for name, times in sorted(steps.items())
+    ]  # fmt: skip
+    monkeypatch.setattr(Registry, "aliases", lambda *_: aliases)
+
+    rows = two("history", "pets", "--json").json
+
+    assert [(row["alias"], row["serial"]) for row in rows] == [("b", 0), ("a", 0), ("a", 1), ("b", 1)]
+
+
+def test_a_next_command_can_be_typed_whatever_the_folders_name(two: Command) -> None:
+    Path("my folder").mkdir()
+
+    done = two("pull", "pets@1", "my folder/the model")
+
+    assert done.talk == ["pulled pets@1; next: petmodels predict IMAGE --model './my folder/the model'"]
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_others_are_answered(
+    two: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(Path("cats"), {"a/1.jpg": image_bytes("red"), "b/2.jpg": image_bytes("red")})
+    scan = os.scandir
+
+    def refused(path: Any) -> Any:
+        if str(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    done = two("predict", "cats", "--model", "pets")
+
+    assert [line.split()[-1] for line in done.data] == ["cats/b/2.jpg"]
+    assert (done.code, done.talk) == (
+        7,
+        ["petmodels: a folder can't be read (Permission denied): cats/a", "petmodels: 1 folder could not be read"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "told"),
+    [(b"", 7, "the file is empty, or was read to its end before: -"), (image_bytes("red"), 0, "")],
+    ids=["empty", "an image"],
+)
+def test_what_comes_by_stdin_is_called_as_it_was_asked_for(
+    two: Command, data: bytes, code: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+
+    done = two("predict", "-", "--model", "pets", "--json")
+
+    assert done.code == code
+    assert [json.loads(line)["image"] for line in done.data] == ["-"] * (not code)
+    assert done.talk[:1] == [f"petmodels: {told}"] * bool(code)
 
 
 def test_without_a_registry_the_line_says_how_to_name_one(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +514,8 @@ def test_without_a_registry_the_line_says_how_to_name_one(run: Command, monkeypa
 
 
 def test_a_store_that_does_not_answer_exits_5(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    port = free_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://ann:secret@127.0.0.1:{port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not/printed/anywhere")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -425,7 +523,8 @@ def test_a_store_that_does_not_answer_exits_5(run: Command, monkeypatch: pytest.
     done = run("list", "--registry", "s3://models/here")
 
     assert (done.code, len(done.talk)) == (5, 1)
-    assert "s3://models/here did not answer (no connection)" in done.talk[0]
+    assert f"s3://models/here at 127.0.0.1:{port} did not answer (no connection)" in done.talk[0]
+    assert "ann" not in done.talk[0]
 
 
 @pytest.mark.parametrize(("name", "value"), [("AWS_MAX_ATTEMPTS", "many"), ("PETMODELS_TIMEOUT", "soon")])
