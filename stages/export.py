@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
@@ -84,7 +85,9 @@ def export(
             shutil.copyfile(source, folder / source.name)
     _tell_of_claims(params, settings["download"]["source"])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {out} --model pets", file=sys.stderr)
+    print(
+        f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {quote(str(out))} --model pets", file=sys.stderr
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:
