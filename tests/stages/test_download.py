@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from stages.download import DownloadParams, download
+from stages.entry import MARKS
 from stages.errors import ArchiveError, ChecksumError, ParamsError, SourceError, UnreachableError
 from stages.params import section
 from tests.disks import small_disk
@@ -53,6 +54,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/earlier.txt").write_text("the last good output")
+    (tmp_path / "raw" / MARKS["download"]).touch()
 
 
 def downloaded(folder: Path, source: str | Path, **changes: Any) -> dict[str, bytes]:
@@ -64,7 +66,7 @@ def downloaded(folder: Path, source: str | Path, **changes: Any) -> dict[str, by
 
 
 def assert_the_last_output_stays(folder: Path) -> None:
-    assert [path.name for path in (folder / "raw").iterdir()] == ["earlier.txt"]
+    assert {path.name for path in (folder / "raw").iterdir()} == {"earlier.txt", MARKS["download"]}
     assert not list(folder.glob(".raw.*"))
 
 
@@ -255,7 +257,7 @@ def test_killed_midway_it_keeps_the_last_output_and_goes_on_next_time(tmp_path: 
         wait_for_the_part(tmp_path)
         process.kill()
 
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["earlier.txt"]
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {"earlier.txt", MARKS["download"]}
     assert downloaded(tmp_path, stalling.url("/pets.tgz"), checksum=CHECKSUM) == FILES
     assert stalling.ranges[1] is not None
     assert not list(tmp_path.glob(".raw.*"))
