@@ -91,7 +91,9 @@ def check_format(content: Mapping[str, Any], where: str) -> None:
     if type(found) is not int or found <= 0:
         raise FormatError(f"{where} is of no format that petmodels knows: {str(found)[:40]}")
     if found > FORMAT:
-        raise FormatError(f"{where} is of a newer format than this petmodels knows; upgrade petmodels: {str(found)[:40]}")
+        raise FormatError(
+            f"{where} is of a newer format than this petmodels knows; upgrade petmodels: {str(found)[:40]}"
+        )
     if found < FORMAT:
         raise FormatError(f"{where} is of an older format; use the older petmodels that it was made with: {found}")
 
