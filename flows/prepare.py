@@ -14,6 +14,7 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.plugins import load_prefect_collections
 from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
@@ -91,6 +92,10 @@ def _who_is_told(client: SyncPrefectClient) -> str:
 
 def worker_of(kind: str) -> type[BaseWorker[Any, Any, Any]]:
     """Return what Prefect's workers of a type are; raise RequestError where that isn't installed."""
+    try:
+        return lookup_type(BaseWorker, kind)
+    except KeyError:
+        load_prefect_collections()  # takes seconds: all that is installed beside Prefect is imported
     try:
         return lookup_type(BaseWorker, kind)
     except KeyError as error:

@@ -109,6 +109,15 @@ def test_a_type_whose_worker_is_not_installed_is_refused_by_name() -> None:
         worker_of("no-such")
 
 
+def test_the_worker_of_another_package_is_found_in_a_process_that_has_not_imported_it() -> None:
+    pytest.importorskip("prefect_kubernetes", reason="prefect-kubernetes is not installed")
+    asked = "from flows.prepare import worker_of; print(worker_of('kubernetes').__name__)"
+
+    done = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1:] == ["KubernetesWorker"]
+
+
 def test_without_a_webhook_those_who_go_on_telling_the_old_one_are_named(stack: Stack) -> None:
     status, (line,) = prepare(stack)
 
