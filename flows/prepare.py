@@ -28,6 +28,7 @@ from flows.automations import (
     still_telling,
 )
 from flows.errors import FlowError, RequestError
+from flows.event_stream import why_closed
 from flows.leftovers import leftovers
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
@@ -80,6 +81,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
             print(f"prepare: PETMODELS_NOTIFY is unset, {_who_is_told(client)}", file=sys.stderr)
         for line in leftovers(client, names_in_use()):
             print(f"prepare: {line}", file=sys.stderr)
+    if why := why_closed():
+        told = (
+            f"so no run from here has heartbeats, and each is set to Crashed after {arguments.zombie_seconds} seconds"
+        )
+        mend = "let WebSockets through (docs/operations.md, Behind a reverse proxy)"
+        print(f"prepare: Prefect's stream of events is closed, {told}; {mend}: {why}", file=sys.stderr)
 
 
 def _who_is_told(client: SyncPrefectClient) -> str:

@@ -13,6 +13,7 @@ from flows.prepare import worker_of
 from flows.stack import Options, Stack, running_stack
 from tests.flows.api import Api
 from tests.flows.stand_ins import PROJECT
+from tests.petmodels.proxy import proxying
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")]
 
@@ -31,9 +32,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def prepare(stack: Stack, *arguments: str) -> tuple[int, list[str]]:
-    """Run it without a webhook; return its exit status and what it says."""
+def prepare(stack: Stack, *arguments: str, api: str | None = None) -> tuple[int, list[str]]:
+    """Run it without a webhook, where `api` is with the server there; return its exit status and what it says."""
     variables = {name: value for name, value in stack.variables.items() if name != "PETMODELS_NOTIFY"}
+    variables |= {"PREFECT_API_URL": api} if api else {}
     command = [sys.executable, "-m", "flows.prepare", *arguments]
     done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr.splitlines()
@@ -150,6 +152,18 @@ def test_what_an_earlier_release_has_left_is_named_with_how_to_delete_it(stack: 
             "prepare: no automation of this release is called 'petmodels: tell of old runs'; to delete it: "
             f"prefect automation delete --id {left[0]['id']}",
         ],
+    )
+
+
+def test_a_proxy_that_lets_no_websocket_through_is_told_of(stack: Stack) -> None:
+    with proxying(stack.address) as proxy:
+        status, (_webhook, line) = prepare(stack, api=f"{proxy.endpoint}/api")
+
+    assert status == 0
+    assert line == (
+        "prepare: Prefect's stream of events is closed, so no run from here has heartbeats, and each is set to Crashed "
+        "after 300 seconds; let WebSockets through (docs/operations.md, Behind a reverse proxy): server rejected "
+        f"WebSocket connection: HTTP 404: {proxy.endpoint.replace('http', 'ws')}/api/events/in"
     )
 
 
