@@ -1,16 +1,18 @@
 """What docs/operations.md says is what the code does, as far as words can be compared with it.
 
-Its units, compose file and job template are read by the programs they are for, where those are installed:
-`systemd-analyze`, `docker compose`, and `pip install prefect-kubernetes kubernetes-validate`.
+Its units, compose file, manifests, job templates and lines for nginx are read by the programs that they are for, where
+those are installed: `systemd-analyze`, `docker compose`, `nginx`, `pip install prefect-kubernetes kubernetes-validate`.
 """
 
 import asyncio
+import copy
 import re
 import shutil
 import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -39,8 +41,88 @@ def fenced(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", OPERATIONS, re.DOTALL)
 
 
+def documents() -> list[list[dict[str, Any]]]:
+    """Return what the blocks hold: the compose file, the manifests, the pod of gpu, how that of cpu differs."""
+    return [list(YAML(typ="safe").load_all(text)) for text in fenced("yaml")]
+
+
 def test_the_yaml_is_yaml() -> None:
-    assert [type(YAML(typ="safe").load(text)) for text in fenced("yaml")] == [dict, dict]
+    assert [{type(one) for one in held} for held in documents()] == [{dict}] * 4
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Return the pods' specifications by pool, that of cpu made as the text says."""
+    _, _, (gpu,), (other,) = documents()
+    cpu = copy.deepcopy(gpu)
+    del cpu["nodeSelector"], cpu["tolerations"]
+    (container,) = cpu["containers"]
+    container["resources"] = other["resources"]
+    container["volumeMounts"] += other["volumeMounts"]
+    cpu["volumes"] += other["volumes"]
+    for volume in cpu["volumes"]:
+        if volume["name"] == "workspaces":
+            volume["persistentVolumeClaim"]["claimName"] = "petmodels-workspaces-cpu"
+        if volume["name"] == "ssh":
+            volume["secret"]["secretName"] = "petmodels-ssh-cpu"
+    return {"cpu": cpu, "gpu": gpu}
+
+
+@pytest.mark.parametrize("pool", ["cpu", "gpu"])
+def test_what_a_pod_mounts_is_made_by_what_stands_above_it(pool: str) -> None:
+    _, manifests, *_ = documents()
+    claims = {one["metadata"]["name"] for one in manifests if one["kind"] == "PersistentVolumeClaim"}
+    secrets = set(re.findall(r"create secret generic (\S+)", OPERATIONS))
+    pod = pods()[pool]
+    (container,) = pod["containers"]
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+    assert {
+        one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"] if "persistentVolumeClaim" in one
+    } <= claims
+    assert {one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one} <= secrets
+    assert {oct(one["secret"]["defaultMode"]) for one in pod["volumes"] if "secret" in one} == {"0o400"}
+    assert container["envFrom"][0]["secretRef"]["name"] in secrets
+
+
+def test_the_manifests_are_ones() -> None:
+    validate = pytest.importorskip("kubernetes_validate").validate
+    _, manifests, *_ = documents()
+
+    for manifest in manifests:
+        validate(manifest, "1.31", strict=True)
+    with pytest.raises(Exception, match="verb"):
+        validate({**manifests[2], "rules": [{"verb": ["get"]}]}, "1.31", strict=True)
+
+
+def test_the_variables_of_the_kubernetes_worker_are_ones_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = pytest.importorskip("prefect_kubernetes.settings")
+    _, manifests, *_ = documents()
+    (container,) = manifests[-1]["spec"]["template"]["spec"]["containers"]
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+
+    read = settings.KubernetesSettings()
+
+    assert read.observer.namespaces == {"petmodels"}
+    found = read.worker.api_auth_string_secret_name, read.worker.api_auth_string_secret_key
+    assert found == ("petmodels-worker", "PREFECT_API_AUTH_STRING")
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx on this machine")
+def test_nginx_has_nothing_to_say_against_its_lines(tmp_path: Path) -> None:
+    (lines,) = fenced("nginx")
+    without_key = "\n".join(line for line in lines.replace("443 ssl", "443").splitlines() if "ssl_" not in line)
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{without_key}\n}}\n")
+
+    said = subprocess.run(
+        ["nginx", "-t", "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stderr
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
@@ -74,7 +156,7 @@ def compose() -> list[str]:
 def test_the_compose_file_is_one_and_the_pools_share_no_folder(tmp_path: Path) -> None:
     command = compose()
     (tmp_path / "compose.yaml").write_text(fenced("yaml")[0])
-    for name in ("server.env", "worker.env", "postgres.password"):
+    for name in ("server.env", "worker.env", "postgres.password", "signing.key"):
         (tmp_path / name).touch()
 
     said = subprocess.run([*command, "config"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -82,8 +164,8 @@ def test_the_compose_file_is_one_and_the_pools_share_no_folder(tmp_path: Path) -
     assert said.returncode == 0, said.stderr
     services = YAML(typ="safe").load(said.stdout)["services"]
     volumes = {name: services[name]["volumes"] for name in ("cpu", "gpu")}
-    sources = {name: [_source(volume) for volume in volumes[name]] for name in volumes}
-    assert sources == {"cpu": ["cpu"], "gpu": ["gpu"]}
+    sources = {name: [Path(_source(volume)).name for volume in volumes[name]] for name in volumes}
+    assert sources == {"cpu": ["cpu", "ssh-cpu"], "gpu": ["gpu", "ssh-gpu"]}
 
 
 def _source(volume: "str | dict[str, str]") -> str:
@@ -91,11 +173,12 @@ def _source(volume: "str | dict[str, str]") -> str:
     return volume.split(":")[0] if isinstance(volume, str) else volume["source"]
 
 
-def test_the_job_of_the_kubernetes_pool_is_one_that_executes_a_run() -> None:
+@pytest.mark.parametrize("pool", ["cpu", "gpu"])
+def test_the_job_of_a_kubernetes_pool_is_one_that_executes_a_run(pool: str) -> None:
     worker = pytest.importorskip("prefect_kubernetes.worker")
     validate = pytest.importorskip("kubernetes_validate").validate
     template = worker.KubernetesWorker.get_default_base_job_template()
-    template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"] = YAML(typ="safe").load(fenced("yaml")[1])
+    template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"] = pods()[pool]
 
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # asked for nothing, but wished for
         filled = worker.KubernetesWorkerJobConfiguration.from_template_and_values(template, {"env": {"ONE": "1"}})
@@ -106,3 +189,4 @@ def test_the_job_of_the_kubernetes_pool_is_one_that_executes_a_run() -> None:
     validate(job.job_manifest, "1.31")
     assert container["args"] == ["prefect", "flow-run", "execute"]
     assert {"name": "ONE", "value": "1"} in container["env"]
+    assert {"name": "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", "value": "reschedule"} in container["env"]
