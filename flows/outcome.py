@@ -8,7 +8,9 @@ from logging import LogRecord, getLogger
 from typing import Any, ParamSpec
 
 from prefect import get_run_logger
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
@@ -24,10 +26,14 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
     """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
 
     A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
+    A run that was Crashed before it began, as one whose pod has waited for its machine for too long, stays so: Prefect
+    would let it run beside the one that has taken its place by then. (One that is Cancelled it never begins.)
     """
 
     @wraps(function)
     def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
+        if over := _over_before():
+            return over
         try:
             with without_secrets():
                 sentence = redacted(function(*args, **kwargs))
@@ -40,6 +46,21 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
         return Completed(message=sentence)
 
     return body
+
+
+def _over_before() -> "State[Any] | None":
+    """Return the final state that this run was in when it began, None for the usual ones: Pending, AwaitingRetry."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(context.flow_run.id)
+    before, _running = [None, *states][-2:]
+    if before is None or not before.is_final():
+        return None
+    told = f"{before.message or before.name}; it has begun after that, and done nothing: run it again"
+    get_run_logger().warning("%s", told)
+    return State(type=before.type, name=before.name, message=told)
 
 
 def _told(error: BaseException) -> str:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.states import Cancelled
 
@@ -23,12 +25,15 @@ def sent(
 ) -> FlowRun:
     """Run a deployment and return its run when that has completed; `meanwhile` is called when it has been asked for.
 
-    Raises StageError with the run's own sentence when it ends otherwise, and when no worker has begun it in time.
+    A run that still lives is taken for it where this flow's run has begun before, in a pod that was evicted, and has
+    sent it with the same parameters. Raises StageError with the run's own sentence when it ends otherwise, and when no
+    worker has begun it in time.
     """
-    run: Any = run_deployment(deployment, parameters=dict(parameters), timeout=0)
-    end = time.monotonic() + begin_within_hours * 3600
-    meanwhile()
     with get_client(sync_client=True) as client:
+        run: Any = _sent_before(client, deployment, parameters)
+        run = run or run_deployment(deployment, parameters=dict(parameters), timeout=0)
+        end = time.monotonic() + begin_within_hours * 3600
+        meanwhile()
         while True:
             found = client.read_flow_run(run.id)
             state = found.state
@@ -41,3 +46,17 @@ def sent(
                 client.set_flow_run_state(run.id, Cancelled(message=told))
                 raise StageError(f"{told}; start one for its pool, then run this again")
             time.sleep(_POLL_SECONDS)
+
+
+def _sent_before(client: SyncPrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun | None:
+    """Return what a former attempt of this flow's run has sent and what hasn't ended since."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    wanted = client.read_deployment_by_name(deployment).id
+    ours = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[context.flow_run.id]))
+    for run in client.read_flow_runs(flow_run_filter=ours):
+        is_over = run.state is None or run.state.is_final() or run.state.is_cancelling()
+        if run.deployment_id == wanted and not is_over and run.parameters.items() >= parameters.items():
+            return run
+    return None
