@@ -7,6 +7,7 @@ not yet promoted says so in its message, and is judged once more.
 """
 
 import json
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -29,6 +30,8 @@ from flows.train import STAGE, lock_of
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest, Registry
 from petmodels.aliases import alias_names
+from petmodels.cache import default_folder
+from petmodels.disk import writing
 from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
 from petmodels.writable import check_writable
@@ -96,6 +99,7 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
     Only the first alias of a model comes from a retrain: a misspelt one would be given with no champion to beat.
     """
     check_writable(registry.storage)
+    _check_cache()
     try:
         newest = registry.manifest(model)
     except NotFoundError:
@@ -107,6 +111,15 @@ def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
             known, give = ", ".join(names[:9]), "give it a version by release/manual"
             raise RequestError(f"{model} has no alias {alias}; {give}, or ask for: {known}") from error
     return newest
+
+
+def _check_cache() -> None:
+    """Raise petmodels' MachineError where the gate could not keep the champion: before the training, not after it."""
+    blobs = default_folder() / "blobs"
+    with writing(blobs):
+        blobs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=blobs):
+            pass
 
 
 @task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")

@@ -275,7 +275,7 @@ def _as_folder(content: dict[str, Any]) -> None:
         (lambda content: content.update(created="٢٠٢٦-11-20T08:00:00Z"), "holds a time that can't be"),
         (lambda content: content.update(id=""), "has an id that is not 32 hexadecimal digits: ''"),
         (lambda content: content.update(id="A" * 32), "has an id that is not 32 hexadecimal digits"),
-        (lambda content: content.update(format=1.0), "of a format that this petmodels doesn't know; upgrade it: 1.0"),
+        (lambda content: content.update(format=1.0), "of no format that petmodels knows: 1.0"),
         (lambda content: content.update(version=2.0), "is another version's: pets@2.0"),
         (_two_sizes, "gives one SHA-256 two sizes: 'more'"),
         (_file(size=1.0), "claims an impossible size of 'b.txt': 1.0"),
@@ -336,7 +336,7 @@ def test_a_rollback_to_what_was_promoted_before_is_taken(root: Path, tmp_path: P
         ({"id": "x" * 32}, "has an id that is not 32 hexadecimal digits"),
         ({"serial": 1.0}, "something else than texts and numbers"),
         ({"version": 1.0}, "something else than texts and numbers"),
-        ({"format": 1.0}, "of a format that this petmodels doesn't know; upgrade it: 1.0"),
+        ({"format": 1.0}, "of no format that petmodels knows: 1.0"),
     ],
 )
 def test_a_hostile_step_is_refused(root: Path, tmp_path: Path, change: dict[str, Any], match: str) -> None:

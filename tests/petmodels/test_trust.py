@@ -201,7 +201,7 @@ def test_a_full_history_takes_no_step_more_and_says_what_now(two: Registry, monk
 def test_what_says_that_it_is_no_registry_is_not_written_to(two: Registry, tmp_path: Path, content: str) -> None:
     (tmp_path / "registry/petmodels.json").write_text(content)
 
-    with pytest.raises(FormatError, match=r"registry/petmodels\.json (says that this is no|is of a format)"):
+    with pytest.raises(FormatError, match=r"registry/petmodels\.json (says that this is no|is of no format)"):
         elsewhere(two, tmp_path).promote("pets@2", "production")
 
     assert elsewhere(two, tmp_path).manifest("pets@production").version == 1
