@@ -38,8 +38,10 @@ class Preprocess:
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height after the resize; neither becomes smaller than the short side."""
-        scale = self.short_side / min(width, height)
-        return max(self.short_side, round(width * scale)), max(self.short_side, round(height * scale))
+        shorter = min(width, height)
+        # Multiplied first, as the stages do: a scale's last digit would decide between two sides that are as near.
+        width, height = (max(self.short_side, round(side * self.short_side / shorter)) for side in (width, height))
+        return width, height
 
     def array(self, image: "Image") -> "NDArray[np.float32]":
         """Return channels x height x width of an upright RGB image."""

@@ -39,7 +39,9 @@ class ExportParams:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     opset: Annotated[int, Field(ge=18, le=23, description="version of the ONNX operators")]
-    num_self_test_images: Annotated[int, Field(ge=1, description="test images that travel with their probabilities")]
+    num_self_test_images: Annotated[
+        int, Field(ge=0, description="test images that travel with their probabilities; 0: none, and no self-test")
+    ]
     data_name: Annotated[str, Field(min_length=1, description="name of the data on the model card")]
     data_license: Annotated[str, Field(min_length=1, description="licence of the photographs")]
     weights_license: Annotated[str, Field(min_length=1, description="licence of the weights")]
@@ -64,6 +66,7 @@ def export(
     """
     from stages.model import load
     from stages.onnx_file import write_onnx
+    from stages.selftest import write_self_test
 
     model = load(train, on_cpu=True)
     calibration, metrics, settings, about = map(
@@ -75,11 +78,12 @@ def export(
         images = [prepared / row["path"] for row in rows]
         said = _judged(eval / "test_logits.npy", len(images), len(model.labels))
         expected = _checked(folder / "model.onnx", said, images, model.preprocessing, calibration)
-        _write_self_test(folder, rows, expected, prepared, params.num_self_test_images)
+        shutil.copyfile(train / "preprocess.json", folder / "preprocess.json")
+        write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
-        for source in (train / "weights.safetensors", train / "learner.pkl", train / "preprocess.json"):
+        for source in (train / "weights.safetensors", train / "learner.pkl"):
             shutil.copyfile(source, folder / source.name)
         for source in (eval / "metrics.json", eval / "report.html"):
             shutil.copyfile(source, folder / source.name)
@@ -137,20 +141,6 @@ def _checked(
         file=sys.stderr,
     )
     return found
-
-
-def _write_self_test(
-    folder: Path, rows: Sequence[Mapping[str, str]], expected: "NDArray[np.float32]", prepared: Path, number: int
-) -> None:
-    (folder / "self_test").mkdir()
-    step = max(1, len(rows) // number)
-    images = []
-    for count, place in enumerate(range(0, len(rows), step)[:number], start=1):
-        name = f"self_test/{count:02d}.jpg"
-        shutil.copyfile(prepared / rows[place]["path"], folder / name)
-        values = [round(float(value), 6) for value in expected[place]]
-        images.append({"file": name, "label": rows[place]["label"], "probabilities": values})
-    write_json(folder / "self_test.json", {"format": 1, "tolerance": 0.001, "images": images})
 
 
 def _write_words(

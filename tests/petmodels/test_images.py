@@ -21,7 +21,8 @@ import petmodels
 from petmodels.errors import ImageError, RequestError, UnreachableError
 from petmodels.images import rgb_of
 from petmodels.model import Model
-from tests.petmodels.bundles import COLOURS, image_bytes, make_bundle
+from petmodels.preprocess import preprocess_in
+from tests.petmodels.bundles import COLOURS, PREPROCESS, image_bytes, make_bundle
 from tests.petmodels.commands import Command
 from tests.pictures import oddly_turned, pet
 from tests.pictures import turned as turned_pet
@@ -560,3 +561,12 @@ def test_what_a_reader_raises_is_no_broken_image(model: Model) -> None:
 
     with pytest.raises(UnreachableError, match="the store is away"):
         list(model.predict_each([Broken()]))
+
+
+@pytest.mark.parametrize("width", [201, 213, 393, 405])
+def test_a_longer_side_amid_two_pixels_becomes_the_even_one(width: int) -> None:
+    steps = preprocess_in(PREPROCESS | {"resize": {"short_side": 224, "filter": "lanczos"}}, "here")
+
+    longer, shorter = steps.resized_size(width, 192)
+
+    assert (longer % 2, abs(longer - width * 224 / 192), shorter) == (0, 0.5, 224)
