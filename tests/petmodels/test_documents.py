@@ -20,7 +20,7 @@ from tests.petmodels.bundles import image_bytes, make_bundle
 from tests.petmodels.commands import Command
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("consumer.md", "registry-format.md", "threat-model.md")
+PAGES = ("bundle-format.md", "consumer.md", "registry-format.md", "threat-model.md")
 
 
 def text_of(page: str) -> str:
