@@ -1,10 +1,12 @@
 """Describe a model for those who will use it: model-card fields as JSON, and the same for reading.
 
-Reads what the stages before left; leaves nothing itself. The fields are those of Hugging Face's model cards.
+Reads what the stages before left; leaves nothing itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from stages.hub import header
 
 
 def card(
@@ -17,8 +19,8 @@ def card(
         "library_name": "onnx",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "onnx", "fastai"],
-        "base_model": about["architecture"],
-        "datasets": [texts["data_name"]],
+        "architecture": about["architecture"],
+        "data_name": texts["data_name"],
         "data_license": texts["data_license"],
         "intended_use": texts["intended_use"],
         "limits": texts["limits"],
@@ -37,19 +39,19 @@ def card(
 
 
 def markdown(fields: Mapping[str, Any]) -> str:
-    """Return the card as Markdown with the YAML header that model hubs read."""
+    """Return the card as Markdown with the YAML header that the Hugging Face Hub reads."""
     metrics = fields["metrics"]
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     numbers = "\n".join(f"| {name} | {value:g} |" for name, value in metrics.items())
     training = "\n".join(f"| {name} | {value} |" for name, value in fields["training"].items())
     versions = ", ".join(f"{name} {number}" for name, number in fields["versions"].items())
     return f"""---
-{_header(fields)}
+{header(fields)}
 ---
 
 # {len(fields["labels"])} labels from one photograph
 
-A {fields["base_model"]}, trained on {fields["num_train"]} images of {fields["datasets"][0]}.
+A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}.
 On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
 has seen it is right in {metrics["accuracy"]:.1%} of the cases
 (95 % interval {low:.1%} to {high:.1%}).
@@ -104,10 +106,3 @@ No threshold reaches the {wished:.1%} of right answers that were wished for: on 
 chosen, this one reaches {reached:.1%}."""
     return f"""A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the
 test images, {metrics["unsure_share"]:.1%} of the predictions are{others}.{missed if reached < wished else ""}"""
-
-
-def _header(fields: Mapping[str, Any]) -> str:
-    import yaml
-
-    names: Sequence[str] = ("license", "library_name", "pipeline_tag", "base_model", "datasets", "tags")
-    return yaml.safe_dump({name: fields[name] for name in names}, sort_keys=False).strip()

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def _write_variants(folder: Path, source: Path) -> list[str]:
     exif = Image.Exif()
     exif[_ORIENTATION] = _TURNED_RIGHT
     width, height = (side * 7 // 4 | 1 for side in image.size)
-    as_jpeg = {"quality": 95, "subsampling": 0}  # full chroma, about which decoders differ least
+    as_jpeg: dict[str, Any] = {"quality": 95, "subsampling": 0}  # full chroma, about which decoders differ least
     image.resize((width, height), FILTER).save(folder / "self_test/large.jpg", **as_jpeg)
     image.transpose(Image.Transpose.ROTATE_90).save(folder / "self_test/turned.jpg", exif=exif, **as_jpeg)
     _transparent(image).save(folder / "self_test/transparent.png")

@@ -3,17 +3,24 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from stages.card import card, markdown
 
 SURE = {"num_images": 84, "num_right": 75, "accuracy_low": 0.808754, "accuracy_high": 0.9426}
 
 
-def words(*, metrics: dict[str, float] | None = None, **calibration: Any) -> str:
-    """Return the card's text, each white space a blank, for a calibration with some values changed."""
+def text(
+    *,
+    metrics: dict[str, float] | None = None,
+    about: dict[str, Any] | None = None,
+    texts: dict[str, Any] | None = None,
+    **calibration: Any,
+) -> str:
+    """Return the card for a calibration, a training and words with some values changed."""
     measured = {"accuracy": 0.81, "accuracy_low": 0.73, "accuracy_high": 0.87, "num_test": 111, "unsure_share": 0.243}
     chosen = {"unsure_precision": 0.95, "unsure_below": 0.69, "valid_sure_accuracy": 0.952, "test_sure": SURE}
-    about = {
+    trained = {
         "architecture": "resnet18",
         "labels": ["pug"],
         "num_train": 9,
@@ -21,10 +28,28 @@ def words(*, metrics: dict[str, float] | None = None, **calibration: Any) -> str
         "params": {},
         "versions": {},
     }
-    texts = dict.fromkeys(("weights_license", "data_name", "data_license", "intended_use", "limits"), "words")
+    given = dict.fromkeys(("weights_license", "data_name", "data_license", "intended_use", "limits"), "words")
     numbers = measured | ({"sure_accuracy": 75 / 84} if metrics is None else metrics)
-    fields = card(about=about, metrics=numbers, calibration=chosen | calibration, texts=texts)
-    return " ".join(markdown(fields).split())
+    return markdown(
+        card(
+            about=trained | (about or {}),
+            metrics=numbers,
+            calibration=chosen | calibration,
+            texts=given | (texts or {}),
+        )
+    )
+
+
+def words(**changes: Any) -> str:
+    """Return the card's text, each white space a blank."""
+    return " ".join(text(**changes).split())
+
+
+def header(**texts: str) -> dict[str, Any]:
+    """Return what the Hub reads of the card."""
+    _, read, _ = text(texts=texts).split("---\n", maxsplit=2)
+    content: dict[str, Any] = yaml.safe_load(read)
+    return content
 
 
 def test_the_card_says_on_how_many_images_the_share_of_right_answers_rests() -> None:
@@ -59,3 +84,52 @@ def test_a_card_without_a_threshold_says_whether_none_was_needed_or_none_helped(
 
 def test_the_card_speaks_for_the_pipelines_choices_alone() -> None:
     assert "that neither training nor any choice that the pipeline makes has seen" in words()
+
+
+@pytest.mark.parametrize(("given", "name"), [("Apache-2.0", "apache-2.0"), ("CC BY-SA 4.0", "cc-by-sa-4.0")])
+def test_a_licence_that_the_hub_knows_has_its_name_there(given: str, name: str) -> None:
+    found = header(weights_license=given)
+
+    assert (found["license"], "license_name" in found) == (name, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Our terms, 2", {"license": "other", "license_name": "our-terms-2"}),
+        (
+            "as https://terms.example/2 says, and what else was agreed on",
+            {
+                "license": "other",
+                "license_name": "stated-in-the-card",
+                "license_link": "https://terms.example/2",
+            },
+        ),
+    ],
+)
+def test_any_other_licence_is_called_other(given: str, expected: dict[str, str]) -> None:
+    found = header(weights_license=given)
+
+    assert {name: value for name, value in found.items() if name.startswith("license")} == expected
+
+
+@pytest.mark.parametrize(("name", "listed"), [("drawn pets", None), ("ann/pets", ["ann/pets"])])
+def test_only_a_data_set_with_an_address_on_the_hub_is_listed_there(name: str, listed: list[str] | None) -> None:
+    found = header(data_name=name)
+
+    assert (found.get("datasets"), "base_model" in found) == (listed, False)
+
+
+def test_the_hub_is_told_of_the_accuracy_and_on_how_many_images_it_rests() -> None:
+    found = header(data_name="Drawn pets")
+
+    (index,) = found["model-index"]
+    assert index["name"] == "resnet18-drawn-pets"
+    assert index["results"] == [
+        {
+            "task": {"type": "image-classification", "name": "Image classification"},
+            "dataset": {"name": "Drawn pets", "type": "drawn-pets", "split": "test", "args": {"num_images": 111}},
+            "metrics": [{"type": "accuracy", "name": "accuracy", "value": 0.81}],
+        }
+    ]
+    assert (found["library_name"], found["pipeline_tag"]) == ("onnx", "image-classification")
