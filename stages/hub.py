@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Of the Hub's names those that weights are likely to have.
-_LICENSES = frozenset(
-    ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "unlicense", "openrail", "gpl-3.0", "lgpl-3.0")
-    + ("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0")
-)
+_OF_SOFTWARE = {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "unlicense", "openrail", "gpl-3.0", "lgpl-3.0"}
+_CREATIVE_COMMONS = {"cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"}
 _TASK = "image-classification"
 
 
@@ -37,7 +35,7 @@ def header(fields: Mapping[str, Any]) -> str:
 def _license(text: str) -> dict[str, str]:
     """Return the Hub's name for it; else what it was called here, and the first address that was given with it."""
     name = text.strip().lower().replace(" ", "-")
-    if name in _LICENSES:
+    if name in _OF_SOFTWARE | _CREATIVE_COMMONS:
         return {"license": name}
     address = re.search(r"https?://[^\s,;)]+", text)
     short = _slug(text) if len(text) <= 40 else "stated-in-the-card"

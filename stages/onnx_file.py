@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnx.helper import find_min_ir_version_for, make_opsetid
 from torch import Tensor, nn
 
 from stages.features import Compiled, Preprocessing, outputs
@@ -52,6 +53,8 @@ def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int) ->
         node.metadata_props.clear()
     for function in program.model.functions.values():
         function.metadata_props.clear()
+    # The exporter marks a file as a newer one than its operators need, and older readers then refuse it.
+    program.model.ir_version = find_min_ir_version_for([make_opsetid("", opset)])
     program.save(path, external_data=False)
     model.network.to(model.device)
 
