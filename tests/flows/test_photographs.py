@@ -8,9 +8,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
-from flows.demo import UNKNOWN_TEXTS, own_settings
+from flows.demo import SAMPLE_TEXTS, UNKNOWN_TEXTS, own_settings
 from flows.errors import RequestError
 from flows.photographs import Photograph, dealt, unpacked
 
@@ -95,6 +96,14 @@ def test_the_demo_claims_nothing_of_own_images_but_where_their_labels_stand(
 
     assert found["prepare"] == wanted | {"species": {}}
     assert found["export"] == {"data_name": source.name} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+
+
+def test_the_demos_card_says_nothing_of_the_drawn_pets_that_params_say_of_photographs() -> None:
+    export = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["export"]
+
+    about_the_data = {name for name in export if name.startswith("data_")} | {"intended_use", "limits"}
+    assert set(SAMPLE_TEXTS) == about_the_data
+    assert [name for name, text in SAMPLE_TEXTS.items() if text == export[name]] == []
 
 
 def test_a_signed_address_leaves_no_signature_on_the_card() -> None:
