@@ -44,9 +44,11 @@ OFFLINE_TRAINING: dict[str, Any] = {
 }
 # What params.yaml's card says of the pets, and nobody has said of somebody else's images.
 UNKNOWN_TEXTS = ("data_license", "intended_use", "limits")
+UNNAMED_SOURCE = {"data_url": None, "data_citation": None}
 SAMPLE_TEXTS = {
     "data_name": "drawn pets",
     "data_license": "Apache-2.0, with the program that draws them",
+    **UNNAMED_SOURCE,
     "intended_use": "Trying the pipeline out: it tells the breeds of drawn pets apart.",
     "limits": "It has seen drawings alone, no photograph. Not for any real animal.",
 }
@@ -110,7 +112,7 @@ def own_settings(source: str) -> dict[str, dict[str, Any]]:
         if not path.exists():
             raise FileNotFoundError(f"no such archive or folder: {source}")
         source, name = str(path), path.name
-    texts = {"data_name": name or "own images"} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+    texts = {"data_name": name or "own images"} | dict.fromkeys(UNKNOWN_TEXTS, "not stated") | UNNAMED_SOURCE
     return _settings(source, prepare=_labelling(path) | {"species": {}}, export=texts)
 
 

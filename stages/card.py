@@ -10,7 +10,7 @@ from stages.hub import header
 
 
 def card(
-    *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, str]
+    *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export."""
     return {
@@ -22,6 +22,8 @@ def card(
         "architecture": about["architecture"],
         "data_name": texts["data_name"],
         "data_license": texts["data_license"],
+        "data_url": texts["data_url"],
+        "data_citation": texts["data_citation"],
         "intended_use": texts["intended_use"],
         "limits": texts["limits"],
         "labels": about["labels"],
@@ -84,8 +86,21 @@ images' expected probabilities. `learner.pkl` is for fastai users who trust its 
 |---|---|
 {training}
 
-Made with {versions}. Weights: {fields["license"]}. Photographs: {fields["data_license"]}.
+Made with {versions}.
+
+## Licences
+
+Weights: {fields["license"]}.
+{_photographs(fields)}
 """
+
+
+def _photographs(fields: Mapping[str, Any]) -> str:
+    """Return the notice that licences such as CC BY-SA ask for where photographs are passed on."""
+    parts = [f"Photographs: {fields['data_name']}", fields["data_citation"], fields["data_url"]]
+    notice = "; ".join(part for part in parts if part)
+    return f"""{notice}. Licence: {fields["data_license"]}. The images here (in `self_test/` and `report.html`) are
+resized copies, some of them changed further, to test readers and to show what misled the model."""
 
 
 def _unsure(fields: Mapping[str, Any]) -> str:

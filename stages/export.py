@@ -44,6 +44,11 @@ class ExportParams:
     ]
     data_name: Annotated[str, Field(min_length=1, description="name of the data on the model card")]
     data_license: Annotated[str, Field(min_length=1, description="licence of the photographs")]
+    data_url: Annotated[str | None, Field(min_length=1, description="where the photographs come from; null: not said")]
+    data_citation: Annotated[
+        str | None,
+        Field(min_length=1, description="whom to name for the photographs, as they ask for it; null: nobody"),
+    ]
     weights_license: Annotated[str, Field(min_length=1, description="licence of the weights")]
     intended_use: Annotated[str, Field(min_length=1, description="what the model is for")]
     limits: Annotated[str, Field(min_length=1, description="what it should not be used for")]
@@ -185,7 +190,7 @@ def _tell_of_claims(params: ExportParams, source: str) -> None:
     if params.data_name == _PETS and not source.partition("?")[0].endswith(_PETS_ARCHIVE):
         print(
             f"export: the card says what params.yaml says of the pets, but these images are others; write export's "
-            f"data_name, data_license, intended_use and limits anew: {source}",
+            f"data_name, data_license, data_url, data_citation, intended_use and limits anew: {source}",
             file=sys.stderr,
         )
 

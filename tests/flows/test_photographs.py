@@ -95,7 +95,8 @@ def test_the_demo_claims_nothing_of_own_images_but_where_their_labels_stand(
     found = own_settings(str(source))
 
     assert found["prepare"] == wanted | {"species": {}}
-    assert found["export"] == {"data_name": source.name} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+    texts = {"data_name": source.name} | dict.fromkeys(UNKNOWN_TEXTS, "not stated")
+    assert found["export"] == texts | {"data_url": None, "data_citation": None}
 
 
 def test_the_demos_card_says_nothing_of_the_drawn_pets_that_params_say_of_photographs() -> None:

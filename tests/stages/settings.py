@@ -43,6 +43,8 @@ EXPORT: dict[str, Any] = {
     "num_self_test_images": 3,
     "data_name": "Drawn pets",
     "data_license": "CC0",
+    "data_url": "https://pets.example/drawn",
+    "data_citation": None,
     "weights_license": "Apache-2.0",
     "intended_use": "Telling drawn breeds apart.",
     "limits": "It knows no photographs.",

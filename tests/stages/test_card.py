@@ -1,12 +1,15 @@
 """The card claims no more than was measured, and says where a wish was not reached."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 import yaml
 
 from stages.card import card, markdown
+from stages.export import ExportParams
 
+WORDS = ("weights_license", "data_name", "data_license", "intended_use", "limits")
 SURE = {"num_images": 84, "num_right": 75, "accuracy_low": 0.808754, "accuracy_high": 0.9426}
 
 
@@ -28,7 +31,7 @@ def text(
         "params": {},
         "versions": {},
     }
-    given = dict.fromkeys(("weights_license", "data_name", "data_license", "intended_use", "limits"), "words")
+    given = dict.fromkeys(field.name for field in fields(ExportParams)) | dict.fromkeys(WORDS, "words")
     numbers = measured | ({"sure_accuracy": 75 / 84} if metrics is None else metrics)
     return markdown(
         card(
@@ -133,3 +136,21 @@ def test_the_hub_is_told_of_the_accuracy_and_on_how_many_images_it_rests() -> No
         }
     ]
     assert (found["library_name"], found["pipeline_tag"]) == ("onnx", "image-classification")
+
+
+def test_the_card_gives_the_notice_that_goes_with_photographs_that_are_passed_on() -> None:
+    said = words(
+        texts={
+            "data_name": "Pets",
+            "data_license": "CC BY-SA 4.0, https://cc.example",
+            "data_citation": "Ann: Pets, 2012",
+            "data_url": "https://pets.example",
+        }
+    )
+
+    notice = "Photographs: Pets; Ann: Pets, 2012; https://pets.example. Licence: CC BY-SA 4.0, https://cc.example."
+    assert f"{notice} The images here (in `self_test/` and `report.html`) are resized copies" in said
+
+
+def test_the_notice_leaves_out_what_nobody_has_said() -> None:
+    assert "Photographs: words. Licence: words." in words()
