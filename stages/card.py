@@ -72,7 +72,9 @@ has seen it is right in {metrics["accuracy"]:.1%} of the cases
 
 `model.onnx` takes `image`, N × 3 × height × width, float32, and gives `probabilities`, N × {len(fields["labels"])}, in
 the order of `labels.json`. `preprocess.json` says how a photograph becomes that input. `self_test.json` holds a few
-images' expected probabilities. `learner.pkl` is for fastai users who trust its source: opening it runs code.
+images' expected probabilities. `learner.pkl` is the same network for fastai users who trust its source: opening it runs
+code. Its `predict` answers otherwise than what was judged here: it gives uncalibrated probabilities, ignores EXIF, and
+cuts a square out before a bilinear resize, so that no threshold or probability of this card holds for it.
 
 ## Numbers
 

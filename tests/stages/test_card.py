@@ -85,6 +85,10 @@ def test_a_card_without_a_threshold_says_whether_none_was_needed_or_none_helped(
     assert f'No prediction is to be read as "unsure": on the valid images, {expected}' in text
 
 
+def test_the_card_says_that_the_learner_answers_otherwise() -> None:
+    assert "opening it runs code. Its `predict` answers otherwise than what was judged here" in words()
+
+
 def test_the_card_speaks_for_the_pipelines_choices_alone() -> None:
     assert "that neither training nor any choice that the pipeline makes has seen" in words()
 
