@@ -72,6 +72,7 @@ def export(
     from stages.model import load
     from stages.onnx_file import write_onnx
     from stages.selftest import write_self_test
+    from stages.weights_file import copy_with_notes
 
     model = load(train, on_cpu=True)
     calibration, metrics, settings, about = map(
@@ -88,9 +89,9 @@ def export(
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
-        for source in (train / "weights.safetensors", train / "learner.pkl"):
-            shutil.copyfile(source, folder / source.name)
-        for source in (eval / "metrics.json", eval / "report.html"):
+        notes = _notes(about, temperature=calibration["temperature"])
+        copy_with_notes(train / "weights.safetensors", folder / "weights.safetensors", notes)
+        for source in (train / "learner.pkl", eval / "metrics.json", eval / "report.html"):
             shutil.copyfile(source, folder / source.name)
     _tell_of_claims(params, settings["download"]["source"])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -146,6 +147,13 @@ def _checked(
         file=sys.stderr,
     )
     return found
+
+
+def _notes(about: Mapping[str, Any], *, temperature: float) -> dict[str, str]:
+    """Return what must be known of the weights to make a network of them; `format` is what other libraries look for."""
+    labels = json.dumps(about["labels"])
+    facts = {"architecture": about["architecture"], "method": about["method"], "labels": labels}
+    return {"format": "pt", **facts, "temperature": repr(temperature)}
 
 
 def _write_words(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,47 @@ from tests.stages.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]
 TEXT = (ROOT / "docs/bundle-format.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"<!-- run -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL)
+FOUND = re.findall(r"<!-- run ?(\w*) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL)
+BLOCKS: dict[str, str] = dict(FOUND)
+
+
+def run(*blocks: str) -> None:
+    """Run blocks one after the other, each with the names of those before it."""
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "bundle-format.md", "exec"), names)  # noqa: S102
+
+
+@pytest.fixture
+def fitted(made: Path, tmp_path: Path) -> Path:
+    """A bundle of a network as `probe` makes it; what it has learned is drawn."""
+    import torch
+    from safetensors.torch import save_file
+
+    from stages.features import Preprocessing
+    from stages.model import Model
+    from stages.networks import network
+    from stages.onnx_file import probabilities, write_onnx
+    from stages.selftest import write_self_test
+    from stages.weights_file import copy_with_notes
+
+    torch.manual_seed(0)
+    drawn = network("test_resnet", "probe", 3).eval()
+    drawn[1][-1].weight.data.normal_()
+    rules = json.loads((made / "preprocess.json").read_text(encoding="utf-8"))
+    how = Preprocessing(rules["crop"]["width"], rules["mean"], rules["std"])
+    model = Model(network=drawn, labels=["a", "b", "c"], preprocessing=how, device=torch.device("cpu"))
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    shutil.copy(made / "preprocess.json", folder)
+    write_onnx(folder / "model.onnx", model, temperature=0.5, opset=18)
+    rows = [{"path": name, "label": "a"} for name in ("01.jpg", "02.jpg")]
+    expected = probabilities(folder / "model.onnx", [made / "self_test" / row["path"] for row in rows], how)
+    write_self_test(folder, rows, expected, prepared=made / "self_test", number=2)
+    save_file(drawn.state_dict(), tmp_path / "weights")
+    notes = {"architecture": "test_resnet", "method": "probe", "temperature": "0.5"}
+    copy_with_notes(tmp_path / "weights", folder / "weights.safetensors", notes)
+    return folder
 
 
 def keys_of(path: Path) -> set[str]:
@@ -36,15 +77,27 @@ def test_the_page_names_every_field(made: Path, name: str) -> None:
 def test_the_pages_reader_passes_the_self_test(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
 
-    exec(compile(BLOCKS[0], "bundle-format.md", "exec"), {})  # noqa: S102
+    run(BLOCKS[""])
+
+
+def test_the_weights_of_a_fine_tuned_network_answer_the_self_test(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+
+    run(BLOCKS[""], BLOCKS["fine_tune"])
+
+
+def test_the_weights_of_a_fitted_head_answer_the_self_test(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fitted)
+
+    run(BLOCKS[""], BLOCKS["probe"])
 
 
 def test_the_pages_reader_fails_where_it_leaves_a_rule_aside(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
-    careless = BLOCKS[0].replace("ImageOps.exif_transpose(opened)", "opened.copy()")
+    careless = BLOCKS[""].replace("ImageOps.exif_transpose(opened)", "opened.copy()")
 
     with pytest.raises(AssertionError, match=r"self_test/turned\.jpg"):
-        exec(compile(careless, "bundle-format.md", "exec"), {})  # noqa: S102
+        run(careless)
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(#([^)]+)\)", TEXT))))

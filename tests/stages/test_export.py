@@ -16,6 +16,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 import petmodels
 from petmodels.errors import SelfTestError
@@ -156,6 +158,24 @@ def test_a_consumer_who_follows_preprocess_json_from_the_originals_says_what_eva
         same += labels[said[0].argmax()] == row["predicted"]
 
     assert same / len(predictions) >= 0.99
+
+
+def test_the_weights_that_travel_are_those_that_were_trained_and_say_what_they_are(
+    made: Path, trained: Path, judged: Path
+) -> None:
+    with safe_open(made / "weights.safetensors", "pt") as opened:
+        about = opened.metadata()
+
+    travel, own = load_file(made / "weights.safetensors"), load_file(trained / "weights.safetensors")
+    assert list(travel) == list(own)
+    assert all(torch.equal(travel[name], own[name]) for name in own)
+    assert about == {
+        "format": "pt",
+        "architecture": "test_resnet",
+        "method": "fine_tune",
+        "labels": '["Bengal", "beagle", "pug"]',
+        "temperature": str(read(judged / "calibration.json")["temperature"]),
+    }
 
 
 def test_labels_come_with_their_species_and_the_threshold(made: Path, judged: Path) -> None:
