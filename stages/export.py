@@ -12,22 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from stages.errors import DataError
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from stages.features import Preprocessing
-
-# Largest difference of a probability between the ONNX file and what the learner said when it was judged.
-TOLERANCE = 1e-4
 # What params.yaml says of the pets, and the end of their archive's address.
 _PETS, _PETS_ARCHIVE = "Oxford-IIIT Pet Dataset", "oxford-iiit-pet.tgz"
 
@@ -66,9 +57,9 @@ def export(
 ) -> None:
     """Write the bundle of the model in `train` and its judgement in `eval` to `out`.
 
-    Raises DataError when the ONNX file's probabilities on any test image differ by TOLERANCE or more from what the
-    learner said of it when it was judged.
+    Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged.
     """
+    from stages.agreement import agreed
     from stages.model import load
     from stages.onnx_file import write_onnx
     from stages.selftest import write_self_test
@@ -78,19 +69,20 @@ def export(
     calibration, metrics, settings, about = map(
         _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
     )
-    rows = read_csv(split / "test.csv")
+    rows, temperature = read_csv(split / "test.csv"), calibration["temperature"]
     with new_folder(out) as folder:
-        write_onnx(folder / "model.onnx", model, temperature=calibration["temperature"], opset=params.opset)
-        images = [prepared / row["path"] for row in rows]
-        said = _judged(eval / "test_logits.npy", len(images), len(model.labels))
-        expected = _checked(folder / "model.onnx", said, images, model.preprocessing, calibration)
         shutil.copyfile(train / "preprocess.json", folder / "preprocess.json")
+        how = (folder / "preprocess.json").read_text(encoding="utf-8")
+        write_onnx(folder / "model.onnx", model, temperature=temperature, opset=params.opset, preprocess=how)
+        images = [prepared / row["path"] for row in rows]
+        expected = agreed(folder / "model.onnx", model, images, eval / "test_logits.npy", temperature)
         write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
-        notes = _notes(about, temperature=calibration["temperature"])
-        copy_with_notes(train / "weights.safetensors", folder / "weights.safetensors", notes)
+        copy_with_notes(
+            train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature=temperature)
+        )
         for source in (train / "learner.pkl", eval / "metrics.json", eval / "report.html"):
             shutil.copyfile(source, folder / source.name)
     _tell_of_claims(params, settings["download"]["source"])
@@ -103,50 +95,6 @@ def export(
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _judged(path: Path, num_images: int, num_labels: int) -> "NDArray[np.float32]":
-    """Return what the learner said when it was judged: images x labels."""
-    import numpy as np
-
-    try:
-        said: NDArray[np.float32] = np.load(path)
-    except ValueError as error:
-        raise DataError(f"no array of numbers; run `dvc repro --force evaluate`: {path}") from error
-    if said.shape != (num_images, num_labels):
-        raise DataError(
-            f"another test side was judged, {said.shape} instead of {(num_images, num_labels)} images and labels; "
-            f"run `dvc repro evaluate`: {path}"
-        )
-    return said
-
-
-def _checked(
-    onnx: Path,
-    said: "NDArray[np.float32]",
-    images: Sequence[Path],
-    preprocessing: "Preprocessing",
-    calibration: Mapping[str, Any],
-) -> "NDArray[np.float32]":
-    """Return the ONNX file's probabilities of the test images, which agree with the logits that evaluate judged."""
-    import numpy as np
-
-    from stages.onnx_file import probabilities
-    from stages.scores import log_probabilities
-
-    wanted = np.exp(log_probabilities(said, temperature=calibration["temperature"]))
-    found = probabilities(onnx, images, preprocessing)
-    difference = float(np.abs(wanted - found).max())
-    if difference >= TOLERANCE:
-        raise DataError(
-            f"the ONNX file is {TOLERANCE} or more off the learner; try another export.opset, or, if the learner is "
-            f"another one than was judged, `dvc repro evaluate`: {difference:.2g}"
-        )
-    print(
-        f"export: largest difference between ONNX and learner on {len(images)} images: {difference:.1e}",
-        file=sys.stderr,
-    )
-    return found
 
 
 def _notes(about: Mapping[str, Any], *, temperature: float) -> dict[str, str]:

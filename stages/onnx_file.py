@@ -4,6 +4,7 @@ Reads prepared images; leaves one file. Input `image`: N x 3 x height x width, f
 `probabilities`: N x labels, float32; the temperature and the softmax are inside.
 """
 
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from stages.model import Model
 
 
+_DESCRIPTION = (
+    "An image classifier. image: N x 3 x height x width, float32, made of a photograph as the metadata says "
+    "(preprocess); probabilities: N x labels, calibrated, in the order of its labels."
+)
+
+
 class _Calibrated(nn.Module):
     def __init__(self, network: nn.Module, temperature: float) -> None:
         super().__init__()
@@ -31,8 +38,11 @@ class _Calibrated(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1)
 
 
-def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int) -> None:
-    """Write the model to `path`, whole in one file, for batches of any size."""
+def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int, preprocess: str) -> None:
+    """Write the model to `path`, whole in one file, for batches of any size.
+
+    Its metadata are the labels, the side of its images, and `preprocess`, a JSON text: the file is of use alone.
+    """
     side = model.preprocessing.image_size
     network = _Calibrated(model.network, temperature).cpu().to(memory_format=torch.contiguous_format).eval()
     with warnings.catch_warnings():
@@ -53,10 +63,19 @@ def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int) ->
         node.metadata_props.clear()
     for function in program.model.functions.values():
         function.metadata_props.clear()
+    program.model.doc_string = _DESCRIPTION
+    labels = json.dumps(model.labels)
+    notes = {"labels": labels, "image_size": str(side), "preprocess": preprocess}
+    program.model.metadata_props.update({name: _unmentioned(text) for name, text in notes.items()})
     # The exporter marks a file as a newer one than its operators need, and older readers then refuse it.
     program.model.ir_version = find_min_ir_version_for([make_opsetid("", opset)])
     program.save(path, external_data=False)
     model.network.to(model.device)
+
+
+def _unmentioned(text: str) -> str:
+    """Return a JSON text that means the same without the word by which readers know a file that names other files."""
+    return text.replace("location", "\\u006cocation")
 
 
 def probabilities(path: Path, images: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from tests.stages.conftest import ROOT
@@ -41,11 +42,11 @@ def fitted(made: Path, tmp_path: Path) -> Path:
     drawn[1][-1].weight.data.normal_()
     rules = json.loads((made / "preprocess.json").read_text(encoding="utf-8"))
     how = Preprocessing(rules["crop"]["width"], rules["mean"], rules["std"])
-    model = Model(network=drawn, labels=["a", "b", "c"], preprocessing=how, device=torch.device("cpu"))
+    model = Model(network=drawn, labels=["a", "location", "c"], preprocessing=how, device=torch.device("cpu"))
     folder = tmp_path / "bundle"
     folder.mkdir()
     shutil.copy(made / "preprocess.json", folder)
-    write_onnx(folder / "model.onnx", model, temperature=0.5, opset=18)
+    write_onnx(folder / "model.onnx", model, temperature=0.5, opset=18, preprocess=json.dumps(rules))
     rows = [{"path": name, "label": "a"} for name in ("01.jpg", "02.jpg")]
     expected = probabilities(folder / "model.onnx", [made / "self_test" / row["path"] for row in rows], how)
     write_self_test(folder, rows, expected, prepared=made / "self_test", number=2)
@@ -90,6 +91,14 @@ def test_the_weights_of_a_fitted_head_answer_the_self_test(fitted: Path, monkeyp
     monkeypatch.chdir(fitted)
 
     run(BLOCKS[""], BLOCKS["probe"])
+
+
+def test_a_label_with_the_word_of_models_that_name_files_stands_in_no_onnx_file(fitted: Path) -> None:
+    content = (fitted / "model.onnx").read_bytes()
+
+    notes = {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
+    assert b"location" not in content
+    assert json.loads(notes["labels"]) == ["a", "location", "c"]
 
 
 def test_the_pages_reader_fails_where_it_leaves_a_rule_aside(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

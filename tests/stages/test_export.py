@@ -128,6 +128,15 @@ def test_the_onnx_file_says_that_it_needs_no_newer_reader_than_its_operators_do(
     assert onnx.load(made / "model.onnx").ir_version == 8
 
 
+def test_the_onnx_file_alone_says_what_goes_in_and_what_comes_out(made: Path) -> None:
+    meta = onnxruntime.InferenceSession(made / "model.onnx").get_modelmeta()
+
+    notes = meta.custom_metadata_map
+    assert json.loads(notes["labels"]) == read(made / "labels.json")["labels"]
+    assert notes["preprocess"] == (made / "preprocess.json").read_text(encoding="utf-8")
+    assert (notes["image_size"], meta.description.startswith("An image classifier.")) == ("32", True)
+
+
 def by_the_rules(path: Path, rules: dict[str, Any]) -> NDArray[np.float32]:
     """Follow preprocess.json with Pillow and numpy alone, from the original file."""
     assert (rules["color"], rules["orientation"], rules["crop"]["kind"]) == ("RGB", "exif", "center")
