@@ -8,11 +8,17 @@ from typing import Any
 
 from stages.hub import header
 
+# What method `probe` leaves aside where no epochs follow the fit of the head.
+_OF_EPOCHS = frozenset(
+    ("batch_size", "gpus", "frozen_epochs", "epochs", "learning_rate", "learning_rate_spread", "weight_decay", "loss")
+) | {"early_stopping", "mixed_precision"}
+
 
 def card(
     *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export."""
+    settings = _in_effect(about["params"])
     return {
         "format": 1,
         "license": texts["weights_license"],
@@ -20,6 +26,7 @@ def card(
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "onnx", "fastai"],
         "architecture": about["architecture"],
+        "method": about["method"],
         "data_name": texts["data_name"],
         "data_license": texts["data_license"],
         "data_url": texts["data_url"],
@@ -35,17 +42,18 @@ def card(
         "unsure_below": calibration["unsure_below"],
         "valid_sure_accuracy": calibration["valid_sure_accuracy"],
         "test_sure": calibration["test_sure"],
-        "training": about["params"],
+        "learning_rate": about["learning_rate"] if "learning_rate" in settings else None,
+        "device": about["device"],
+        "precision": about["precision"],
+        "training": settings,
         "versions": about["versions"],
     }
 
 
 def markdown(fields: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the YAML header that the Hugging Face Hub reads."""
-    metrics = fields["metrics"]
-    low, high = metrics["accuracy_low"], metrics["accuracy_high"]
-    numbers = "\n".join(f"| {name} | {value:g} |" for name, value in metrics.items())
-    training = "\n".join(f"| {name} | {value} |" for name, value in fields["training"].items())
+    numbers = "\n".join(f"| {name} | {value:g} |" for name, value in fields["metrics"].items())
+    training = "\n".join(f"| {name} | {value} |" for name, value in _shown(fields).items())
     versions = ", ".join(f"{name} {number}" for name, number in fields["versions"].items())
     return f"""---
 {header(fields)}
@@ -53,10 +61,7 @@ def markdown(fields: Mapping[str, Any]) -> str:
 
 # {len(fields["labels"])} labels from one photograph
 
-A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}.
-On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
-has seen it is right in {metrics["accuracy"]:.1%} of the cases
-(95 % interval {low:.1%} to {high:.1%}).
+{_summary(fields)}
 
 ## Intended use
 
@@ -68,13 +73,11 @@ has seen it is right in {metrics["accuracy"]:.1%} of the cases
 
 {_unsure(fields)}
 
+{_label_mix(fields)}
+
 ## How to use it
 
-`model.onnx` takes `image`, N × 3 × height × width, float32, and gives `probabilities`, N × {len(fields["labels"])}, in
-the order of `labels.json`. `preprocess.json` says how a photograph becomes that input. `self_test.json` holds a few
-images' expected probabilities. `learner.pkl` is the same network for fastai users who trust its source: opening it runs
-code. Its `predict` answers otherwise than what was judged here: it gives uncalibrated probabilities, ignores EXIF, and
-cuts a square out before a bilinear resize, so that no threshold or probability of this card holds for it.
+{_usage(fields)}
 
 ## Numbers
 
@@ -84,7 +87,7 @@ cuts a square out before a bilinear resize, so that no threshold or probability 
 
 ## Training
 
-| parameter | value |
+{_fitting(fields)}| parameter | value |
 |---|---|
 {training}
 
@@ -95,6 +98,68 @@ Made with {versions}.
 Weights: {fields["license"]}.
 {_photographs(fields)}
 """
+
+
+def _in_effect(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training's settings without those that a head which is fitted at once leaves aside."""
+    return {name: value for name, value in params.items() if not (_is_fitted(params) and name in _OF_EPOCHS)}
+
+
+def _is_fitted(params: Mapping[str, Any]) -> bool:
+    return params.get("method") == "probe" and not params.get("epochs")
+
+
+def _shown(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings as texts; where one was left to the program, with what it took."""
+    taken = {
+        "learning_rate": fields["learning_rate"],
+        "device": fields["device"],
+        "mixed_precision": fields["precision"],
+    }
+    shown = {}
+    for name, value in fields["training"].items():
+        found = taken.get(name)
+        text = f"{found:.3g}" if isinstance(found, float) else found
+        plain = ", ".join(value) if isinstance(value, list) else "none" if value is None else str(value)
+        shown[name] = f"auto: {text}" if value == "auto" else plain
+    return shown
+
+
+def _summary(fields: Mapping[str, Any]) -> str:
+    metrics = fields["metrics"]
+    low, high, simple = metrics["accuracy_low"], metrics["accuracy_high"], metrics["baseline_logistic"]
+    beaten = ""
+    if simple >= metrics["accuracy"]:
+        beaten = f"""
+It doesn't beat a logistic regression on the features of its body before any training: {simple:.1%}."""
+    return f"""A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}.
+On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
+has seen it is right in {metrics["accuracy"]:.1%} of the cases
+(95 % interval {low:.1%} to {high:.1%}).{beaten}
+`report.html` has the numbers of each label and what was taken for what."""
+
+
+def _label_mix(fields: Mapping[str, Any]) -> str:
+    if "epochs" not in fields["training"]:
+        return "Its probabilities hold where all labels are equally frequent, for each counted the same in training."
+    return "Its probabilities hold where labels are as frequent as among the training images."
+
+
+def _usage(fields: Mapping[str, Any]) -> str:
+    num_labels = len(fields["labels"])
+    return f"""`model.onnx` takes `image`, N × 3 × height × width, float32, and gives `probabilities`, N × {num_labels},
+in the order of `labels.json`. `preprocess.json` says how a photograph becomes that input. `self_test.json`, if there,
+holds a few images' expected probabilities. `learner.pkl` is the same network for fastai users who trust its source:
+opening it runs code. Its `predict` answers otherwise than what was judged here: it gives uncalibrated probabilities,
+ignores EXIF, and cuts a square out before a bilinear resize, so that no threshold or probability of this card holds
+for it."""
+
+
+def _fitting(fields: Mapping[str, Any]) -> str:
+    if fields["method"] != "probe":
+        return ""
+    after = "then all layers learned together" if "epochs" in fields["training"] else "the body stayed as it came"
+    return f"The head was fitted at once, as a logistic regression in which each label counts the same; {after}.\n\n"
 
 
 def _photographs(fields: Mapping[str, Any]) -> str:

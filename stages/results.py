@@ -13,6 +13,7 @@ from fastai.learner import Learner
 from fastai.optimizer import Adam
 
 from stages.architectures import statistics
+from stages.devices import precision
 from stages.fingerprints import versions
 from stages.images import FILTER_NAME
 from stages.learner import short_side
@@ -89,6 +90,10 @@ def _about(training: "Training") -> dict[str, Any]:
         "num_train": len(training.rows["train"]),
         "num_valid": len(training.rows["valid"]),
         "learning_rate": _rate(training),
+        "device": training.device.type,
+        "precision": precision(params.mixed_precision, training.device)
+        if params.frozen_epochs + params.epochs
+        else "none",
         "params": asdict(params),
         "versions": versions(),
     }

@@ -128,6 +128,8 @@ def _write_train(folder: Path, labels: Sequence[str]) -> None:
         "num_train": 6 * len(labels),
         "num_valid": 6 * len(labels),
         "learning_rate": 0.002,
+        "device": "cpu",
+        "precision": "none",
         "params": TRAINED,
         "versions": {"torch": "2.0", "fastai": "2.8"},
     }

@@ -8,6 +8,8 @@ import yaml
 
 from stages.card import card, markdown
 from stages.export import ExportParams
+from stages.train import TrainParams
+from tests.stages.settings import TRAIN
 
 WORDS = ("weights_license", "data_name", "data_license", "intended_use", "limits")
 SURE = {"num_images": 84, "num_right": 75, "accuracy_low": 0.808754, "accuracy_high": 0.9426}
@@ -21,14 +23,25 @@ def text(
     **calibration: Any,
 ) -> str:
     """Return the card for a calibration, a training and words with some values changed."""
-    measured = {"accuracy": 0.81, "accuracy_low": 0.73, "accuracy_high": 0.87, "num_test": 111, "unsure_share": 0.243}
+    measured = {
+        "accuracy": 0.81,
+        "accuracy_low": 0.73,
+        "accuracy_high": 0.87,
+        "num_test": 111,
+        "unsure_share": 0.243,
+        "baseline_logistic": 0.7,
+    }
     chosen = {"unsure_precision": 0.95, "unsure_below": 0.69, "valid_sure_accuracy": 0.952, "test_sure": SURE}
     trained = {
         "architecture": "resnet18",
+        "method": "fine_tune",
+        "learning_rate": 0.00234,
+        "device": "cpu",
+        "precision": "none",
         "labels": ["pug"],
         "num_train": 9,
         "num_valid": 9,
-        "params": {},
+        "params": TRAIN,
         "versions": {},
     }
     given = dict.fromkeys(field.name for field in fields(ExportParams)) | dict.fromkeys(WORDS, "words")
@@ -58,25 +71,25 @@ def header(**texts: str) -> dict[str, Any]:
 def test_the_card_says_on_how_many_images_the_share_of_right_answers_rests() -> None:
     text = words()
 
-    assert "of the others 89.3% are right, 75 of 84 (95 % interval 80.9% to 94.3%). ## How to use" in text
+    assert "of the others 89.3% are right, 75 of 84 (95 % interval 80.9% to 94.3%). Its prob" in text
 
 
 def test_the_card_says_where_no_threshold_reaches_the_wish() -> None:
     text = words(valid_sure_accuracy=0.91)
 
     assert "No threshold reaches the 95.0% of right answers that were wished for" in text
-    assert "this one reaches 91.0%. ## How to use" in text
+    assert "this one reaches 91.0%. Its prob" in text
 
 
 def test_a_card_of_a_model_that_is_never_sure_says_no_share_of_right_answers() -> None:
-    assert "of the predictions are. ## How to use" in words(test_sure=None, metrics={})
+    assert "of the predictions are. Its prob" in words(test_sure=None, metrics={})
 
 
 @pytest.mark.parametrize(
     ("reached", "expected"),
     [
-        (0.97, "97.0% of all are right (95.0% were wished for). ## How to use"),
-        (0.6, "60.0% of all are right (95.0% were wished for), and those above no threshold do better. ## How to use"),
+        (0.97, "97.0% of all are right (95.0% were wished for). Its prob"),
+        (0.6, "60.0% of all are right (95.0% were wished for), and those above no threshold do better. Its prob"),
     ],
 )
 def test_a_card_without_a_threshold_says_whether_none_was_needed_or_none_helped(reached: float, expected: str) -> None:
@@ -158,3 +171,50 @@ def test_the_card_gives_the_notice_that_goes_with_photographs_that_are_passed_on
 
 def test_the_notice_leaves_out_what_nobody_has_said() -> None:
     assert "Photographs: words. Licence: words." in words()
+
+
+FITTED = TRAIN | {"method": "probe", "frozen_epochs": 0, "epochs": 0, "weights": "imagenet"}
+
+
+def test_what_was_left_to_the_program_stands_with_what_it_took() -> None:
+    auto = dict.fromkeys(("learning_rate", "device", "mixed_precision"), "auto")
+    said = words(about={"params": TRAIN | auto, "device": "cuda", "precision": "bf16"})
+
+    assert "| learning_rate | auto: 0.00234 |" in said
+    assert "| device | auto: cuda |" in said
+    assert "| mixed_precision | auto: bf16 |" in said
+
+
+def test_the_card_says_how_a_head_was_fitted_and_for_which_mix_of_labels_its_probabilities_hold() -> None:
+    said = words(about={"method": "probe", "params": FITTED})
+
+    assert "The head was fitted at once, as a logistic regression in which each label counts the same; the body" in said
+    assert "probabilities hold where all labels are equally frequent" in said
+    assert "probabilities hold where labels are as frequent as among the training images" in words()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fastai")
+def test_settings_that_a_fitted_head_passes_over_are_not_listed() -> None:
+    from stages.head import passed_over
+
+    odd = {"gpus": 2, "learning_rate": 0.5, "learning_rate_spread": 3.0, "weight_decay": 0.5, "loss": "focal"}
+    given = FITTED | odd | {"early_stopping": 2, "mixed_precision": "bf16"}
+    said = words(about={"method": "probe", "params": given})
+
+    names = [one.partition(":")[0] for one in passed_over(TrainParams(**given))]
+    assert len(names) == 7
+    assert [name for name in [*names, "epochs", "batch_size"] if f"| {name} |" in said] == []
+
+
+@pytest.mark.parametrize(("simple", "told"), [(0.82, True), (0.8, False)])
+def test_the_card_says_where_a_simpler_way_does_as_well(simple: float, told: bool) -> None:
+    said = words(metrics={"baseline_logistic": simple, "sure_accuracy": 0.9})
+
+    assert (
+        "It doesn't beat a logistic regression on the features of its body before any training: 82.0%." in said
+    ) == told
+
+
+def test_the_card_says_where_the_numbers_of_each_label_are() -> None:
+    assert "`report.html` has the numbers of each label" in words()

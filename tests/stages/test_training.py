@@ -106,6 +106,7 @@ def test_the_description_names_the_training(trained: Path) -> None:
     assert about["labels"] == ["Bengal", "beagle", "pug"]
     assert (about["architecture"], about["num_train"], about["num_valid"]) == ("test_resnet", 18, 9)
     assert about["params"] == TRAIN
+    assert (about["device"], about["precision"]) == ("cpu", "none")
     assert about["versions"]["torch"] == fingerprints.versions()["torch"]
 
 
