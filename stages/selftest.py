@@ -58,13 +58,20 @@ def _write_variants(folder: Path, source: Path) -> list[str]:
         image = opened.convert("RGB")
     exif = Image.Exif()
     exif[_ORIENTATION] = _TURNED_RIGHT
-    width, height = (side * 7 // 4 | 1 for side in image.size)
     as_jpeg: dict[str, Any] = {"quality": 95, "subsampling": 0}  # full chroma, about which decoders differ least
-    image.resize((width, height), FILTER).save(folder / "self_test/large.jpg", **as_jpeg)
+    image.resize(_larger(image.size), FILTER).save(folder / "self_test/large.jpg", **as_jpeg)
     image.transpose(Image.Transpose.ROTATE_90).save(folder / "self_test/turned.jpg", exif=exif, **as_jpeg)
     _transparent(image).save(folder / "self_test/transparent.png")
     _grey(image).save(folder / "self_test/grey16.png")
     return [f"self_test/{name}" for name in ("large.jpg", "turned.jpg", "transparent.png", "grey16.png")]
+
+
+def _larger(size: tuple[int, int]) -> tuple[int, int]:
+    """Return odd sides of about 7/4, of which the longer one, shrunk again, must be rounded up."""
+    shorter, longer = (side * 7 // 4 | 1 for side in sorted(size))
+    while longer * min(size) / shorter % 1 <= 0.5:
+        longer += 2
+    return (longer, shorter) if size[0] > size[1] else (shorter, longer)
 
 
 def _transparent(image: Image.Image) -> Image.Image:
@@ -75,8 +82,8 @@ def _transparent(image: Image.Image) -> Image.Image:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    # A little above what 8 bits give, so that rounding and cutting off lead back to the same 8 bits.
-    values = np.asarray(image.convert("L")).astype(np.uint32) * 257 + 8
+    # A little above what 8 bits give, so that rounding, shifting and cutting off lead back to the same 8.
+    values = np.asarray(image.convert("L")).astype(np.uint32) * 257 + 1
     return Image.fromarray(np.minimum(values, 65535).astype(np.uint16))
 
 
