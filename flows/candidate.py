@@ -59,9 +59,10 @@ class Candidate:
     def awaits_promotion(self, version: Manifest, *, force: bool = False) -> bool:
         """Say whether a run may have died between publishing this version and promoting it, or is told to judge it.
 
-        One that the alias has named before was taken back by somebody, and is not for a flow to bring again.
+        One that the alias has named before was taken back by somebody, and is not for a flow to bring again; nor is one
+        older than the champion: it would be judged without being counted among the champion's challengers.
         """
-        if version.version in self._steps():
+        if version.version in self._steps() or version.version < (self.champion() or 0):
             return False
         return force or (self._says_so(version) and not self.is_refused())
 
@@ -103,7 +104,7 @@ class Candidate:
 
     def _refuse(self, decision: Decision) -> None:
         announce("petmodels.challenger.refused", self.model, {"sentence": decision.sentence})
-        if decision.is_lasting:
+        if decision.is_lasting and decision.champion in (None, self.champion()):  # else moved while it was judged
             note_refusal(self.w, self.model, self.champion())
 
     def _says_so(self, version: Manifest) -> bool:

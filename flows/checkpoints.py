@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.children import Tell
+from flows.errors import RequestError
 from flows.workspace import Workspace
 from petmodels.errors import ChecksumError, PetmodelsError
 from petmodels.hashing import digest_of, no_progress, sha256_of
@@ -29,8 +30,12 @@ def training_id(settings: object, *inputs: str) -> str:
     """Return a name for one training: equal on every machine that is asked for the same.
 
     `settings` is params.yaml's section as it was read; other sections, comments and spelling train nothing else.
+    Raises RequestError for a key that is no text.
     """
-    texts = (json.dumps(settings, sort_keys=True, default=str), *inputs)
+    try:
+        texts = (json.dumps(settings, sort_keys=True, default=str), *inputs)
+    except TypeError as error:
+        raise RequestError("params.yaml: train: a key is no text; put it in quotes") from error
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 

@@ -56,30 +56,9 @@ SAMPLE_TEXTS = {
 
 def main() -> None:
     """Run `python -m flows.demo`; exits with DVC's status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.demo", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
-    parser.add_argument("--source", default="sample:", help="an archive or folder of images, or sample: to draw some")
-    parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the copy goes")
-    parser.add_argument("--arrivals", type=Path, help="an archive or folder of photographs that come later")
-    parser.add_argument("--without-loop", action="store_true", help="leave out what follows the pipeline")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     project, folder, arrivals = Path.cwd(), arguments.folder, arguments.arrivals
-    try:
-        if arrivals and not arrivals.exists():
-            raise FileNotFoundError(f"no such archive or folder: {arrivals}")
-        claim(folder)
-        source = arguments.source
-        settings = _sample_settings(source) if source.startswith("sample:") else own_settings(source)
-        if kept := bring_up_to_date(folder, project):
-            way = f"to begin without them, delete {folder}"
-            print(f"demo: rows of {ARRIVALS} that only {folder} has are kept, {way}: {kept}", file=sys.stderr)
-        _override(folder / "params.yaml", settings)
-        _commit(folder, FIRST_COMMIT)
-    except OSError as error:
-        sys.exit(f"demo: {error}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"demo: git: {telling(error.stderr) or error}")
+    _make_project(project, folder, arguments.source, arrivals)
     print(f"demo: dvc repro in {folder}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=_environment(), check=False)
     if done.returncode:
@@ -102,6 +81,35 @@ def main() -> None:
         sys.exit(f"demo: {error}")
     activate = Path(sys.prefix) / "bin/activate"  # `dvc` starts the stages with the `python` of the path
     print(f"next      source {quote(str(activate))} && cd {quote(str(folder))} && dvc exp run -S split.seed=7")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.demo", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--source", default="sample:", help="an archive or folder of images, or sample: to draw some")
+    parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the copy goes")
+    parser.add_argument("--arrivals", type=Path, help="an archive or folder of photographs that come later")
+    parser.add_argument("--without-loop", action="store_true", help="leave out what follows the pipeline")
+    return parser
+
+
+def _make_project(project: Path, folder: Path, source: str, arrivals: Path | None) -> None:
+    """Make the folder the demo's copy of the project, with its settings; exits with a line where it can't be."""
+    try:
+        if arrivals and not arrivals.exists():
+            raise FileNotFoundError(f"no such archive or folder: {arrivals}")
+        claim(folder)
+        settings = _sample_settings(source) if source.startswith("sample:") else own_settings(source)
+        if kept := bring_up_to_date(folder, project):
+            way = f"to begin without them, delete {folder}"
+            print(f"demo: rows of {ARRIVALS} that only {folder} has are kept, {way}: {kept}", file=sys.stderr)
+        _override(folder / "params.yaml", settings)
+        _commit(folder, FIRST_COMMIT)
+    except OSError as error:
+        sys.exit(f"demo: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"demo: git: {telling(error.stderr) or error}")
 
 
 def own_settings(source: str) -> dict[str, dict[str, Any]]:

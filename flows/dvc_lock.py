@@ -47,7 +47,9 @@ def check_lock(text: str) -> None:
 def _checked(text: str) -> Any:
     document = yaml_of(text, LOCK)
     for stage, entry in _entries(document):
-        path = str(entry.get("path"))
+        path = entry.get("path")
+        if not isinstance(path, str):
+            raise _refused("with a file that has no path", stage)
         if unknown := sorted(str(key) for key in entry.keys() - _KEYS):
             raise _refused("with more than paths and hashes", stage, unknown[0])
         if not _MD5.fullmatch(str(entry.get("md5"))):

@@ -27,7 +27,7 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
 
     A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
     A run that was Crashed before it began, as one whose pod has waited for its machine for too long, stays so: Prefect
-    would let it run beside the one that has taken its place by then. (One that is Cancelled it never begins.)
+    would let it run beside the one that has taken its place by then.
     """
 
     @wraps(function)
@@ -55,7 +55,7 @@ def _over_before() -> "State[Any] | None":
         return None
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(context.flow_run.id)
-    before, _running = [None, *states][-2:]
+    before = next((state for state in reversed(states) if not state.is_running()), None)
     if before is None or not before.is_final():
         return None
     told = f"{before.message or before.name}; it has begun after that, and done nothing: run it again"

@@ -86,7 +86,7 @@ def steps_in(lines: Sequence[str]) -> list[Step]:
 
 def outputs_of(lock: str) -> dict[str, str]:
     """Return the hash of each stage's outputs in a lock's text, by path."""
-    document = _loaded(_plain(), lock, LOCK)
+    document = values_of(lock, LOCK)
     stages = document.get("stages", {})
     return {out["path"]: str(out.get("md5")) for stage in stages.values() for out in stage.get("outs") or []}
 
@@ -100,7 +100,7 @@ def made_by_stages(text: str) -> list[str]:
 
 def stages_in(text: str) -> Mapping[str, Any]:
     """Return the stages in dvc.yaml's text, by name; none where it says nothing of any."""
-    document = _loaded(_plain(), text, STAGES)
+    document = values_of(text, STAGES)
     stages = document.get("stages") if isinstance(document, dict) else None
     return stages if isinstance(stages, dict) else {}
 
@@ -141,6 +141,11 @@ def _yaml_value(key: str, value: str) -> object:
 def yaml_of(text: str, name: str) -> Any:
     """Return what a file of this name says, to be changed and `dumped`; RequestError where it is no YAML."""
     return _loaded(_round_trip(), text, name)
+
+
+def values_of(text: str, name: str) -> Any:
+    """Return what a file of this name says, to be read alone; RequestError where it is no YAML."""
+    return _loaded(_plain(), text, name)
 
 
 def _loaded(reader: YAML, text: str, name: str) -> Any:

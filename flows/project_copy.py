@@ -22,6 +22,7 @@ def bring_up_to_date(folder: Path, project: Path) -> int:
     names = [name for name in listing if (project / name).is_file()]
     for name in set(_parts(folder / _COPIED, "\0")) - set(names):
         (folder / name).unlink(missing_ok=True)
+        _remove_empty((folder / name).parent, folder)
     arrived = _parts(folder / ARRIVALS, "\n")
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +30,13 @@ def bring_up_to_date(folder: Path, project: Path) -> int:
     (folder / _COPIED).parent.mkdir(parents=True, exist_ok=True)
     (folder / _COPIED).write_text("\0".join(names), encoding="utf-8")
     return _add_arrivals(folder / ARRIVALS, arrived)
+
+
+def _remove_empty(path: Path, above: Path) -> None:
+    """Remove a folder and those around it that it leaves empty: where one was, there may be a file by now."""
+    while path != above and path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+        path = path.parent
 
 
 def _add_arrivals(path: Path, arrived: list[str]) -> int:

@@ -77,9 +77,12 @@ def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str],
         raise RequestError(f"{_UNKNOWN}: {error}") from error
     space.dvc(f"pull --force {INDEX}")
     found = space.folder / INDEX
-    rows = _rows(found) if found.exists() else [{}]
-    if rows and (missing := set(_COLUMNS) - rows[0].keys()):
-        raise RequestError(f"{_UNKNOWN}: {INDEX} lacks the column {min(missing)}")
+    try:
+        rows = _rows(found) if found.exists() else []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{_UNKNOWN}: {INDEX} is no CSV file: {error}") from error
+    if missing := set(_COLUMNS) - (rows[0].keys() if rows else set()):
+        raise RequestError(f"{_UNKNOWN}: {INDEX} lacks {f'the column {min(missing)}' if rows else 'any row'}")
     return found
 
 

@@ -26,12 +26,12 @@ def sent(
     """Run a deployment and return its run when that has completed; `meanwhile` is called when it has been asked for.
 
     A run that still lives is taken for it where this flow's run has begun before, in a pod that was evicted, and has
-    sent it with the same parameters. Raises StageError with the run's own sentence when it ends otherwise, and when no
-    worker has begun it in time.
+    sent it with the same parameters; should it end as Crashed, another one is run. Raises StageError with the run's own
+    sentence when it ends otherwise, and when no worker has begun it in time.
     """
     with get_client(sync_client=True) as client:
-        run: Any = _sent_before(client, deployment, parameters)
-        run = run or run_deployment(deployment, parameters=dict(parameters), timeout=0)
+        taken = _sent_before(client, deployment, parameters)
+        run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0)
         end = time.monotonic() + begin_within_hours * 3600
         meanwhile()
         while True:
@@ -39,6 +39,8 @@ def sent(
             state = found.state
             if state and state.is_completed():
                 return found
+            if taken and state and state.is_crashed():  # its machine may have died with the former attempt's
+                return sent(deployment, parameters, begin_within_hours, meanwhile=lambda: None)
             if state and state.is_final():
                 raise StageError(state.message or f"the run of {deployment} is {state.name}")
             if time.monotonic() > end and (state is None or state.is_scheduled() or state.is_pending()):

@@ -32,7 +32,7 @@ def train(revision: str, dvc_lock: str, params: str) -> str:
         take_lock(w, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
         inputs = pipeline.outputs_of(dvc_lock)
-        told = pipeline.yaml_of(params, pipeline.PARAMS).get(STAGE)
+        told = pipeline.values_of(params, pipeline.PARAMS).get(STAGE)
         name = training_id(told, *(str(inputs.get(folder)) for folder in _INPUTS))
         with carried(settings.checkpoints, name, w):
             # The inputs first: DVC reproduces a single stage on what lies in the workspace, be it of another lock.

@@ -68,7 +68,14 @@ def test_other_bytes_under_the_same_lock_are_not_what_is_published(candidate: Ca
 
 @pytest.mark.parametrize(
     "lock",
-    ["[1]", "stages: {export: {outs: [{}]}}", "[" * 3000, "stages: {export: {outs: [{path: data/bundle, md5: a}]}}"],
+    [
+        "[1]",
+        "stages: {export: {outs: [{}]}}",
+        "stages: {export: {outs: [{md5: 00112233445566778899aabbccddeeff.dir}]}}",
+        "stages: {export: {outs: [{path: [a], md5: 00112233445566778899aabbccddeeff.dir}]}}",
+        "[" * 3000,
+        "stages: {export: {outs: [{path: data/bundle, md5: a}]}}",
+    ],
 )
 def test_a_version_whose_lock_is_none_is_passed_over(candidate: Candidate, lock: str) -> None:
     candidate.w.set_text("dvc.lock", "stages: {export: {outs: [{path: data/bundle, md5: a}]}}")
@@ -104,6 +111,26 @@ def test_force_brings_nothing_back_that_the_alias_has_named_before(candidate: Ca
     candidate.registry.rollback("pets", "production")
 
     assert not candidate.awaits_promotion(version, force=True)
+
+
+def test_force_judges_nothing_older_than_the_champion_whose_challenger_it_never_was(candidate: Candidate) -> None:
+    version = kept(candidate)
+    candidate.registry.publish(make_bundle(candidate.w.folder / "better", tag="better"), "pets")
+    candidate.registry.promote("pets@3", "production")
+
+    assert not candidate.awaits_promotion(version, force=True)
+
+
+def test_a_refusal_is_not_noted_for_a_champion_that_came_while_it_was_judged(
+    candidate: Candidate, sent: list[dict[str, Any]]
+) -> None:
+    kept(candidate)
+    candidate.registry.promote("pets@2", "production", message="by hand")
+
+    candidate.settle(Decision("refuse", "refused: it is worse than pets@1", (), champion=1), "")
+
+    assert not candidate.is_refused()
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize("is_lasting", [True, False])

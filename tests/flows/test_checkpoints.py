@@ -6,9 +6,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from flows.checkpoints import FOLDER, LEFT_SECONDS, carried, training_id
 from flows.dvc_process import DvcProcess
-from flows.pipeline import yaml_of
+from flows.errors import RequestError
+from flows.pipeline import values_of
 from flows.workspace import Workspace
 
 
@@ -131,12 +134,17 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
 
 def test_a_training_has_one_name_on_every_machine_and_another_for_another_training() -> None:
     params = "train: {epochs: 4, learning_rate: 0.01, metrics: [accuracy]}\n"
-    same = "# by hand\ntrain:\n  learning_rate: 1.0e-2\n  epochs: 4  # few\n  metrics: [accuracy]\ngate: {}\n"
-    settings, again = (yaml_of(text, "params.yaml")["train"] for text in (params, same))
+    same = "# by hand\ntrain:\n  learning_rate: &rate 1.0e-2\n  epochs: 4  # few\n  metrics: [accuracy]\ngate: {}\n"
+    settings, again = (values_of(text, "params.yaml")["train"] for text in (params, same))
 
     assert training_id(settings, "b") == training_id(again, "b")
     assert training_id(settings, "b", "") != training_id(settings, "", "b")
     assert training_id(settings, "b") != training_id(settings | {"epochs": 5}, "b")
+
+
+def test_a_key_that_is_no_text_is_a_sentence() -> None:
+    with pytest.raises(RequestError, match=r"params\.yaml: train: a key is no text; put it in quotes"):
+        training_id({"epochs": 4, 1: 2}, "b")
 
 
 def test_a_place_that_fails_costs_no_training(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_a_lock_of_ours_is_taken_over_as_it_is(w: Workspace, text: str) -> None:
         (lock(md5=HASH.upper()), "whose hash is none"),
         (lock(files=[{"relpath": "../../stages/train.py", "md5": HASH}]), "more than paths and hashes .*: files$"),
         (lock(cloud={"there": {"etag": "x"}}), "more than paths and hashes .*: cloud$"),
+        (f"stages: {{train: {{outs: [{{md5: {HASH}}}]}}}}", "a file that has no path .*: train$"),
+        (lock(path=["a"]), "a file that has no path .*: train$"),
         (lock(path="../other"), r"leaves the project .*: \.\./other$"),
         (lock(path="/etc/passwd"), "leaves the project .*: /etc/passwd$"),
         ("stages: []", "without stages"),

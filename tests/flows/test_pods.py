@@ -67,18 +67,24 @@ def test_a_retrain_that_is_evicted_goes_on_with_the_training_that_it_has_sent(st
     with pod(stack, run):
         wait(asked.exists, 60, "it waits for a training again")
         (training,) = [one["id"] for one in trainings(api, run)]
-        api.post(f"/flow_runs/{training}/set_state", state={"type": "COMPLETED", "name": "Completed"}, force=True)
+        api.post(f"/flow_runs/{training}/set_state", state={"type": "CRASHED", "name": "Crashed"}, force=True)
+        wait(lambda: len(trainings(api, run)) == 2, 60, "it has sent another one")
+        (again,) = {one["id"] for one in trainings(api, run)} - {training}
+        api.post(f"/flow_runs/{again}/set_state", state={"type": "COMPLETED", "name": "Completed"}, force=True)
 
     assert evicted == "AwaitingRetry"
-    assert api.get(f"/flow_runs/{run}")["state"]["message"] == f"trained by {training}"
-    assert [one["id"] for one in trainings(api, run)] == [training]
+    assert api.get(f"/flow_runs/{run}")["state"]["message"] == f"trained by {again}"
 
 
-def test_a_run_that_is_crashed_before_its_pod_begins_does_nothing(stack: Stack) -> None:
+@pytest.mark.parametrize("is_asked_twice", [False, True])
+def test_a_run_that_is_crashed_before_its_pod_begins_does_nothing(stack: Stack, is_asked_twice: bool) -> None:
+    """Where an answer of the server was lost, Prefect asks once more to be Running."""
     api = Api(stack.api)
     run = api.run("retrain/weekly", revision="main")
     over = {"type": "CRASHED", "name": "Crashed", "message": "not begun 300 seconds after its start"}
     api.post(f"/flow_runs/{run}/set_state", state=over)
+    if is_asked_twice:
+        api.post(f"/flow_runs/{run}/set_state", state={"type": "RUNNING", "name": "Running"}, force=True)
 
     with pod(stack, run):
         pass

@@ -29,6 +29,18 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_file_takes_the_place_of_a_folder(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    bring_up_to_date(copy, project)
+    (project / "stages/report/__init__.py").unlink()
+    (project / "stages/report").rmdir()
+    (project / "stages/report").write_text("a file by now\n")
+
+    bring_up_to_date(copy, project)
+
+    assert (copy / "stages/report").read_text() == "a file by now\n"
+
+
 def test_what_the_checkout_has_no_more_is_taken_away_and_what_others_made_stays(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     bring_up_to_date(copy, project)

@@ -378,17 +378,27 @@ def in_remote(remote: Path, data: bytes, suffix: str = "") -> str:
     return f"{md5}{suffix}"
 
 
-def test_an_index_that_this_revision_can_not_read_says_what_mends_it(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"sha256,hash,label,source\n1,2,pug,a.jpg\n", "lacks the column phash"),
+        (b"sha256,phash,label,source\n", "lacks any row"),
+        (b"sha256,phash,label,source\n1,2,p\xff,a.jpg\n", "is no CSV file: "),
+    ],
+)
+def test_an_index_that_this_revision_can_not_read_says_what_mends_it(
+    place: Place, tmp_path: Path, text: bytes, reason: str
+) -> None:
     remote, lock = tmp_path / "dvc", tmp_path / "dvc.lock"
     older = replace(place, settings=replace(place.settings, dvc_remote=str(remote)))
-    index = in_remote(remote, b"sha256,hash,label,source\n1,2,pug,a.jpg\n")
+    index = in_remote(remote, text)
     folder = in_remote(remote, json.dumps([{"md5": index, "relpath": "index.csv"}]).encode(), ".dir")
     out = f"{{path: data/prepared, hash: md5, md5: {folder}}}"
     lock.write_text(f"{{schema: '2.0', stages: {{prepare: {{cmd: x, outs: [{out}]}}}}}}")
     older.publish(lock)
     data = older.put("Bengal/a.jpg")
 
-    with pytest.raises(RequestError, match=r"those that wait are left .*; a retrain publishes one .* column phash$"):
+    with pytest.raises(RequestError, match=f"those that wait are left .*; a retrain publishes one .* {reason}"):
         older.ingest()
 
     assert older.kept()["Bengal/a.jpg"] == data
