@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NamedTuple, NoReturn, get_type_hints
 
 from stages.errors import DataError, ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.interrupts import end_on_signals
@@ -22,14 +22,35 @@ from stages.progress import heard_or_not
 
 _UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
 NAMES = ("download", "prepare", "split", "train", "evaluate", "export")
-# What a folder holds that is an older output of the stage. train's is not replaced, it writes into it.
-MARKS = {
-    "download": "arrivals.csv",
-    "prepare": "index.csv",
-    "split": "split.json",
-    "evaluate": "metrics.json",
-    "export": "labels.json",
-}
+# What others put into any folder.
+_PUT_ANYWHERE = {".DS_Store", ".gitignore", ".gitkeep"}
+
+
+class Output(NamedTuple):
+    """What a stage leaves right in its folder: always, and only with some settings or sources."""
+
+    always: frozenset[str]
+    sometimes: frozenset[str] = frozenset()
+
+
+# By this an older output is known, which the new one may replace. train replaces nothing, it writes into its folder.
+OUTPUTS = {
+    "download": Output(frozenset({"arrivals.csv", "source"}), frozenset({"arrivals"})),
+    "prepare": Output(
+        frozenset({"balance.csv", "conflicts.csv", "images", "index.csv", "prepare.json", "rejects.csv"}),
+    ),
+    "split": Output(frozenset({"split.json", "test.csv", "train.csv", "valid.csv"})),
+    "evaluate": Output(
+        frozenset({"breeds.csv", "calibration.json", "confused_pairs.csv", "confusion.csv", "metrics.json",
+                   "params.json", "predictions.csv", "reliability.csv", "report.html", "test_logits.npy"}),
+        frozenset({"heatmaps"}),
+    ),
+    "export": Output(
+        frozenset({"card.json", "card.md", "labels.json", "learner.pkl", "metrics.json", "model.onnx", "params.yaml",
+                   "preprocess.json", "report.html", "seen_images.csv", "weights.safetensors"}),
+        frozenset({"self_test", "self_test.json"}),
+    ),
+}  # fmt: skip
 
 
 def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads: str = "") -> None:
@@ -76,22 +97,30 @@ def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentPa
 
 
 def _check_out(name: str, paths: dict[str, Path]) -> None:
-    """Raise DataError where putting a folder in the place of `out` would lose anything but the stage's last output."""
+    """Raise DataError where a stage's writing to `out` would lose anything but its own last output."""
     places = {f"--{option}": Path(os.path.realpath(path)) for option, path in paths.items()}
     given, out = paths["out"], places.pop("--out")
     lost = [f"{option} ({place})" for option, place in places.items() if place.is_relative_to(out)]
     if Path.cwd().is_relative_to(out):
         lost.append("the folder that you are in")
     if lost:
-        raise DataError(f"--out is replaced whole and holds {lost[0]}; name a folder of its own: {given}")
+        raise DataError(f"--out holds {lost[0]}; name a folder of its own: {given}")
     if out.exists() and not out.is_dir():
-        raise DataError(f"--out is replaced by a folder, and something else is there; name another place: {given}")
-    mark = MARKS.get(name)
-    if mark and out.is_dir() and any(out.iterdir()) and not (out / mark).exists():
+        raise DataError(f"--out is a folder's place, and something else is there; name another one: {given}")
+    if name in OUTPUTS and out.is_dir() and (told := _not_left_by(name, out)):
         raise DataError(
-            f"--out is replaced whole, and what is there is no output of {name} (it holds no {mark}); "
+            f"--out is replaced whole, and what is there is no output of {name} ({told}); "
             f"move it away or name another place: {given}"
         )
+
+
+def _not_left_by(name: str, out: Path) -> str:
+    """Return what shows that the stage hasn't left the folder, "" where it may have, or where the folder is empty."""
+    output, there = OUTPUTS[name], {path.name for path in out.iterdir()} - _PUT_ANYWHERE
+    if others := sorted(there - output.always - output.sometimes):
+        return f"it holds {others[0]}"
+    lacking = sorted(output.always - there) if there else []
+    return f"it lacks {lacking[0]}" if lacking else ""
 
 
 def _checked_params(path: Path, name: str) -> Any:

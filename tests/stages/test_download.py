@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from stages.download import DownloadParams, download
-from stages.entry import MARKS
 from stages.errors import ArchiveError, ChecksumError, ParamsError, SourceError, UnreachableError
 from stages.params import section
 from tests.disks import small_disk
@@ -52,9 +51,9 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make an empty list of arrivals and an earlier output, and keep proxies out."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw/earlier.txt").write_text("the last good output")
-    (tmp_path / "raw" / MARKS["download"]).touch()
+    (tmp_path / "raw/source").mkdir(parents=True)
+    (tmp_path / "raw/source/earlier.txt").write_text("the last good output")
+    (tmp_path / "raw/arrivals.csv").touch()
 
 
 def downloaded(folder: Path, source: str | Path, **changes: Any) -> dict[str, bytes]:
@@ -66,7 +65,7 @@ def downloaded(folder: Path, source: str | Path, **changes: Any) -> dict[str, by
 
 
 def assert_the_last_output_stays(folder: Path) -> None:
-    assert {path.name for path in (folder / "raw").iterdir()} == {"earlier.txt", MARKS["download"]}
+    assert {path.name for path in (folder / "raw").rglob("*")} == {"arrivals.csv", "earlier.txt", "source"}
     assert not list(folder.glob(".raw.*"))
 
 
@@ -150,7 +149,7 @@ def test_the_output_is_the_same_however_often_it_is_made(tmp_path: Path) -> None
     first = downloaded(tmp_path, tmp_path / "pets.tgz")
 
     assert downloaded(tmp_path, tmp_path / "pets.tgz") == first
-    assert not (tmp_path / "raw/earlier.txt").exists()
+    assert not (tmp_path / "raw/source/earlier.txt").exists()
 
 
 def test_a_source_out_of_reach_offers_two_ways_on(tmp_path: Path) -> None:
@@ -257,7 +256,7 @@ def test_killed_midway_it_keeps_the_last_output_and_goes_on_next_time(tmp_path: 
         wait_for_the_part(tmp_path)
         process.kill()
 
-    assert {path.name for path in (tmp_path / "raw").iterdir()} == {"earlier.txt", MARKS["download"]}
+    assert {path.name for path in (tmp_path / "raw").rglob("*")} == {"arrivals.csv", "earlier.txt", "source"}
     assert downloaded(tmp_path, stalling.url("/pets.tgz"), checksum=CHECKSUM) == FILES
     assert stalling.ranges[1] is not None
     assert not list(tmp_path.glob(".raw.*"))

@@ -1,7 +1,9 @@
 """A stage as a program: what it takes, and one line with an exit status for whatever stops it."""
 
+import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from stages.entry import MARKS, NAMES, run
+from stages.download import DownloadParams, download
+from stages.entry import NAMES, OUTPUTS, run
 from stages.errors import DataError
+from stages.params import section
 from tests.stages.settings import params_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -132,17 +136,17 @@ def test_a_bug_shows_its_traceback(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("out", "told"),
     [
-        ("data", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: data"),
-        ("data/prepared", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its"),
-        ("link", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: link"),
-        ("settings", "--out is replaced whole and holds --params (HERE/settings/p.yaml); name a folder of its own: s"),
-        (".", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: ."),
-        ("", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: ."),
-        ("/", "--out is replaced whole and holds --prepared (HERE/data/prepared); name a folder of its own: /"),
-        ("../elsewhere/../here", "--out is replaced whole and holds --prepared"),
-        ("settings/p.yaml", "--out is replaced whole and holds --params (HERE/settings/p.yaml); name a folder of its"),
-        ("notes.txt", "--out is replaced by a folder, and something else is there; name another place: notes.txt"),
-        ("photos", "--out is replaced whole, and what is there is no output of split (it holds no split.json); move it "
+        ("data", "--out holds --prepared (HERE/data/prepared); name a folder of its own: data"),
+        ("data/prepared", "--out holds --prepared (HERE/data/prepared); name a folder of its"),
+        ("link", "--out holds --prepared (HERE/data/prepared); name a folder of its own: link"),
+        ("settings", "--out holds --params (HERE/settings/p.yaml); name a folder of its own: s"),
+        (".", "--out holds --prepared (HERE/data/prepared); name a folder of its own: ."),
+        ("", "--out holds --prepared (HERE/data/prepared); name a folder of its own: ."),
+        ("/", "--out holds --prepared (HERE/data/prepared); name a folder of its own: /"),
+        ("../elsewhere/../here", "--out holds --prepared"),
+        ("settings/p.yaml", "--out holds --params (HERE/settings/p.yaml); name a folder of its"),
+        ("notes.txt", "--out is a folder's place, and something else is there; name another one: notes.txt"),
+        ("photos", "--out is replaced whole, and what is there is no output of split (it holds cat.jpg); move it "
          "away or name another place: photos"),
     ],
 )  # fmt: skip
@@ -177,30 +181,132 @@ def test_the_folder_that_one_is_in_is_no_output(
     with pytest.raises(SystemExit, match="1"):
         run(split, ["--params", "../../params.yaml", "--out", "../../a"])
 
-    told = "split: --out is replaced whole and holds the folder that you are in; name a folder of its own: ../../a\n"
+    told = "split: --out holds the folder that you are in; name a folder of its own: ../../a\n"
     assert capsys.readouterr().err == told
 
 
-@pytest.mark.parametrize("there", ["", "out", "out/split.json"])
-def test_an_older_output_an_empty_folder_or_none_may_be_replaced(tmp_path: Path, there: str) -> None:
-    path = tmp_path / there
-    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
-    if path.suffix:
-        path.write_text("{}")
+SPLIT = sorted(OUTPUTS["split"].always)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [None, [], [".DS_Store", ".gitignore"], SPLIT, [*SPLIT, ".DS_Store"]],
+    ids=["none", "an empty folder", "what others put anywhere", "an older output", "an older output, looked at"],
+)
+def test_an_older_output_an_empty_folder_or_none_may_be_replaced(tmp_path: Path, there: list[str] | None) -> None:
+    if there is not None:
+        write_empty(tmp_path / "out", there)
+
+    assert worked("split", tmp_path / "out")
+
+
+def test_an_older_output_whose_files_are_links_into_an_emptied_cache_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in SPLIT:
+        (tmp_path / "out" / name).symlink_to("nowhere")
+
+    assert worked("split", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (SPLIT[1:], "it lacks split.json"),
+        ([*SPLIT, "notes.txt"], "it holds notes.txt"),
+        ([".git"], "it holds .git"),
+        ([*SPLIT, ".git"], "it holds .git"),
+    ],
+)
+def test_a_folder_that_is_not_just_an_older_output_stays(
+    tmp_path: Path, there: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_empty(tmp_path / "out", there)
+
+    assert not worked("split", tmp_path / "out")
+
+    assert f"what is there is no output of split ({told}); move it away" in capsys.readouterr().err
+
+
+TRAIN = {"history.csv", "learner.pkl", "learning_rate.csv", "live", "metrics.json", "preprocess.json", "train.json",
+         "weights.safetensors"}  # fmt: skip
+FOLDERS = {name: sorted(left.always | left.sometimes) for name, left in OUTPUTS.items()} | {
+    "train": sorted(TRAIN),
+    "data": ["arrivals.csv"],
+    "data in use": ["arrivals.csv", "bundle", "eval", "prepared", "raw", "split", "train", ".gitignore"],
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("place", FOLDERS)
+def test_a_stage_replaces_no_other_stages_output_and_not_the_datas_folder(
+    tmp_path: Path, name: str, place: str
+) -> None:
+    write_empty(tmp_path / "out", FOLDERS[place])
+
+    assert worked(name, tmp_path / "out") == (name == place)
+
+
+def test_the_folder_of_the_projects_own_list_of_arrivals_is_replaced_by_no_stage(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("[!a]*"))  # what runs left
+
+    assert [name for name in OUTPUTS if worked(name, tmp_path / "data")] == []
+
+
+def test_a_training_is_not_said_to_replace_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(params: Any, *, prepared: Path, out: Path) -> None:
+        raise AssertionError("it worked")
+
+    with pytest.raises(SystemExit, match="1"):
+        run(train, ["--prepared", "data/prepared", "--out", "data"])
+
+    place = tmp_path / "data/prepared"
+    assert capsys.readouterr().err == f"train: --out holds --prepared ({place}); name a folder of its own: data\n"
+
+
+def write_empty(folder: Path, names: list[str]) -> None:
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+
+
+def worked(name: str, out: Path) -> bool:
+    """Say whether a stage of this name gets to work with such an output."""
     seen: list[Path] = []
 
-    def split(params: Any, *, out: Path) -> None:
+    def stage(params: Any, *, out: Path) -> None:
         seen.append(out)
 
-    run(split, ["--out", "out"])
+    stage.__name__ = name
+    with contextlib.suppress(SystemExit):
+        run(stage, ["--out", str(out)])
+    return seen == [out]
 
-    assert seen == [Path("out")]
+
+@pytest.fixture
+def downloaded(tmp_path: Path) -> Path:
+    (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n", encoding="utf-8")
+    paths = {name: tmp_path / name for name in ("arrivals.csv", "cache", "raw")}
+    params = section(tmp_path / "params.yaml", "download", DownloadParams)
+    download(params, arrivals=paths["arrivals.csv"], cache=paths["cache"], out=paths["raw"])
+    return paths["raw"]
 
 
-def test_what_tells_an_older_output_is_what_the_stages_leave(sides: Path) -> None:
-    assert (sides / "split" / MARKS["split"]).exists()
-    assert (sides / "prepared" / MARKS["prepare"]).exists()
-    assert set(MARKS) == set(NAMES) - {"train"}
+def test_what_tells_an_older_output_is_what_the_first_stages_leave(sides: Path, downloaded: Path) -> None:
+    found = {"download": downloaded, "prepare": sides / "prepared", "split": sides / "split"}
+
+    assert {name: names_in(folder) for name, folder in found.items()} == {name: OUTPUTS[name].always for name in found}
+    assert set(OUTPUTS) == set(NAMES) - {"train"}
+
+
+@pytest.mark.slow
+def test_what_tells_an_older_output_is_what_the_last_stages_leave(trained: Path, judged: Path, made: Path) -> None:
+    assert names_in(trained) == TRAIN
+    assert names_in(judged) == OUTPUTS["evaluate"].always | OUTPUTS["evaluate"].sometimes
+    assert names_in(made) == OUTPUTS["export"].always | OUTPUTS["export"].sometimes
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_a_missing_path_is_told_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
