@@ -4,7 +4,7 @@ For USB sticks and sites without a network: every byte is checked on the way, in
 """
 
 from petmodels.cache import Cache
-from petmodels.errors import ChecksumError, ConflictError
+from petmodels.errors import ChecksumError, ConflictError, NotFoundError
 from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.lineage import check_number
@@ -33,7 +33,8 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
         if any(manifest.version in one.versions for one in prunes):
             raise ConflictError(f"a prune is deleting this version over there; wait and run again: {manifest.name}")
         condemned = {blob for one in prunes for blob in one.blobs}
-        check_number(target, found)
+        if not _is_there(target, found):
+            check_number(target, found, must_know=True)
 
         def send(file: File) -> None:
             key = blob_key(model, file.blob)
@@ -51,6 +52,18 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
         intent.check_valid()
         if target.create(version_key(model, manifest.version), found.statement.to_bytes()):
             return True
-    if read_statement(target, model, manifest.version).sha256 != found.statement.sha256:
+        if not _is_there(target, found):
+            raise ConflictError(f"somebody else took the manifest away meanwhile; run it again: {manifest.name}")
+        return False
+
+
+def _is_there(target: Storage, found: Resolved) -> bool:
+    """Say whether the other registry has just this version; raise ConflictError when the number is another one's."""
+    manifest = found.manifest
+    try:
+        there = read_statement(target, manifest.model, manifest.version)
+    except NotFoundError:
+        return False
+    if there.sha256 != found.statement.sha256:
         raise ConflictError(f"{target.address} has another version under this number; it stays: {manifest.name}")
-    return False
+    return True

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petmodels import notes
-from petmodels.errors import ConflictError
+from petmodels.errors import ConflictError, FormatError
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
 
@@ -105,14 +105,16 @@ def test_a_version_that_a_prune_is_deleting_is_not_copied_over(source: Registry,
 
 
 def test_while_a_version_is_copied_no_prune_frees_its_number(
-    source: Registry, target: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    target = registry_of(tmp_path / "target", range(1, 2))
     others, upload = Registry(target.storage.address, cache=target.cache.folder), type(target.storage).upload
-    bundle, pruned = write_files(tmp_path / "3", {"a": b"3"}), []
+    bundles, pruned = [write_files(tmp_path / name, {"a": name.encode()}) for name in "23"], []
 
     def slow(*given: object) -> bool:
         monkeypatch.setattr(type(target.storage), "upload", upload)
-        others.publish(bundle, "pets")
+        for bundle in bundles:
+            others.publish(bundle, "pets")
         pruned.extend(others.prune("pets", keep=1, is_dry=False).versions)
         return upload(*given)  # type: ignore[arg-type]
 
@@ -122,3 +124,70 @@ def test_while_a_version_is_copied_no_prune_frees_its_number(
         source.copy("pets@2", target.storage.address)
 
     assert (pruned, target.versions("pets")) == ([1], [3, 2])
+
+
+MANIFESTS = {number: f"pets/versions/{99_999_999 - number:08d}-{number}.json" for number in (1, 2)}
+BROKEN_OFF = {
+    "the next manifest": (MANIFESTS[2], r"the manifest of pets@2 is not plain JSON"),
+    "an alias": ("pets/aliases/staging.jsonl", r"the history of pets@staging is not plain JSON"),
+}
+
+
+@pytest.fixture(params=BROKEN_OFF)
+def neighbour(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return the key of a document that has to do with pets@1, and how an error calls it once it is broken."""
+    return BROKEN_OFF[request.param]
+
+
+@pytest.fixture
+def backup(source: Registry, tmp_path: Path, neighbour: tuple[str, str]) -> Registry:
+    """Return a registry with two of the source's versions and an alias of the second, a document broken."""
+    backup = Registry(tmp_path / "backup", cache=tmp_path / "cache of the backup")
+    for number in (1, 2):
+        source.copy(f"pets@{number}", backup.storage.address)
+    backup.promote("pets@2", "staging")
+    backup.storage.delete(neighbour[0])
+    assert backup.storage.create(neighbour[0], b"broken off")
+    return backup
+
+
+def test_a_broken_neighbour_stops_neither_copy_nor_repair_of_what_is_there(source: Registry, backup: Registry) -> None:
+    blob = source.manifest("pets@1").files[0].blob
+    backup.storage.delete(f"pets/blobs/{blob}")
+
+    assert repaired(source, backup) == ("pets@1/a: its bytes are gone",)
+    assert repaired(source, backup) == ()
+    assert copied(source, backup) is False
+
+
+@pytest.mark.parametrize("damage", [None, b"broken off too"])
+def test_a_broken_neighbour_does_not_stop_the_repair_of_a_manifest(
+    source: Registry, backup: Registry, damage: bytes | None
+) -> None:
+    backup.storage.delete(MANIFESTS[1])
+    if damage:
+        backup.storage.create(MANIFESTS[1], damage)
+
+    assert repaired(source, backup) == (f"pets@1: its manifest {'was changed' if damage else 'is gone'}",)
+    assert backup.manifest("pets@1") == source.manifest("pets@1")
+
+
+def test_a_copy_under_a_number_that_a_broken_neighbour_may_know_is_refused_with_its_name(
+    source: Registry, backup: Registry, neighbour: tuple[str, str]
+) -> None:
+    backup.storage.delete(MANIFESTS[1])
+
+    with pytest.raises(FormatError, match=f"{neighbour[1]}.*; petmodels verify --all lists .* repair .*: pets@1$"):
+        copied(source, backup)
+
+    assert backup.versions("pets") == [2]
+    assert list(backup.intents("pets")) == []
+
+
+def test_another_version_is_refused_before_a_byte_is_sent(source: Registry, target: Registry) -> None:
+    before = {stored.key for stored in target.storage.list("pets/blobs/")}
+
+    with pytest.raises(ConflictError, match="has another version under this number; it stays: pets@1"):
+        copied(source, target)
+
+    assert {stored.key for stored in target.storage.list("pets/blobs/")} == before
