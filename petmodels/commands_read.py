@@ -21,17 +21,18 @@ def list_versions(
     """List the models, or a model's newest versions."""
     found = registry_at(registry)
     if model:
-        rows = [_listed(one) for one in found.listing(model, limit=limit)]
+        # One more than is shown tells that there are more; to count them all takes a request for every thousand.
+        rows = [_listed(one) for one in found.listing(model, limit=limit + 1)]
         keys = ["version", "created", "size", "files", "aliases", "message"]
-        if len(rows) == limit and (num_all := len(found.versions(model))) > limit:
-            say(f"{limit} of {num_all} versions; --limit {num_all} shows all")
     else:
         rows = [{"model": name, "newest": found.newest(name)} for name in found.models()]
-        keys = ["model", "newest"]
+        keys, limit = ["model", "newest"], len(rows)
     if json:
-        show_json(rows)
-        return
-    show_table(keys, [[_cell(key, row[key]) for key in keys] for row in rows])
+        show_json(rows[:limit])
+    else:
+        show_table(keys, [[_cell(key, row[key]) for key in keys] for row in rows[:limit]])
+    if len(rows) > limit:
+        say(f"there are more; for example: --limit {10 * limit}")
 
 
 def show_version(spec: SpecArgument, registry: RegistryOption = "", json: JsonOption = False) -> None:

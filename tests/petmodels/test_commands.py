@@ -438,7 +438,10 @@ def test_the_program_tells_its_version_and_helps_by_a_short_name_too(run: Comman
 
 
 def test_a_list_says_that_there_is_more(two: Command) -> None:
-    assert two("list", "pets", "--limit", "1").talk == ["1 of 2 versions; --limit 2 shows all"]
+    more = two("list", "pets", "--limit", "1")
+
+    assert (len(more.data), more.talk) == (2, ["there are more; for example: --limit 10"])
+    assert [row["version"] for row in two("list", "pets", "--limit", "1", "--json").json] == [2]
     assert two("list", "pets", "--limit", "2").talk == []
 
 
