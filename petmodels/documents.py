@@ -94,8 +94,6 @@ def check_format(content: Mapping[str, Any], where: str) -> None:
         raise FormatError(
             f"{where} is of a newer format than this petmodels knows; upgrade petmodels: {str(found)[:40]}"
         )
-    if found < FORMAT:
-        raise FormatError(f"{where} is of an older format; use the older petmodels that it was made with: {found}")
 
 
 def json_number(content: object) -> float | None:
