@@ -79,7 +79,10 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 as DVC reads it, where `yes` and `1:30` are texts; a key that is none, or stands twice, is an error."""
+    """YAML 1.2 as DVC reads it, where `yes` and `1:30` are texts; a key that is none, or stands twice, is an error.
+
+    Two things are read otherwise: dates, which DVC takes for dates, are texts here, and so is `=`, which it refuses.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
