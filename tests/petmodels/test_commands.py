@@ -600,7 +600,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path, bundle: Path) -> None:
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("whom", ["the process", "a thread that hashes"])
+@pytest.mark.parametrize("whom", ["the process", "all threads but the main one"])
 def test_a_second_ctrl_c_does_not_wait_for_a_file_of_any_size(tmp_path: Path, bundle: Path, whom: str) -> None:
     """Nor does one that wakes no thread that could act on it, as when it comes as the main one begins to wait."""
     os.truncate(bundle / "model.onnx", 10**12)  # takes no room, and minutes to be hashed
@@ -616,8 +616,10 @@ def test_a_second_ctrl_c_does_not_wait_for_a_file_of_any_size(tmp_path: Path, bu
         if whom == "the process":
             process.send_signal(signal.SIGINT)
         else:
-            thread = max(int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir())
-            ctypes.CDLL(None).tgkill(process.pid, thread, signal.SIGINT)
+            # Those that have nothing left to hash are just ending, and a signal to such a one may be lost with it; the
+            # one that hashes goes on for minutes.
+            threads = {int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()} - {process.pid}
+            assert [ctypes.CDLL(None).tgkill(process.pid, thread, signal.SIGINT) for thread in threads].count(0) > 0
         try:
             assert process.wait(30) == 130
         finally:
