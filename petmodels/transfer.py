@@ -22,7 +22,8 @@ from petmodels.writable import check_writable
 def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
     """Copy a version; False when the other registry has exactly this one already.
 
-    Raises ConflictError when it has another version under that number, which stays as it is, or had one.
+    Raises ConflictError when it has another version under that number, which stays as it is, or had one; FormatError
+    when it can't read what would tell.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(target)
