@@ -6,6 +6,7 @@ are; a second run finds what the first has computed. Then loop.py shows how a mo
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -64,7 +65,6 @@ def main() -> None:
     if done.returncode:
         sys.exit(1)
     _commit(folder, "The demo's first run")  # what experiments, `dvc metrics diff` and `dvc plots diff` compare with
-    test_image = next(iter(sorted((folder / "data/bundle/self_test").iterdir())))
     _tell(folder)
     if arguments.without_loop:
         return
@@ -72,7 +72,7 @@ def main() -> None:
         sys.exit("demo: no S3 server for this platform, so the loop is left out; next: petmodels publish data/bundle")
     try:
         consumer = environment_with_the_wheel(project, folder.parent / "consumer")
-        commands = [["list", MODEL], ["predict", str(test_image), "--model", f"{MODEL}@production"]]
+        commands = [["list", MODEL], ["predict", str(_test_image(folder)), "--model", f"{MODEL}@production"]]
         run_loop(folder, folder.parent / "loop", commands, consumer, arrivals=arrivals)
     except subprocess.CalledProcessError as error:
         said = telling(error.stderr or "")
@@ -177,6 +177,11 @@ def _environment() -> dict[str, str]:
     """Put this interpreter first on the path: dvc.yaml says `python`."""
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     return inherited() | {"PATH": os.pathsep.join(folders)}
+
+
+def _test_image(folder: Path) -> Path:
+    with (folder / "data/split/test.csv").open(encoding="utf-8", newline="") as file:
+        return folder / "data/prepared" / next(csv.DictReader(file))["path"]
 
 
 def _tell(folder: Path) -> None:

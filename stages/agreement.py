@@ -30,7 +30,7 @@ def agreed(onnx: Path, model: "Model", images: Sequence[Path], logits: Path, tem
     said = _judged(logits, len(images), len(model.labels))
     found = probabilities(onnx, images, model.preprocessing)
     difference = float(np.abs(np.exp(log_probabilities(said, temperature=temperature)) - found).max())
-    if difference >= TOLERANCE:
+    if not difference < TOLERANCE:  # nor is NaN
         raise DataError(
             f"the ONNX file is {TOLERANCE} or more off the learner; try another export.opset, or, if the learner is "
             f"another one than was judged, `dvc repro evaluate`: {difference:.2g}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.hub import header
+from stages.published_params import published_training
 
 # What method `probe` leaves aside where no epochs follow the fit of the head.
 _OF_EPOCHS = frozenset(
@@ -18,7 +19,7 @@ def card(
     *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export."""
-    settings = _in_effect(about["params"])
+    settings = _in_effect(published_training(about["params"]))
     return {
         "format": 1,
         "license": texts["weights_license"],
@@ -31,6 +32,7 @@ def card(
         "data_license": texts["data_license"],
         "data_url": texts["data_url"],
         "data_citation": texts["data_citation"],
+        "photographs_in": [*(["self_test/"] if texts["num_self_test_images"] else []), "report.html"],
         "intended_use": texts["intended_use"],
         "limits": texts["limits"],
         "labels": about["labels"],
@@ -166,7 +168,8 @@ def _photographs(fields: Mapping[str, Any]) -> str:
     """Return the notice that licences such as CC BY-SA ask for where photographs are passed on."""
     parts = [f"Photographs: {fields['data_name']}", fields["data_citation"], fields["data_url"]]
     notice = "; ".join(part for part in parts if part)
-    return f"""{notice}. Licence: {fields["data_license"]}. The images here (in `self_test/` and `report.html`) are
+    places = " and ".join(f"`{place}`" for place in fields["photographs_in"])
+    return f"""{notice}. Licence: {fields["data_license"]}. The images here (in {places}) are
 resized copies, some of them changed further, to test readers and to show what misled the model."""
 
 

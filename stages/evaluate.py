@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 from stages.errors import DataError
 from stages.outputs import new_folder, read_csv, write_json
 from stages.params import STRICT
-from stages.published_params import published
+from stages.published_params import published, published_training
 
 if TYPE_CHECKING:
     from stages.findings import Outcome, Side
@@ -153,7 +153,7 @@ def _write_heatmaps(
 def _sections(settings: Path, train: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of this stage and those before it; train's as the model at hand was trained."""
     trained = json.loads((train / "train.json").read_text(encoding="utf-8"))["params"]
-    sections = published(settings) | {"train": trained}
+    sections = published(settings) | {"train": published_training(trained)}
     return {name: sections[name] for name in ("download", "prepare", "split", "train", "evaluate")}
 
 

@@ -26,7 +26,7 @@ def header(fields: Mapping[str, Any]) -> str:
         **({"datasets": [fields["data_name"]]} if _is_repository(fields["data_name"]) else {}),
         "metrics": ["accuracy"],
         "model-index": [
-            {"name": f"{fields['architecture']}-{_slug(fields['data_name'])}", "results": [_result(fields)]}
+            {"name": f"{fields['architecture']}-{_slug(fields['data_name']) or 'images'}", "results": [_result(fields)]}
         ],
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).strip()
@@ -38,24 +38,26 @@ def _license(text: str) -> dict[str, str]:
     if name in _OF_SOFTWARE | _CREATIVE_COMMONS:
         return {"license": name}
     address = re.search(r"https?://[^\s,;)]+", text)
-    short = _slug(text) if len(text) <= 40 else "stated-in-the-card"
-    return {"license": "other", "license_name": short} | ({"license_link": address[0]} if address else {})
+    short = (_slug(text) if len(text) <= 40 else "") or "stated-in-the-card"
+    link = {"license_link": address[0].rstrip(".")} if address else {}
+    return {"license": "other", "license_name": short} | link
 
 
 def _is_repository(name: str) -> bool:
     """Say whether this could be the address of a data set on the Hub."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]{0,47}/[A-Za-z0-9][\w.-]{0,47}", name) is not None
+    part = r"(?!.*(?:--|\.\.))[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,46}[A-Za-z0-9_])?"
+    return re.fullmatch(rf"{part}/{part}", name) is not None
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "images"
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
 
 
 def _result(fields: Mapping[str, Any]) -> dict[str, Any]:
     name = fields["data_name"]
     data = {
         "name": name,
-        "type": name if _is_repository(name) else _slug(name),
+        "type": name if _is_repository(name) else _slug(name) or "images",
         "split": "test",
         "args": {"num_images": fields["num_test"]},
     }

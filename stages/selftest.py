@@ -55,7 +55,7 @@ def _entry(name: str, label: str, probabilities: NDArray[np.float32]) -> dict[st
 def _write_variants(folder: Path, source: Path) -> list[str]:
     """Write a picture larger and with odd sides, turned by its EXIF, with transparent parts, and as 16 bits of grey."""
     with Image.open(source) as opened:
-        image = opened.convert("RGB")
+        image = _middle(opened.convert("RGB"))
     exif = Image.Exif()
     exif[_ORIENTATION] = _TURNED_RIGHT
     as_jpeg: dict[str, Any] = {"quality": 95, "subsampling": 0}  # full chroma, about which decoders differ least
@@ -64,6 +64,13 @@ def _write_variants(folder: Path, source: Path) -> list[str]:
     _transparent(image).save(folder / "self_test/transparent.png")
     _grey(image).save(folder / "self_test/grey16.png")
     return [f"self_test/{name}" for name in ("large.jpg", "turned.jpg", "transparent.png", "grey16.png")]
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """Return the middle of a picture that is more than twice as long as wide: a larger one might be too large."""
+    width, height = (min(side, 2 * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _larger(size: tuple[int, int]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ def copy_with_notes(source: Path, target: Path, notes: Mapping[str, str]) -> Non
     """Copy the tensors of a safetensors file to `target`, with `notes` as its metadata."""
     with source.open("rb") as old, target.open("wb") as new:
         tensors = json.loads(old.read(int.from_bytes(old.read(8), "little")))
-        header = json.dumps({"__metadata__": dict(notes), **tensors}, separators=(",", ":")).encode()
+        header = json.dumps({**tensors, "__metadata__": dict(notes)}, separators=(",", ":")).encode()
         header += b" " * (-len(header) % 8)  # so that the numbers after it lie where a processor reads them in one go
         new.write(len(header).to_bytes(8, "little") + header)
         shutil.copyfileobj(old, new)

@@ -44,7 +44,11 @@ def text(
         "params": TRAIN,
         "versions": {},
     }
-    given = dict.fromkeys(field.name for field in fields(ExportParams)) | dict.fromkeys(WORDS, "words")
+    given = (
+        dict.fromkeys(field.name for field in fields(ExportParams))
+        | dict.fromkeys(WORDS, "words")
+        | {"num_self_test_images": 8}
+    )
     numbers = measured | ({"sure_accuracy": 75 / 84} if metrics is None else metrics)
     return markdown(
         card(
@@ -117,11 +121,20 @@ def test_a_licence_that_the_hub_knows_has_its_name_there(given: str, name: str) 
     ("given", "expected"),
     [
         ("Our terms, 2", {"license": "other", "license_name": "our-terms-2"}),
+        ("独自ライセンス", {"license": "other", "license_name": "stated-in-the-card"}),
         (
             "as https://terms.example/2 says, and what else was agreed on",
             {
                 "license": "other",
                 "license_name": "stated-in-the-card",
+                "license_link": "https://terms.example/2",
+            },
+        ),
+        (
+            "see https://terms.example/2.",
+            {
+                "license": "other",
+                "license_name": "see-https-terms.example-2",
                 "license_link": "https://terms.example/2",
             },
         ),
@@ -133,7 +146,10 @@ def test_any_other_licence_is_called_other(given: str, expected: dict[str, str])
     assert {name: value for name, value in found.items() if name.startswith("license")} == expected
 
 
-@pytest.mark.parametrize(("name", "listed"), [("drawn pets", None), ("ann/pets", ["ann/pets"])])
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [("drawn pets", None), ("ann/pets", ["ann/pets"]), ("ann/péts", None), ("ann/pets.", None), ("a--n/pets", None)],
+)
 def test_only_a_data_set_with_an_address_on_the_hub_is_listed_there(name: str, listed: list[str] | None) -> None:
     found = header(data_name=name)
 
@@ -171,6 +187,13 @@ def test_the_card_gives_the_notice_that_goes_with_photographs_that_are_passed_on
 
 def test_the_notice_leaves_out_what_nobody_has_said() -> None:
     assert "Photographs: words. Licence: words." in words()
+
+
+def test_a_file_of_weights_is_named_without_its_folder() -> None:
+    said = words(about={"params": TRAIN | {"weights": "/home/ann/private/pets.safetensors"}})
+
+    assert "| weights | pets.safetensors |" in said
+    assert "/home/ann" not in said
 
 
 FITTED = TRAIN | {"method": "probe", "frozen_epochs": 0, "epochs": 0, "weights": "imagenet"}

@@ -29,6 +29,7 @@ from stages.export import ExportParams, export
 from stages.features import network_inputs
 from stages.model import load
 from stages.onnx_file import probabilities
+from stages.selftest import write_self_test
 from tests.disks import small_disk
 from tests.pictures import write_source
 from tests.stages.conftest import ROOT, start_stage
@@ -317,12 +318,13 @@ def test_more_self_test_pictures_than_test_images_are_all_there_are(
     assert len(read(out / "self_test.json")["images"]) == len(table(sides / "split/test.csv")) + 4
 
 
-def test_a_bundle_without_self_test_pictures_gives_no_photograph_away(
+def test_a_bundle_without_self_test_pictures_holds_no_self_test_and_its_card_says_so(
     sides: Path, trained: Path, judged: Path, tmp_path: Path
 ) -> None:
     out = bundle(tmp_path, sides, trained, judged, num_self_test_images=0)
 
     assert [name for name in everything(out) if "self_test" in name or name.endswith((".jpg", ".png"))] == []
+    assert "The images here (in `report.html`) are" in (out / "card.md").read_text(encoding="utf-8")
 
 
 def test_the_client_passes_the_self_test(made: Path) -> None:
@@ -341,6 +343,29 @@ def test_another_resize_fails_the_self_test_clearly(made: Path, filter_name: str
         self_test(model)
 
     assert float(re.findall(r"off by (\d\.\d+)", str(caught.value))[0]) > 2 * read(made / "self_test.json")["tolerance"]
+
+
+def test_a_longer_side_that_is_cut_off_fails_the_self_test(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = petmodels.load(made)
+    short = model.preprocess.short_side
+    monkeypatch.setattr(
+        type(model.preprocess), "resized_size", lambda _, *size: tuple(side * short // min(size) for side in size)
+    )
+
+    with pytest.raises(SelfTestError, match=r"answers self_test/large\.jpg differently"):
+        self_test(model)
+
+
+def test_a_strip_comes_in_the_self_test_with_its_middle_alone(made: Path, tmp_path: Path) -> None:
+    Image.linear_gradient("L").resize((16, 60_000)).convert("RGB").save(tmp_path / "strip.jpg")
+    shutil.copy(made / "model.onnx", tmp_path)
+    shutil.copy(made / "preprocess.json", tmp_path)
+    rows, expected = [{"path": "strip.jpg", "label": "a"}], np.asarray([[0.6, 0.4]], np.float32)
+
+    write_self_test(tmp_path, rows, expected, prepared=tmp_path, number=1)
+
+    with Image.open(tmp_path / "self_test/large.jpg") as image:
+        assert max(image.size) < 4 * min(image.size)
 
 
 def as_pillow_gives_it(image: Any) -> Image.Image:

@@ -241,6 +241,13 @@ def test_what_is_published_of_a_source_names_no_folder_and_no_secret(tmp_path: P
     assert published(path) == yaml.safe_load(params_yaml(download={"source": told}))
 
 
+def test_a_file_of_weights_is_published_without_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(train={"weights": "/home/ann/private/pets.safetensors"}), encoding="utf-8")
+
+    assert published(path)["train"]["weights"] == "pets.safetensors"
+
+
 def test_nearest_lists_all_names_when_they_are_few() -> None:
     assert nearest("x", ["short", "long"]) == "known: short, long"
 
