@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from petmodels.listing import listing
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
 from petmodels.terminal import say, show, show_json, show_table, size_text
 
@@ -22,16 +23,17 @@ def list_versions(
     found = registry_at(registry)
     if model:
         # One more than is shown tells that there are more; to count them all takes a request for every thousand.
-        rows = [_listed(one) for one in found.listing(model, limit=limit + 1)]
+        numbers = found.versions(model, limit=limit + 1)
+        rows = [_listed(one) for one in listing(found.storage, model, numbers[:limit], found.aliases(model))]
         keys = ["version", "created", "size", "files", "aliases", "message"]
     else:
         rows = [{"model": name, "newest": found.newest(name)} for name in found.models()]
-        keys, limit = ["model", "newest"], len(rows)
+        numbers, keys = [], ["model", "newest"]
     if json:
-        show_json(rows[:limit])
+        show_json(rows)
     else:
-        show_table(keys, [[_cell(key, row[key]) for key in keys] for row in rows[:limit]])
-    if len(rows) > limit:
+        show_table(keys, [[_cell(key, row[key]) for key in keys] for row in rows])
+    if len(numbers) > limit:
         say(f"there are more; for example: --limit {10 * limit}")
 
 
