@@ -4,6 +4,7 @@ Reads params.yaml; leaves nothing. The rules of a release are versioned with the
 read from the revision that runs and not from the worker's own files.
 """
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,23 +17,29 @@ from flows.errors import RequestError
 
 Section = TypeVar("Section")
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 def section(path: Path, name: str, kind: type[Section]) -> Section:
     """Return section `name` of a params file as a `kind`; raise RequestError naming file, section and key."""
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
+    except (OSError, YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8
         raise RequestError(f"{path.name} of this revision can't be read: {' '.join(str(error).split())}") from error
     content = document.get(name) if isinstance(document, dict) else None
     if not isinstance(content, dict):
         raise RequestError(f"{path.name} of this revision has no section: {name}")
     try:
-        return TypeAdapter(kind).validate_python(content)
+        # By way of JSON, because pydantic's strict mode takes a mapping for a dataclass only from there.
+        text = json.dumps(content, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(f"{path.name}: {name}: a key is no plain word, or a value holds itself: {error}") from error
+    try:
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise RequestError(f"{path.name}: {name}: {_explained(dict(first), kind)}") from error
+        # An unknown key first: it is the typo, of which the missing key is only the consequence.
+        mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "unexpected_keyword_argument")
+        raise RequestError(f"{path.name}: {name}: {_explained(dict(mistakes[0]), kind)}") from error
 
 
 def _explained(error: dict[str, Any], kind: Any) -> str:

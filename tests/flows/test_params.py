@@ -1,0 +1,74 @@
+"""The flows' sections of params.yaml are read as strictly as the stages'."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.errors import RequestError
+from flows.gate import GateParams
+from flows.ingest import IngestParams
+from flows.params import section
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = {"gate": GateParams, "ingest": IngestParams}
+
+
+@pytest.fixture
+def change(tmp_path: Path) -> Callable[[str, str], Path]:
+    def changed(old: str, new: str) -> Path:
+        text = (ROOT / "params.yaml").read_text()
+        assert old in text
+        path = tmp_path / "params.yaml"
+        path.write_text(text.replace(old, new))
+        return path
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("gate", "max_p_value: 0.05", "max_p_vale: 0.05", "gate: unknown key 'max_p_vale'; known keys: max_p_value, "),
+        ("gate", "  max_p_value: 0.05\n", "", "gate: missing key 'max_p_value'"),
+        (
+            "gate",
+            "max_p_value: 0.05",
+            "max_p_value: '0.05'",
+            "gate: max_p_value: input should be a valid number: '0.05'",
+        ),
+        ("gate", "max_size_ratio: 2.0", "max_size_ratio: .nan", "max_size_ratio: input should be a finite number: nan"),
+        ("gate", "max_size_ratio: 2.0", "[a, b]: 2.0", "gate: a key is no plain word"),
+        ("gate", "gate:", "gates:", "params.yaml of this revision has no section: gate"),
+        ("gate", "gate:", "gate: [", "params.yaml of this revision can't be read: "),
+        (
+            "ingest",
+            "new_labels: false",
+            "new_labels: yes",
+            "ingest: new_labels: input should be a valid boolean: 'yes'",
+        ),
+        ("ingest", "max_bytes: 50000000", "max_bytes: 0.5", "ingest: max_bytes: input should be a valid integer"),
+    ],
+)
+def test_a_mistake_is_told_by_its_section_and_key(
+    change: Callable[[str, str], Path], name: str, old: str, new: str, told: str
+) -> None:
+    path = change(old, new)
+
+    with pytest.raises(RequestError) as caught:
+        section(path, name, SECTIONS[name])
+
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_params_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"gate: \xff\n")
+
+    with pytest.raises(RequestError, match=r"params\.yaml of this revision can't be read: 'utf-8' codec"):
+        section(path, "gate", GateParams)
+
+
+def test_a_whole_number_will_do_where_a_number_is_asked(change: Callable[[str, str], Path]) -> None:
+    assert section(change("max_size_ratio: 2.0", "max_size_ratio: 2"), "gate", GateParams).max_size_ratio == 2
