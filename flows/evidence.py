@@ -12,11 +12,11 @@ from typing import Any
 from flows.champion import Champion, champion_of, seen_in
 from flows.turns import network_in, network_of, turn_of
 from petmodels import Model, Registry, load
+from petmodels.bundle import MODEL
 from petmodels.comparison import Compared, compare
 from petmodels.hashing import sha256_of
 
 BUNDLE = Path("data/bundle")
-_MODEL = "model.onnx"
 _DAY = len("2026-11-29")
 
 
@@ -96,8 +96,8 @@ def _against(champion: Champion, challenger: Model, project: Path, test: list[di
         older=tuple(older),
         champion_seconds=found.before_seconds,
         challenger_seconds=found.after_seconds,
-        champion_bytes=(champion.folder / _MODEL).stat().st_size,
-        challenger_bytes=(bundle / _MODEL).stat().st_size,
+        champion_bytes=(champion.folder / MODEL).stat().st_size,
+        challenger_bytes=(bundle / MODEL).stat().st_size,
         unread=found.unread,
         turn=turn,
     )

@@ -1,4 +1,4 @@
-"""Run a real S3 server on this machine, for the demo, `make stack` and the tests: one seaweedfs process.
+"""Run a real S3 server on this machine, for the demo and `make stack`: one seaweedfs process.
 
 Reads nothing; leaves the store's data in the folder it is given, and the ports, so that a second start there finds the
 same store at the same address.
@@ -8,12 +8,9 @@ import json
 import random
 import shutil
 import socket
-import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -50,21 +47,6 @@ def weed() -> str | None:
     """Return the path of the seaweedfs program, None when it isn't installed."""
     beside = Path(sys.executable).with_name("weed")
     return str(beside) if beside.exists() else shutil.which("weed")
-
-
-@contextmanager
-def serving(folder: Path, identities: list[dict[str, object]] | None = None) -> Iterator[Server]:
-    """Run a server with a bucket until the block ends."""
-    server, command = prepared(folder, identities)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-        try:
-            _wait(process, server)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
-            forget_sockets(server)
 
 
 def prepared(
@@ -137,16 +119,6 @@ _PORTS = (
     "master.port", "master.port.grpc", "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc",
     "s3.port", "s3.port.grpc", "admin.port", "admin.port.grpc",
 )  # fmt: skip
-
-
-def _wait(process: "subprocess.Popen[bytes]", server: Server) -> None:
-    for _ in range(300):
-        log = (server.folder / "log").read_text()
-        assert process.poll() is None, log[-3000:]
-        if answers(server) and "components are running" in log:
-            return
-        time.sleep(0.1)
-    raise AssertionError((server.folder / "log").read_text()[-3000:])
 
 
 def answers(server: Server) -> bool:

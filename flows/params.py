@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flows.errors import RequestError
+from flows.pipeline import values_of
 
 Section = TypeVar("Section")
 
@@ -23,9 +22,9 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 def section(path: Path, name: str, kind: type[Section]) -> Section:
     """Return section `name` of a params file as a `kind`; raise RequestError naming file, section and key."""
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8
-        raise RequestError(f"{path.name} of this revision can't be read: {' '.join(str(error).split())}") from error
+        document = values_of(path.read_bytes(), f"{path.name} of this revision")
+    except OSError as error:
+        raise RequestError(f"{path.name} of this revision can't be read: {error}") from error
     content = document.get(name) if isinstance(document, dict) else None
     if not isinstance(content, dict):
         raise RequestError(f"{path.name} of this revision has no section: {name}")

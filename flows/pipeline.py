@@ -143,12 +143,12 @@ def yaml_of(text: str, name: str) -> Any:
     return _loaded(_round_trip(), text, name)
 
 
-def values_of(text: str, name: str) -> Any:
+def values_of(text: str | bytes, name: str) -> Any:
     """Return what a file of this name says, to be read alone; RequestError where it is no YAML."""
     return _loaded(_plain(), text, name)
 
 
-def _loaded(reader: YAML, text: str, name: str) -> Any:
+def _loaded(reader: YAML, text: str | bytes, name: str) -> Any:
     try:
         return reader.load(text) or {}
     except RecursionError as error:

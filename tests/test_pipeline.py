@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.object_store import BUCKET, serving, weed
+from tests.petmodels.stores import BUCKET, serving, weed
 
 ROOT = Path(__file__).parent.parent
 # A tiny net from scratch, for three epochs.

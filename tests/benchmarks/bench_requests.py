@@ -10,10 +10,10 @@ from tests.benchmarks.measure import Row
 from tests.petmodels.bundles import make_bundle
 from tests.petmodels.proxy import Proxy, proxying
 from tests.petmodels.stores import BUCKET, serving
-from tests.petmodels.test_many_versions import NUM_VERSIONS, costs, fill
+from tests.petmodels.test_many_versions import costs, fill
 
 TITLE = "Requests"
-_FEW = 10
+_FEW, _MANY = 10, 10_000
 
 
 def rows(folder: Path, repeats: int) -> list[Row]:
@@ -22,18 +22,18 @@ def rows(folder: Path, repeats: int) -> list[Row]:
     with serving(folder / "store") as server, proxying(server.endpoint) as proxy:
         os.environ.update(server.environment())
         found = {}
-        for number in (_FEW, NUM_VERSIONS):
+        for number in (_FEW, _MANY):
             address = f"s3://{BUCKET}/{number}"
             os.environ["AWS_ENDPOINT_URL"] = server.endpoint
             fill(Registry(address), make_bundle(folder / f"first-{number}", tag=str(number)), number)
             os.environ["AWS_ENDPOINT_URL"] = proxy.endpoint
             found[number] = costs(proxy, Registry(address, cache=folder / str(number)), folder / f"new-{number}")
         warm = [_warm(proxy, folder, spec, most) for spec, most in (("pets@production", 1), ("pets@1", 0))]
-    return [*warm, *(_row(step, found[_FEW][step], found[NUM_VERSIONS][step]) for step in found[_FEW])]
+    return [*warm, *(_row(step, found[_FEW][step], found[_MANY][step]) for step in found[_FEW])]
 
 
 def _warm(proxy: Proxy, folder: Path, spec: str, most: int) -> Row:
-    address, cache = f"s3://{BUCKET}/{NUM_VERSIONS}", folder / str(NUM_VERSIONS)
+    address, cache = f"s3://{BUCKET}/{_MANY}", folder / str(_MANY)
     Registry(address, cache=cache).pull(spec, folder / spec)
     proxy.requests.clear()
     Registry(address, cache=cache).pull(spec, folder / spec)
@@ -42,5 +42,5 @@ def _warm(proxy: Proxy, folder: Path, spec: str, most: int) -> Row:
 
 
 def _row(step: str, few: int, many: int) -> Row:
-    figure = f"{few} with {_FEW} versions, {many} with {NUM_VERSIONS:,}"
+    figure = f"{few} with {_FEW} versions, {many} with {_MANY:,}"
     return Row(what=step, figure=figure, target="no more", held=many <= few)

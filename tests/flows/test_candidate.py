@@ -145,7 +145,11 @@ def test_only_a_lasting_refusal_is_not_asked_again(
 
 @pytest.mark.parametrize(
     ("file", "is_judging"),
-    [("flows/gate.py", True), ("petmodels/preprocess.py", True), ("flows/loop.py", False)],
+    [
+        *((f"flows/{name}.py", True) for name in ("champion", "evidence", "gate", "paired", "turns")),
+        ("petmodels/preprocess.py", True),
+        ("flows/loop.py", False),
+    ],
 )
 def test_a_refusal_holds_for_the_code_that_has_judged(tmp_path: Path, file: str, is_judging: bool) -> None:
     for package in ("flows", "petmodels"):
@@ -155,6 +159,17 @@ def test_a_refusal_holds_for_the_code_that_has_judged(tmp_path: Path, file: str,
     (tmp_path / file).write_text("# mended")
 
     assert (judging_code(tmp_path) != before) == is_judging
+
+
+@pytest.mark.usefixtures("sent")
+def test_a_refusal_holds_for_the_rules_that_it_was_made_by(candidate: Candidate) -> None:
+    candidate.w.set_text("params.yaml", "gate: {max_p_value: 0.05}")
+    candidate.settle(Decision("refuse", "refused: it is worse", (), is_lasting=True), "")
+    assert candidate.is_refused()
+
+    candidate.w.set_text("params.yaml", "gate: {max_p_value: 0.5}")
+
+    assert not candidate.is_refused()
 
 
 def test_a_refusal_is_told_before_it_is_noted(

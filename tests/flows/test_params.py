@@ -40,7 +40,7 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
         ("gate", "max_size_ratio: 2.0", "max_size_ratio: .nan", "max_size_ratio: input should be a finite number: nan"),
         ("gate", "max_size_ratio: 2.0", "[a, b]: 2.0", "gate: a key is no plain word"),
         ("gate", "gate:", "gates:", "params.yaml of this revision has no section: gate"),
-        ("gate", "gate:", "gate: [", "params.yaml of this revision can't be read: "),
+        ("gate", "gate:", "gate: [", "params.yaml of this revision is no YAML: "),
         (
             "ingest",
             "new_labels: false",
@@ -66,7 +66,7 @@ def test_a_params_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(b"gate: \xff\n")
 
-    with pytest.raises(RequestError, match=r"params\.yaml of this revision can't be read: 'utf-8' codec"):
+    with pytest.raises(RequestError, match=r"params\.yaml of this revision is no YAML: unacceptable character #x00ff"):
         section(path, "gate", GateParams)
 
 
