@@ -32,3 +32,8 @@ def announce(event: str, model: str, payload: dict[str, Any]) -> None:
             client.request("POST", "/events", json=[happened.model_dump(mode="json")])
         except HTTPError as error:
             raise RemoteError(f"Prefect's server didn't take the event {event}: {error}") from error
+
+
+def announce_move(model: str, alias: str, version: int, sentence: str) -> None:
+    """Announce that an alias names this version now, for those who deploy what it names."""
+    announce("petmodels.alias.moved", model, {"alias": alias, "version": version, "sentence": sentence})

@@ -120,20 +120,26 @@ def notifications(
         posture=Posture.Reactive,
         threshold=1,
     )
-    refused = EventTrigger(
-        match=ResourceSpecification({"prefect.resource.id": "petmodels.model.*"}),
-        expect={"petmodels.challenger.refused"},
-        posture=Posture.Reactive,
-        threshold=1,
-    )
-    told = "{{ event.resource.id }}: challenger refused. {{ event.payload.sentence }}"
+    told = "{{ event.resource.id }}: {{ event.payload.sentence }}"
     return [
         _tell("petmodels: tell of failed and crashed runs", failed, block, "petmodels: a run failed", RUN_BODY),
         _tell("petmodels: tell of late runs", late, block, "petmodels: a run is late", RUN_BODY),
         _tell("petmodels: tell of runs without an end", endless, block, "petmodels: a run goes on and on", RUN_BODY),
         _tell("petmodels: tell of audits that found nothing", audited, block, "petmodels: alive", RUN_BODY),
-        _tell("petmodels: tell of refused challengers", refused, block, "petmodels: challenger refused", told),
-    ]
+        _tell("petmodels: tell of refused challengers", _said("challenger.refused"), block,
+              "petmodels: challenger refused", told),
+        _tell("petmodels: tell of moved aliases", _said("alias.moved"), block, "petmodels: an alias moved", told),
+    ]  # fmt: skip
+
+
+def _said(event: str) -> EventTrigger:
+    """Return what listens to an event that a flow announces of a model."""
+    return EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": "petmodels.model.*"}),
+        expect={f"petmodels.{event}"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
 
 
 def names_in_use() -> list[str]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
 from flows import pipeline, records
-from flows.announcing import announce
+from flows.announcing import announce, announce_move
 from flows.dvc_lock import check_lock
 from flows.errors import RequestError
 from flows.evidence import BUNDLE, files_of
@@ -94,10 +93,6 @@ class Candidate:
             return f"{version.name} is kept, not promoted: {self.alias} was moved while it was judged"
         return promoted(self, version, decision.sentence, decision.champion)
 
-    def resource(self) -> dict[str, str]:
-        """Return what events are about."""
-        return {"prefect.resource.id": f"petmodels.model.{self.model}"}
-
     def champion(self) -> int | None:
         """Return the version that the alias names, None while it doesn't exist."""
         return next(iter(self._steps()[-1:]), None)
@@ -144,9 +139,10 @@ def publish(candidate: Candidate, decision: Decision, overrides: str, verdict: s
 def promoted(candidate: Candidate, version: Manifest, why: str, before: int | None) -> str:
     """Make the alias name a version in the place of `before`, and say so; ConflictError if it names another by now."""
     candidate.registry.promote(version.name, candidate.alias, message=why, over=before or 0)
-    emit_event("petmodels.version.promoted", candidate.resource(), payload={"version": version.version})
     moved = f"moved from {version.model}@{before} to {version.name}" if before else f"names {version.name}"
-    return f"{candidate.alias} {moved} because {why}"
+    sentence = f"{candidate.alias} {moved} because {why}"
+    announce_move(version.model, candidate.alias, version.version, sentence)
+    return sentence
 
 
 def _is_of(version: Manifest, bundle_hash: str | None) -> bool:

@@ -6,9 +6,9 @@ Reads and changes the registry; the reason stays in the alias's history.
 from typing import Literal
 
 from prefect import flow
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from flows.announcing import announce_move
 from flows.artifacts import artifact_key, leave_table
 from flows.errors import RequestError
 from flows.outcome import settled, tell
@@ -41,10 +41,10 @@ def release(
     rows = [{"at": step.at, "action": step.action, "version": step.version, "reason": step.note}
             for step in reversed(moved.steps)]  # fmt: skip
     leave_table(rows, artifact_key(model, alias, "history"), f"{model}@{alias}, newest step first")
-    resource = {"prefect.resource.id": f"petmodels.model.{model}"}
-    emit_event("petmodels.version.promoted", resource, payload={"version": moved.version, "alias": alias})
     by_now = "" if moved.steps[-1].note == note else " by now, moved once more after this run"
-    return f"{alias} names {model}@{moved.version}{by_now}: {reason}"
+    sentence = f"{alias} names {model}@{moved.version}{by_now}: {reason}"
+    announce_move(model, alias, moved.version, sentence)
+    return sentence
 
 
 def _moved_by(registry: Registry, model: str, alias: str, note: str) -> Alias | None:

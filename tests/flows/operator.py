@@ -83,6 +83,12 @@ class Operator:
         new = registry.publish(registry.pull(old.name), model, origin).manifest
         registry.promote(new.name, alias)
 
+    def moves(self, model: str) -> list[tuple[str, int]]:
+        """Return the moves of a model's aliases that the server has heard of, oldest first: alias and version."""
+        about = {"event": {"name": ["petmodels.alias.moved"]}, "resource": {"id": [f"petmodels.model.{model}"]}}
+        found = self.api.post("/events/filter", filter=about | {"order": "ASC"})["events"]
+        return [(event["payload"]["alias"], event["payload"]["version"]) for event in found]
+
     def plain(self, revision: str) -> dict[str, str]:
         """Return the bundle's files, by SHA-256, that `dvc repro` makes of a revision in a fresh clone."""
         folder = self.stack.folder / f"plain-{revision}"

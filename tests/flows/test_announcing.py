@@ -3,7 +3,7 @@
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.announcing import announce
+from flows.announcing import announce, announce_move
 from flows.errors import RemoteError
 from flows.object_store import free_port
 from tests.flows.listening import events_taken
@@ -27,3 +27,16 @@ def test_what_is_announced_has_been_taken_when_it_returns() -> None:
     assert event["event"] == "petmodels.images.arrived"
     assert event["resource"] == {"prefect.resource.id": "petmodels.model.pets"}
     assert event["payload"] == {"images": 1}
+
+
+def test_a_moved_alias_is_announced_with_its_version_and_the_reason() -> None:
+    with events_taken() as taken:
+        announce_move("pets", "production", 2, "production names pets@2: it mistook every Bombay")
+
+        (event,) = taken
+    assert event["event"] == "petmodels.alias.moved"
+    assert event["payload"] == {
+        "alias": "production",
+        "version": 2,
+        "sentence": "production names pets@2: it mistook every Bombay",
+    }

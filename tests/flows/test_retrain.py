@@ -135,6 +135,8 @@ def test_what_an_operator_took_back_is_not_promoted_again(operator: Operator) ->
 
     assert sentence.startswith("nothing to do: taken@2 is what ")
     assert operator.registry.manifest("taken@production").version == 1
+    wait(lambda: len(operator.moves("taken")) == 3, 60, "word of three moves")
+    assert operator.moves("taken") == [("production", 1), ("production", 2), ("production", 1)]
 
 
 @pytest.mark.usefixtures("base")

@@ -249,10 +249,11 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
     assert (run["parameters"]["model"], run["parameters"]["revision"]) == ("dogs", "kennel")
 
 
-def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
+def test_a_failed_run_a_refused_challenger_and_a_moved_alias_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
     run = api.run("broken/cpu")
     worse = "4 points worse at <!channel> & <http:evil.example|the fix>"
     api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence=worse)
+    api.emit("petmodels.alias.moved", "petmodels.model.pets", sentence="production names pets@1: it was better")
 
     def why() -> object:
         states = api.get(f"/flow_run_states/?flow_run_id={run}")
@@ -260,6 +261,7 @@ def test_a_failed_run_and_a_refused_challenger_are_told_in_one_sentence(api: Api
 
     wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run", why=why)
     wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
+    wait(lambda: any("names pets@1: it was better" in text for text in hook.texts), 60, "word of the moved alias")
     (told,) = (text for text in hook.texts if "4 points worse" in text)
     assert "4 points worse at &lt;!channel&gt; &amp; &lt;http:evil.example|the fix&gt;" in told
 
