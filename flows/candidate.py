@@ -61,9 +61,11 @@ class Candidate:
         One that the alias has named before was taken back by somebody, and is not for a flow to bring again; nor is one
         older than the champion: it would be judged without being counted among the champion's challengers.
         """
-        if version.version in self._steps() or version.version < (self.champion() or 0):
+        steps = self._steps()
+        champion = next(iter(steps[-1:]), None)
+        if version.version in steps or version.version < (champion or 0):
             return False
-        return force or (self._says_so(version) and not self.is_refused())
+        return force or (self._says_so(version, champion) and not is_refused(self.w, self.model, champion))
 
     def nothing_new(self, version: Manifest) -> str:
         """Return the sentence of a run that has found nothing to do."""
@@ -75,7 +77,7 @@ class Candidate:
         If it doesn't, that is noted like a refusal, so that not every run asks again.
         """
         if decision.outcome != "promote":
-            if self._says_so(version):
+            if self._says_so(version, self.champion()):
                 self._refuse(decision)
             return f"{version.name} stays without {self.alias}: {decision.sentence}"
         return promoted(self, version, decision.sentence, decision.champion)
@@ -99,12 +101,13 @@ class Candidate:
 
     def _refuse(self, decision: Decision) -> None:
         announce("petmodels.challenger.refused", self.model, {"sentence": decision.sentence})
-        if decision.is_lasting and decision.champion in (None, self.champion()):  # else moved while it was judged
-            note_refusal(self.w, self.model, self.champion())
+        champion = self.champion()
+        if decision.is_lasting and decision.champion in (None, champion):  # else moved while it was judged
+            note_refusal(self.w, self.model, champion)
 
-    def _says_so(self, version: Manifest) -> bool:
-        """Say whether a version's message claims that it is to take the champion's place."""
-        return version.message.startswith(self._verdict(self.champion()))
+    def _says_so(self, version: Manifest, champion: int | None) -> bool:
+        """Say whether a version's message claims that it is to take this champion's place."""
+        return version.message.startswith(self._verdict(champion))
 
     def _verdict(self, champion: int | None) -> str:
         """Return how the message of a version begins that is to take the place of this champion under this alias."""

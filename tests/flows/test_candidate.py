@@ -161,6 +161,18 @@ def test_a_refusal_holds_for_the_code_that_has_judged(tmp_path: Path, file: str,
     assert (judging_code(tmp_path) != before) == is_judging
 
 
+def test_whether_a_version_awaits_promotion_is_one_reading_of_the_alias(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = Origin(message="promote production over pets@1: better")
+    version = candidate.registry.publish(make_bundle(candidate.w.folder / "next", tag="next"), "pets", origin).manifest
+    alias = candidate.registry.alias("pets", "production")
+    readings = iter([alias])  # a second one fails
+    monkeypatch.setattr(Registry, "alias", lambda *_: next(readings))
+
+    assert candidate.awaits_promotion(version)
+
+
 @pytest.mark.usefixtures("sent")
 def test_a_refusal_holds_for_the_rules_that_it_was_made_by(candidate: Candidate) -> None:
     candidate.w.set_text("params.yaml", "gate: {max_p_value: 0.05}")
