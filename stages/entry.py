@@ -43,12 +43,12 @@ OUTPUTS = {
     "evaluate": Output(
         frozenset({"breeds.csv", "calibration.json", "confused_pairs.csv", "confusion.csv", "metrics.json",
                    "params.json", "predictions.csv", "reliability.csv", "report.html", "test_logits.npy"}),
-        frozenset({"heatmaps"}),
+        frozenset({"heatmaps", "shown_images.csv"}),
     ),
     "export": Output(
         frozenset({"card.json", "card.md", "labels.json", "learner.pkl", "metrics.json", "model.onnx", "params.yaml",
                    "preprocess.json", "report.html", "seen_images.csv", "weights.safetensors"}),
-        frozenset({"self_test", "self_test.json"}),
+        frozenset({"self_test", "self_test.json", "shown_images.csv"}),
     ),
 }  # fmt: skip
 

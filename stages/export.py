@@ -2,7 +2,7 @@
 
 Reads data/train, data/eval, data/split and data/prepared. Leaves data/bundle: model.onnx, weights.safetensors,
 learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metrics.json, report.html, seen_images.csv,
-self_test.json and self_test/. Nothing in it depends on the clock, the host or the path.
+shown_images.csv, self_test.json and self_test/. Nothing in it depends on the clock, the host or the path.
 """
 
 import json
@@ -76,10 +76,11 @@ def export(
         write_onnx(folder / "model.onnx", model, temperature=temperature, opset=params.opset, preprocess=how)
         images = [prepared / row["path"] for row in rows]
         expected = agreed(folder / "model.onnx", model, images, eval / "test_logits.npy", temperature)
-        write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
+        tested = write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
         _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
+        _write_shown(folder / "shown_images.csv", read_csv(eval / "shown_images.csv"), tested)
         copy_with_notes(
             train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature=temperature)
         )
@@ -140,6 +141,12 @@ def _write_seen(path: Path, split: Path) -> None:
     """List the originals that training or any choice has seen, so that nobody judges the model by them later."""
     seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in read_csv(split / f"{side}.csv")}
     write_csv(path, ["sha256", "group"], sorted(seen))
+
+
+def _write_shown(path: Path, reported: Sequence[Mapping[str, str]], tested: Mapping[str, Mapping[str, str]]) -> None:
+    """List the originals of all pictures in the bundle, each with the file that shows it, so that one can be found."""
+    shown = [*(("report.html", row) for row in reported), *tested.items()]
+    write_csv(path, ["sha256", "group", "file"], sorted((row["sha256"], row["group"], file) for file, row in shown))
 
 
 def _tell_of_claims(params: ExportParams, source: str) -> None:

@@ -1,8 +1,9 @@
 """Write report.html: one file that a manager and an engineer can both read, without a network.
 
 Reads what the stages left in data/prepared, data/split, data/train and data/eval, so that the report can't say anything
-that the files don't; leaves `report.html` in the last. Text reaches the page only through Jinja's and markupsafe's
-escaping, and the page's own policy forbids any script but the one whose hash it names.
+that the files don't; leaves `report.html` and `shown_images.csv`, the originals of its pictures, in the last. Text
+reaches the page only through Jinja's and markupsafe's escaping, and the page's own policy forbids any script but the
+one whose hash it names.
 """
 
 import base64
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from stages import album, figures
-from stages.outputs import read_csv
+from stages.outputs import read_csv, write_csv
 
 HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
@@ -30,7 +31,8 @@ Page = dict[str, Any]
 
 
 def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) -> None:
-    """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before.
+    """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before;
+    and `shown_images.csv`, which lists the originals of all the pictures in it.
 
     Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`, which mirrors the prepared images'
     paths. The same files give the same bytes.
@@ -69,11 +71,18 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
     }
     page["charts"] = _charts(page, read_csv(train / "learning_rate.csv"))
     (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
+    shown = [predictions[n]["path"] for n in {*pictured, *(n for n, _ in page["heatmaps"])}]
+    _write_shown(evaluation / "shown_images.csv", split, shown)
 
 
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _write_shown(path: Path, split: Path, shown: Sequence[str]) -> None:
+    rows = {row["path"]: (row["sha256"], row["group"]) for row in read_csv(split / "test.csv")}
+    write_csv(path, ["sha256", "group"], sorted({rows[one] for one in shown}))
 
 
 def _data(prepared: Path, split: Path, labels: Sequence[str]) -> Page:

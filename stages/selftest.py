@@ -27,13 +27,14 @@ _ORIENTATION, _TURNED_RIGHT = 0x0112, 6
 
 def write_self_test(
     folder: Path, rows: Sequence[Mapping[str, str]], expected: NDArray[np.float32], *, prepared: Path, number: int
-) -> None:
+) -> dict[str, Mapping[str, str]]:
     """Write the self-test of the bundle in `folder`: `number` of the test images `rows`, and what is made of one.
 
-    `expected` are the ONNX file's probabilities of all rows. Without a number there is no self-test.
+    `expected` are the ONNX file's probabilities of all rows. Returns of which row each file shows the picture. Without
+    a number there is no self-test.
     """
     if not number:
-        return
+        return {}
     (folder / "self_test").mkdir()
     places = range(0, len(rows), max(1, len(rows) // number))[:number]
     images = []
@@ -46,6 +47,8 @@ def write_self_test(
     made = [_entry(*one) for one in zip(names, [rows[hardest]["label"]] * 4, _answers(folder, names), strict=True)]
     # The first is answered at each load, so it is the one that tells most.
     write_json(folder / "self_test.json", {"format": 1, "tolerance": TOLERANCE, "images": made + images})
+    copied = {str(entry["file"]): rows[place] for entry, place in zip(images, places, strict=True)}
+    return copied | dict.fromkeys(names, rows[hardest])
 
 
 def _entry(name: str, label: str, probabilities: NDArray[np.float32]) -> dict[str, object]:

@@ -62,7 +62,7 @@ def test_the_bundle_holds_these_files_and_no_others(made: Path) -> None:
     names = "learner.pkl model.onnx weights.safetensors card.json card.md labels.json metrics.json params.yaml"
     pictures = "self_test/01.jpg self_test/02.jpg self_test/03.jpg self_test/large.jpg self_test/turned.jpg"
     pictures += " self_test/transparent.png self_test/grey16.png"
-    others = "preprocess.json report.html self_test.json seen_images.csv"
+    others = "preprocess.json report.html self_test.json seen_images.csv shown_images.csv"
 
     assert sorted(everything(made)) == sorted(f"{names} {pictures} {others}".split())
 
@@ -212,6 +212,25 @@ def test_the_bundle_lists_every_original_that_training_or_a_choice_has_seen_and_
     assert [one["sha256"] for one in seen] == sorted(row["sha256"] for row in rows["train"] + rows["valid"])
     for column in ("sha256", "group"):
         assert not {one[column] for one in seen} & {row[column] for row in rows["test"]}
+
+
+def test_the_bundle_lists_the_original_of_every_picture_that_a_file_of_it_shows(
+    made: Path, sides: Path, judged: Path
+) -> None:
+    shown = table(made / "shown_images.csv")
+
+    rows = {row["sha256"]: row for row in table(sides / "split/test.csv")}
+    assert {one["file"] for one in shown} == {
+        "report.html",
+        *(path.relative_to(made).as_posix() for path in (made / "self_test").iterdir()),
+    }
+    assert all(one["group"] == rows[one["sha256"]]["group"] for one in shown)
+    for one in shown:
+        if re.fullmatch(r"self_test/\d+\.jpg", one["file"]):
+            original = sides / "prepared" / rows[one["sha256"]]["path"]
+            assert (made / one["file"]).read_bytes() == original.read_bytes()
+    assert len({one["sha256"] for one in shown if re.fullmatch(r"self_test/[a-z]+(16)?\.\w+", one["file"])}) == 1
+    assert [tuple(one.values()) for one in shown] == sorted(tuple(one.values()) for one in shown)
 
 
 def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, judged: Path) -> None:

@@ -54,6 +54,23 @@ def test_report_is_the_same_to_the_byte_on_a_second_run(data: Path) -> None:
     assert reported(data) == reported(data)
 
 
+def test_the_originals_of_all_pictures_in_the_report_are_listed_and_no_others(data: Path) -> None:
+    page = reported(data)
+
+    with (data / "eval/shown_images.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    with (data / "split/test.csv").open(encoding="utf-8", newline="") as file:
+        digests = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
+    with (data / "eval/predictions.csv").open(encoding="utf-8", newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    pictured = {int(number) for number in re.findall(r'id="picture-(\d+)"', page)}
+    heated = {path.name for path in (data / "eval/heatmaps").rglob("*.jpg")}
+    shown = {digests[path] for number, path in enumerate(paths) if number in pictured or Path(path).name in heated}
+    assert pictured
+    assert heated
+    assert [one["sha256"] for one in listed] == sorted(shown)
+
+
 def test_report_asks_the_network_for_nothing(data: Path) -> None:
     page = reported(data)
 
