@@ -81,8 +81,8 @@ def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
             "version": f"{one.model}@{grown.version}",
             "created": grown.created,
             "aliases": ", ".join(grown.aliases),
-            "size": _size(grown.size_bytes),
-            "added": _size(grown.added_bytes),
+            "size": "withdrawn" if grown.withdrawn else _size(grown.size_bytes),
+            "added": "withdrawn" if grown.withdrawn else _size(grown.added_bytes),
         }
         for one in audits
         for grown in one.versions[:MOST_ROWS]
@@ -95,7 +95,7 @@ def page(audits: Sequence[Audit], sentence: str) -> str:
 
 
 def _section(one: Audit) -> str:
-    facts = [_growth(one), _leftovers(one.leftovers)]
+    facts = [_growth(one), _leftovers(one.leftovers), *_withdrawn(one)]
     aliases = ["| alias | version | since | why |", "|---|---|---|---|"]
     aliases += [_row(alias) for alias in one.aliases]
     broken = [f"- {shown(finding)}" for finding in one.verified.findings]
@@ -111,11 +111,19 @@ def _row(alias: Alias) -> str:
 def _growth(one: Audit) -> str:
     if not one.versions:
         return "No version was published yet: whoever began the first one was killed, or is at it."
-    added = [grown.added_bytes or 0 for grown in one.versions]
+    added = [grown.added_bytes or 0 for grown in one.versions if not grown.withdrawn]
+    if not added:
+        return "Every version was withdrawn."
     return (
         f"{counted(one.verified.num_versions, 'version')}, {size_text(one.verified.size_bytes)} together; "
         f"the newest added {size_text(added[0])}, a version adds {size_text(sum(added) // len(added))} on average."
     )
+
+
+def _withdrawn(one: Audit) -> list[str]:
+    """Return a line for each version that was withdrawn, which is nothing broken."""
+    told = [f"{one.model}@{grown.version} was {grown.withdrawn}" for grown in one.versions if grown.withdrawn]
+    return ["\n".join(f"- {shown(line)}" for line in told)] if told else []
 
 
 def _leftovers(found: Pruned | None) -> str:

@@ -6,35 +6,33 @@ Reads the registry; leaves nothing. What is broken is shown as such and does not
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from petmodels import Alias, Manifest, Pruned, Registry
-from petmodels.errors import NotFoundError, TrustError
+from petmodels import Alias, Pruned, Registry
+from petmodels.errors import TrustError
+from petmodels.listing import Listed, listing
 from petmodels.names import LAST_VERSION
-from petmodels.parallel import at_once
-from petmodels.versions import read_manifest
 
 
 @dataclass(frozen=True)
 class Grown:
-    """A version: the bytes of its files, and how many of them no earlier version had; None for a broken manifest."""
+    """A version: the bytes of its files, and how many of them no earlier version had; None for a broken manifest.
+
+    Of one that was `withdrawn` (when, and why; "" for all others) there are none.
+    """
 
     version: int
     created: str
     aliases: tuple[str, ...]
     size_bytes: int | None
     added_bytes: int | None
+    withdrawn: str = ""
 
 
 def versions_of(registry: Registry, model: str) -> list[Grown]:
     """Return a model's versions, newest first."""
     numbers = sorted(registry.versions(model)) if registry.newest(model) else []
-    manifests = at_once(lambda number: _manifest(registry, model, number), numbers)
-    named = aliases_of(registry, model)
     seen: set[str] = set()
-    found = []
-    for number, manifest in zip(numbers, manifests, strict=True):
-        names = tuple(alias.name for alias in named if alias.version == number)
-        found.append(_grown(number, manifest, names, seen))
-    return found[::-1]
+    listed = listing(registry.storage, model, numbers, aliases_of(registry, model))
+    return [_grown(one, seen) for one in listed][::-1]
 
 
 def aliases_of(registry: Registry, model: str) -> Sequence[Alias]:
@@ -53,17 +51,12 @@ def leftovers(registry: Registry, model: str) -> Pruned | None:
         return None
 
 
-def _manifest(registry: Registry, model: str, version: int) -> Manifest | None:
-    try:
-        return read_manifest(registry.storage, model, version)
-    except (TrustError, NotFoundError):  # broken, or pruned meanwhile
-        return None
-
-
-def _grown(number: int, manifest: Manifest | None, names: tuple[str, ...], seen: set[str]) -> Grown:
-    if manifest is None:
-        return Grown(number, "", names, None, None)
-    blobs = {file.blob: file.size_bytes for file in manifest.files}
+def _grown(one: Listed, seen: set[str]) -> Grown:
+    if one.tombstone:
+        return Grown(one.version, "", one.aliases, 0, 0, one.tombstone.told)
+    if one.manifest is None:  # broken, or pruned meanwhile
+        return Grown(one.version, "", one.aliases, None, None)
+    blobs = {file.blob: file.size_bytes for file in one.manifest.files}
     added = sum(size for blob, size in blobs.items() if blob not in seen)
     seen.update(blobs)
-    return Grown(number, manifest.created, names, manifest.size_bytes, added)
+    return Grown(one.version, one.manifest.created, one.aliases, one.manifest.size_bytes, added)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from petmodels.registry import Registry
     from petmodels.significance import difference_interval, mcnemar
     from petmodels.verify import Verified
+    from petmodels.withdraw import Withdrawn
 
     __version__: str
 
@@ -47,6 +48,7 @@ __all__ = [
     "Registry",
     "Step",
     "Verified",
+    "Withdrawn",
     "compare",
     "difference_interval",
     "errors",
@@ -73,6 +75,7 @@ _MODULES = {
     "Registry": "registry",
     "Step": "aliases",
     "Verified": "verify",
+    "Withdrawn": "withdraw",
     "compare": "comparison",
     "difference_interval": "significance",
     "load": "loading",

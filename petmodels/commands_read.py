@@ -91,9 +91,10 @@ def diff(before: SpecArgument, after: SpecArgument, registry: RegistryOption = "
 
 
 def _listed(one: Any) -> dict[str, Any]:
-    row = {"version": one.version, "aliases": list(one.aliases), "error": one.error}
+    told = one.tombstone.told if one.tombstone else ""
+    row = {"version": one.version, "aliases": list(one.aliases), "error": one.error, "withdrawn": told}
     if one.manifest is None:
-        return {**row, "created": "", "size": 0, "files": 0, "message": one.error, "metrics": {}}
+        return {**row, "created": "", "size": 0, "files": 0, "message": one.error or told, "metrics": {}}
     made = one.manifest
     facts = {"created": made.created, "size": made.size_bytes, "files": len(made.files), "message": made.message}
     return {**row, **facts, "metrics": dict(made.metrics), "git_commit": made.git_commit}

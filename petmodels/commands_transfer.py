@@ -91,14 +91,16 @@ def verify(
     if spec and not findings:
         findings += _self_tested(found, spec)
     counts = {"versions": sum(one.num_versions for one in done), "files": sum(one.num_files for one in done),
-              "size_bytes": sum(one.size_bytes for one in done)}  # fmt: skip
+              "size_bytes": sum(one.size_bytes for one in done),
+              "withdrawn": sum(one.num_withdrawn for one in done)}  # fmt: skip
     if json:
         show_json({**counts, "findings": findings})
     else:
         for finding in findings:
             show(finding)
         read = f"{counted(counts['versions'], 'version')}, {counted(counts['files'], 'file')}"
-        show(f"{read}, {size_text(counts['size_bytes'])} read again")
+        gone = f"; {counted(counts['withdrawn'], 'withdrawn version')}" if counts["withdrawn"] else ""
+        show(f"{read}, {size_text(counts['size_bytes'])} read again{gone}")
     if findings:
         from petmodels.verify import MENDED_BY
 

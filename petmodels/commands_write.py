@@ -1,6 +1,7 @@
-"""The commands that change a registry: publish, promote, rollback, prune, and keygen for those who sign."""
+"""The commands that change a registry: publish, promote, rollback, withdraw, prune, and keygen for those who sign."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ from petmodels.terminal import counted, say, show, show_json, size_text
 
 if TYPE_CHECKING:
     from petmodels.aliases import Alias
+
+GraceOption = Annotated[float, typer.Option(help="Respect others' notes younger than this.", min=0)]
 
 
 def publish(
@@ -71,6 +74,32 @@ def rollback(
     _show_alias(moved, registry, json=json)
 
 
+def withdraw(
+    spec: Annotated[str, typer.Argument(help="NAME@VERSION.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; told to everybody who asks for the version.")],
+    registry: RegistryOption = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it this only says what would be deleted.")] = False,
+    grace_hours: GraceOption = 24.0,
+    json: JsonOption = False,
+) -> None:
+    """Take a version back for good. Deletes its bytes; its number stays taken."""
+    done = registry_at(registry).withdraw(spec, reason, is_dry=not yes, grace_hours=grace_hours)
+    if json:
+        show_json({**vars(done), "withdrawn": yes})
+        return
+    state = ("withdrawn" if yes else "would be withdrawn") if done.is_new else "is withdrawn already"
+    verb = "deleted" if yes else "would delete"
+    freed = f"{counted(done.num_blobs, 'blob')}, {size_text(done.size_bytes)}"
+    show(f"{done.model}@{done.version}: {state}; {verb} {freed}")
+    if done.num_left:
+        say(f"petmodels: left because somebody's note counts on it, run it again: {counted(done.num_left, 'blob')}")
+    if yes:
+        say("done; other registries, caches and pulled folders may still have it: see docs/consumer.md")
+    else:
+        command = f"petmodels withdraw {spec} --reason {quote(reason)} --yes{where(registry)}"
+        say(f"nothing was deleted; to do it: {command}")
+
+
 def prune(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions to keep.")],
@@ -78,7 +107,7 @@ def prune(
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete; without it this only says what would be deleted.")
     ] = False,
-    grace_hours: Annotated[float, typer.Option(help="Respect others' notes younger than this.", min=0)] = 24.0,
+    grace_hours: GraceOption = 24.0,
     json: JsonOption = False,
 ) -> None:
     """Delete old versions. Keeps aliased ones; takes what killed publishers left, too."""

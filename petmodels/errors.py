@@ -6,6 +6,7 @@ PetmodelsError                        1   one line that names the culprit and th
 │   ├── AddressError                  1   a registry address, a model's or alias's name can't be understood
 │   ├── BundleError                   1   the folder isn't what publish or predict needs
 │   ├── NotFoundError                 3   no such registry, model, version or alias
+│   │   └── WithdrawnError            3   the version was taken back for good
 │   └── ImageError                    7   an image can't be read (a command goes on with the others)
 ├── StoreError                        5   the store did not do it
 │   ├── UnreachableError              5   try again later, or from another network
@@ -51,6 +52,10 @@ class NotFoundError(RequestError):
     """There is no such registry, model, version or alias."""
 
     exit_code = 3
+
+
+class WithdrawnError(NotFoundError):
+    """The version was taken back for good; the text says when and why."""
 
 
 class ImageError(RequestError):

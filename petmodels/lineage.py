@@ -6,10 +6,12 @@ version under its old number, a copy or a repair, asks here first. Where neither
 
 from petmodels.aliases import alias_names, read_alias
 from petmodels.errors import ConflictError, FormatError, NotFoundError
+from petmodels.manifest import manifest_in
 from petmodels.names import LAST_VERSION
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
-from petmodels.versions import read_manifest
+from petmodels.tombstone import Tombstone
+from petmodels.versions import read_version
 
 
 def check_number(storage: Storage, found: Resolved, *, must_know: bool) -> None:
@@ -50,7 +52,8 @@ def _parent(storage: Storage, model: str, version: int) -> tuple[frozenset[str],
     if version == LAST_VERSION:
         return frozenset(), []
     try:
-        parent = read_manifest(storage, model, version + 1).parent
+        found = read_version(storage, model, version + 1)
+        parent = found.parent if isinstance(found, Tombstone) else manifest_in(found, model, version + 1).parent
     except NotFoundError:
         return frozenset(), []
     except FormatError as error:

@@ -5,20 +5,25 @@ from dataclasses import dataclass
 
 from petmodels.aliases import Alias
 from petmodels.errors import NotFoundError, TrustError
-from petmodels.manifest import Manifest
+from petmodels.manifest import Manifest, manifest_in
 from petmodels.parallel import at_once
 from petmodels.storage import Storage
-from petmodels.versions import read_manifest
+from petmodels.tombstone import Tombstone
+from petmodels.versions import read_version
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A version in a listing: its manifest, and the aliases that name it; a broken one has its error instead."""
+    """A version in a listing: its manifest, and the aliases that name it.
+
+    One that was withdrawn has its tombstone in the manifest's place, a broken one its error.
+    """
 
     version: int
     manifest: Manifest | None
     aliases: tuple[str, ...]
     error: str = ""
+    tombstone: Tombstone | None = None
 
 
 def listing(storage: Storage, model: str, versions: Iterable[int], aliases: Sequence[Alias]) -> list[Listed]:
@@ -27,7 +32,10 @@ def listing(storage: Storage, model: str, versions: Iterable[int], aliases: Sequ
     def listed(version: int) -> Listed:
         names = tuple(alias.name for alias in aliases if alias.version == version)
         try:
-            return Listed(version, read_manifest(storage, model, version), names)
+            found = read_version(storage, model, version)
+            if isinstance(found, Tombstone):
+                return Listed(version, None, names, tombstone=found)
+            return Listed(version, manifest_in(found, model, version), names)
         except (TrustError, NotFoundError) as error:
             return Listed(version, None, names, str(error))
 

@@ -22,7 +22,7 @@ import petmodels
 from petmodels.commands_predict import predict
 from petmodels.commands_read import diff, history, list_versions, show_version
 from petmodels.commands_transfer import copy, pull, repair, verify
-from petmodels.commands_write import keygen, promote, prune, publish, rollback
+from petmodels.commands_write import keygen, promote, prune, publish, rollback, withdraw
 from petmodels.doctor import doctor
 from petmodels.errors import MachineError, PetmodelsError
 from petmodels.terminal import lead_nowhere, say, show
@@ -59,7 +59,9 @@ def options(
     """Answer what is asked of the program itself."""
 
 
-for command in (publish, promote, rollback, history, pull, predict, verify, repair, diff, copy, prune, keygen, doctor):
+for command in (
+    publish, promote, rollback, history, pull, predict, verify, repair, diff, copy, withdraw, prune, keygen, doctor,
+):  # fmt: skip
     app.command()(command)
 app.command("list")(list_versions)
 app.command("show")(show_version)

@@ -120,10 +120,11 @@ def manifest_in(statement: Statement, model: str, version: int) -> Manifest:
         raise FormatError(f"{where} holds a card or metrics that are no JSON object")
     plain = {key: content[key] for key in (*_TEXTS, "card", "metrics")}
     files = files_in(content["files"], where)
-    return Manifest(model=model, version=version, parent=_parent(content["parent"], where), files=files, **plain)
+    return Manifest(model=model, version=version, parent=parent_in(content["parent"], where), files=files, **plain)
 
 
-def _parent(content: object, where: str) -> Parent | None:
+def parent_in(content: object, where: str) -> Parent | None:
+    """Return the parent that a version names, or raise FormatError for one that can't be."""
     if content is None:
         return None
     if not isinstance(content, dict) or set(content) != {"version", "sha256"}:

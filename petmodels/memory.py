@@ -1,7 +1,8 @@
 """What this machine has seen of a registry, so that nobody can show it an older or another state later.
 
 Kept in the cache: `seen/<registry>/<model>/versions/<n>.json`, the manifest as it was when first read, and
-`…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed. A cache that
+`…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed. Beside a
+manifest, `<n>.withdrawn` says that the version was withdrawn as it was last asked for. A cache that
 may only be read, such as one in a container's image, is compared with and stays as it is.
 """
 
@@ -54,6 +55,15 @@ class Memory:
             with self._kept_if_it_may_be():
                 self._write(self._version(model, version), statement.to_bytes())
 
+    def is_withdrawn(self, model: str, version: int) -> bool:
+        """Say whether the registry called the version withdrawn when it was asked: then it is asked each time."""
+        return self._withdrawn(model, version).exists()
+
+    def remember_withdrawn(self, model: str, version: int) -> None:
+        """Keep that a version was withdrawn; its manifest is kept too, so that no other one can take its place."""
+        with self._kept_if_it_may_be():
+            self._write(self._withdrawn(model, version), b"")
+
     def alias(self, model: str, name: str) -> tuple[Alias, float] | None:
         """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
         path = self._alias(model, name)
@@ -104,6 +114,9 @@ class Memory:
 
     def _version(self, model: str, version: int) -> Path:
         return self.folder / model / "versions" / f"{version}.json"
+
+    def _withdrawn(self, model: str, version: int) -> Path:
+        return self.folder / model / "versions" / f"{version}.withdrawn"
 
     def _alias(self, model: str, name: str) -> Path:
         return self.folder / model / "aliases" / f"{name}.jsonl"

@@ -6,7 +6,9 @@ The rule, which needs no clock and no waiting (docs/registry-format.md has the p
    reads the *prune notes*: what one of these condemns counts as absent, it is uploaded again under another name;
 2. who prunes first writes a *prune note* that condemns versions and blobs, and only then reads the intents, the
    aliases and the manifests: what one of these names is spared;
-3. who publishes says in the intent which version was the newest, and then looks again: who prunes spares all that are
+3. who withdraws a version condemns it like a pruner, in a note that says so, and then reads the other notes and the
+   aliases: where one names the version, it stays; who prunes leaves a version alone that such a note names;
+4. who publishes says in the intent which version was the newest, and then looks again: who prunes spares all that are
    newer than an intent's, so that a number which a publisher still tries for can't be taken, freed, and given twice.
 
 Whichever of the two wrote its note later sees the other's. A note whose writer was killed stays until a prune finds it
@@ -34,13 +36,14 @@ _VALID_SECONDS = 12 * 3600
 
 @dataclass(frozen=True)
 class Note:
-    """What a writer said it counts on, or condemns."""
+    """What a writer said it counts on, or condemns; `withdraws` is said of a version that gets a tombstone."""
 
     key: str
     written: datetime
     versions: frozenset[int]
     blobs: frozenset[str]
     newest: int | None
+    withdraws: bool = False
 
 
 class OpenNote:
@@ -66,11 +69,13 @@ def note(
     versions: Iterable[int] = (),
     blobs: Iterable[str] = (),
     newest: int | None = None,
+    withdraws: bool = False,
 ) -> Iterator[OpenNote]:
     """Keep a note of `kind` (INTENTS or PRUNES) in the registry while the block runs."""
     key = f"{model}/{kind}/{secrets.token_hex(8)}.json"
     opened = OpenNote(key)
     content = {"format": FORMAT, "versions": sorted(versions), "blobs": sorted(blobs), "newest": newest}
+    content |= {"withdraws": True} if withdraws else {}
     storage.create(key, (dump(content) + "\n").encode())
     try:
         yield opened
@@ -108,6 +113,20 @@ def read_notes(storage: Storage, listed: Iterable[Stored]) -> list[Note]:
     return found
 
 
+def time_of(storage: Storage, opened: OpenNote) -> datetime:
+    """Return what the store's clock says: when it wrote a pruner's own note. This machine's may be off."""
+    for found in stored_notes(storage, opened.model, PRUNES):  # a store tells a listed object's time to the millisecond
+        if found.key == opened.key:
+            return found.modified
+    raise ConflictError(f"another prune took this one's note away; wait for it and run again: {opened.key}")
+
+
+def others_since(storage: Storage, opened: OpenNote, kind: str, limit: datetime) -> list[Note]:
+    """Return the notes of a kind that others have left after `limit`; asked only after one's own is written."""
+    listed = stored_notes(storage, opened.model, kind)
+    return read_notes(storage, [one for one in listed if one.modified > limit and one.key != opened.key])
+
+
 def prunes_at_work(storage: Storage, intent: OpenNote) -> list[Note]:
     """Return what prunes are about to delete that may be at work; asked only after one's own intent is written.
 
@@ -135,4 +154,4 @@ def _note(key: str, written: datetime, data: bytes) -> Note:
     newest = content.get("newest")
     if newest is not None and type(newest) is not int:
         raise FormatError(f"the note gives a newest version that is no number: {key}")
-    return Note(key, written, frozenset(versions), frozenset(blobs), newest)
+    return Note(key, written, frozenset(versions), frozenset(blobs), newest, content.get("withdraws") is True)

@@ -52,9 +52,9 @@ def promote(
 def rollback(storage: Storage, memory: Memory, model: str, name: str, message: str = "") -> Alias:
     """Make an alias name what it named before the last promotion that still counts.
 
-    Raises NotFoundError when there is nothing to go back to or it was pruned, ConflictError when the alias is moved by
-    somebody else at the same time: what would be undone is then no longer what was looked at. TrustError's kinds as for
-    `promote`.
+    Raises NotFoundError when there is nothing to go back to or it was pruned, WithdrawnError when it was withdrawn,
+    ConflictError when the alias is moved by somebody else at the same time: what would be undone is then no longer what
+    was looked at. TrustError's kinds as for `promote`.
     """
     seen, _, _ = remembered_alias(storage, memory, model, name)
     target = seen.before()
@@ -91,7 +91,7 @@ def _moved(
     message: str,
 ) -> Alias:  # fmt: skip
     model, name = place
-    _check_message(message)
+    check_message(message)
     for attempt in range(_TRIES):
         alias, data, etag = _read_or_none(storage, memory, model, name)
         move = decide(alias)
@@ -110,7 +110,8 @@ def _moved(
     raise ConflictError(f"others moved it {_TRIES} times while we tried; run again: {model}@{name}")
 
 
-def _check_message(message: str) -> None:
+def check_message(message: str) -> None:
+    """Raise RequestError for what an alias's or a tombstone's reader need not take."""
     try:
         size = len(message.encode())
     except UnicodeEncodeError as error:

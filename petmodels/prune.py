@@ -1,8 +1,8 @@
 """Delete old versions and whatever no version needs: blobs of versions that are gone, and what killed writers left.
 
 Kept are the newest versions, every version that an alias names, and the one that a rollback of that alias goes back
-to. Manifests go first, blobs last, so that a version is there whole or not at all; `petmodels.notes` says by which rule
-nothing is taken that somebody else is about to use.
+to; and each tombstone, which counts as none of the newest. Manifests go first, blobs last, so that a version is there
+whole or not at all; `petmodels.notes` says by which rule nothing is taken that somebody else is about to use.
 """
 
 from collections.abc import Iterable
@@ -10,13 +10,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from petmodels.aliases import alias_names, read_alias
-from petmodels.errors import ConflictError, NotFoundError, RequestError
+from petmodels.errors import FormatError, NotFoundError, RequestError
 from petmodels.manifest import Manifest
 from petmodels.names import LAST_VERSION, blob_key, is_blob, version_key
-from petmodels.notes import GRACE_HOURS, INTENTS, PRUNES, Note, OpenNote, note, read_notes, stored_notes, take_away
+from petmodels.notes import (
+    GRACE_HOURS,
+    INTENTS,
+    PRUNES,
+    Note,
+    OpenNote,
+    note,
+    others_since,
+    stored_notes,
+    take_away,
+    time_of,
+)
 from petmodels.parallel import at_once
 from petmodels.storage import Storage, Stored, Unfinished
-from petmodels.versions import models_in, no_model, read_manifest, stored_versions
+from petmodels.tombstone import Tombstone
+from petmodels.versions import models_in, no_model, read_manifest, read_version, stored_versions
 
 _LONGEST_GRACE_HOURS = 24 * 365
 
@@ -49,8 +61,7 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
     """
     if keep < 1:
         raise RequestError(f"at least the newest version is kept, its number must never be given twice: --keep {keep}")
-    if not 0 <= grace_hours <= _LONGEST_GRACE_HOURS:
-        raise RequestError(f"notes are respected for 0 to {_LONGEST_GRACE_HOURS} hours: --grace-hours {grace_hours:g}")
+    check_grace(grace_hours)
     plan = _plan(storage, model, keep)
     grace = timedelta(hours=grace_hours)
     if is_dry:
@@ -58,25 +69,57 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
         return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit))
     condemned = [key.rpartition("/")[2] for key in plan.blobs]
     with note(storage, model, PRUNES, versions=plan.versions, blobs=condemned) as opened:
-        limit = _now(storage, opened) - grace
+        limit = time_of(storage, opened) - grace
         dead = _dead(storage, model, opened.key, limit)
-        living = [one for one in stored_notes(storage, model, INTENTS) if one.modified > limit]
-        plan = _without_young(_spared(storage, model, plan, read_notes(storage, living)), limit)
+        plan = _without_withdrawn(storage, model, plan, opened, limit)
+        plan = _without_young(_spared(storage, model, plan, others_since(storage, opened, INTENTS, limit)), limit)
         _delete(storage, model, plan, opened)
         for found in dead:
             take_away(storage, found.key)
     return _pruned(plan, dead)
 
 
+def check_grace(grace_hours: float) -> None:
+    """Raise RequestError unless notes can be respected for so long."""
+    if not 0 <= grace_hours <= _LONGEST_GRACE_HOURS:
+        raise RequestError(f"notes are respected for 0 to {_LONGEST_GRACE_HOURS} hours: --grace-hours {grace_hours:g}")
+
+
+def freed_without(storage: Storage, model: str, version: int) -> list[Stored]:
+    """Return the blobs that no version needs, once this one is gone."""
+    blobs = _blobs(storage, model)
+    others = [number for number, _ in stored_versions(storage, model) if number != version]
+    return list(_unused(storage, model, blobs, others).values())
+
+
 def _plan(storage: Storage, model: str, keep: int) -> _Plan:
     # Blobs and uploads are listed before the manifests: what is published meanwhile is then in no list of ours.
-    blobs = {stored.key: stored for stored in storage.list(f"{model}/blobs/") if _is_blobs(stored.key)}
+    blobs = _blobs(storage, model)
     uploads = tuple(storage.unfinished(f"{model}/"))
     versions = [version for version, _ in stored_versions(storage, model)]
     if not versions and not blobs and not uploads and model not in models_in(storage):
         raise no_model(storage, model)
-    kept = frozenset(versions[:keep]) | (frozenset(versions) & _aliased(storage, model))
+    tombstones = _withdrawn(storage, model, versions) if len(versions) > keep else frozenset()
+    newest = [version for version in versions if version not in tombstones][:keep]
+    kept = tombstones | frozenset(newest) | (frozenset(versions) & _aliased(storage, model))
     return _Plan(frozenset(versions) - kept, kept, _unused(storage, model, blobs, kept), uploads)
+
+
+def _blobs(storage: Storage, model: str) -> dict[str, Stored]:
+    return {stored.key: stored for stored in storage.list(f"{model}/blobs/") if _is_blobs(stored.key)}
+
+
+def _withdrawn(storage: Storage, model: str, versions: Iterable[int]) -> frozenset[int]:
+    """Return which versions were withdrawn; their numbers stay taken for ever, so no prune may delete what says so."""
+
+    def is_withdrawn(version: int) -> bool:
+        try:
+            return isinstance(read_version(storage, model, version), Tombstone)
+        except (FormatError, NotFoundError):
+            return False  # whether what can't be read is an obstacle depends on whether it is to be kept
+
+    listed = sorted(versions)
+    return frozenset(one for one, is_one in zip(listed, at_once(is_withdrawn, listed), strict=True) if is_one)
 
 
 def _aliased(storage: Storage, model: str) -> frozenset[int]:
@@ -102,6 +145,15 @@ def _manifest_or_none(storage: Storage, model: str, version: int) -> Manifest | 
         return read_manifest(storage, model, version)
     except NotFoundError:
         return None  # another prune was quicker
+
+
+def _without_withdrawn(storage: Storage, model: str, plan: _Plan, opened: OpenNote, limit: datetime) -> _Plan:
+    """Return the plan without versions that are being withdrawn or were since it was made; our note can be seen."""
+    if not plan.versions:
+        return plan
+    at_work = [one for one in others_since(storage, opened, PRUNES, limit) if one.withdraws]
+    named = frozenset(version for one in at_work for version in one.versions)
+    return replace(plan, versions=plan.versions - named - _withdrawn(storage, model, plan.versions))
 
 
 def _spared(storage: Storage, model: str, plan: _Plan, intents: list[Note]) -> _Plan:
@@ -131,14 +183,6 @@ def _delete(storage: Storage, model: str, plan: _Plan, opened: OpenNote) -> None
 
 def _without_young(plan: _Plan, limit: datetime) -> _Plan:
     return replace(plan, uploads=tuple(one for one in plan.uploads if one.begun <= limit))
-
-
-def _now(storage: Storage, opened: OpenNote) -> datetime:
-    """Return what the store's clock says, by the time at which it wrote our note; this machine's may be off."""
-    for found in stored_notes(storage, opened.model, PRUNES):  # a store tells a listed object's time to the millisecond
-        if found.key == opened.key:
-            return found.modified
-    raise ConflictError(f"another prune took this one's note away; wait for it and run again: {opened.key}")
 
 
 def _dead(storage: Storage, model: str, own_key: str, limit: datetime) -> list[Stored]:

@@ -21,8 +21,9 @@ from petmodels.notes import INTENTS, OpenNote, condemned_blobs, note
 from petmodels.parallel import at_once
 from petmodels.signing import public_key, signed
 from petmodels.storage import Storage
+from petmodels.tombstone import Tombstone
 from petmodels.verify import is_whole
-from petmodels.versions import newest_statement, newest_version
+from petmodels.versions import newest_read, newest_version
 
 # A file so small costs less to send than to ask for first.
 _TRIED_BYTES = 2**20
@@ -72,14 +73,14 @@ def publish(
     draft = _draft(model, bundle, origin)
     blobs, known = {file.sha256 for file in bundle.files}, newest_version(storage, model) or 0
     with note(storage, model, INTENTS, blobs=blobs, newest=known) as intent:
-        newest, parent = newest_statement(storage, model)
-        before = manifest_in(parent, model, newest) if parent else None
-        if parent and before and _is_same(storage, before, draft, bundle, parent, origin.key_file):
+        newest, there = newest_read(storage, model)
+        before = manifest_in(there, model, newest) if isinstance(there, Statement) else None
+        if isinstance(there, Statement) and before and _is_same(storage, before, draft, bundle, there, origin.key_file):
             return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
         likely = {file.sha256 for file in before.files} if before else set()
         sent = _send(storage, intent, bundle.files, likely, progress)
         files = tuple(replace(file, blob=sent.blobs[file.sha256]) for file in draft.files)
-        manifest = _put_manifest(storage, replace(draft, files=files), parent, newest, origin.key_file, intent)
+        manifest = _put_manifest(storage, replace(draft, files=files), _parent(newest, there), origin.key_file, intent)
     kept = sum(file.size_bytes for file in bundle.files) - sent.bytes
     return Published(manifest=manifest, is_new=True, sent_bytes=sent.bytes, present_bytes=kept)
 
@@ -167,11 +168,10 @@ def _is_there(storage: Storage, model: str, file: BundleFile, blob: str) -> bool
 
 
 def _put_manifest(
-    storage: Storage, draft: Manifest, parent: Statement | None, newest: int, key_file: Path | None, intent: OpenNote
+    storage: Storage, draft: Manifest, parent: Parent | None, key_file: Path | None, intent: OpenNote
 ) -> Manifest:
     for attempt in range(_TRIES):
-        named = Parent(newest, parent.sha256) if parent else None
-        manifest = replace(draft, version=newest + 1, parent=named, created=now())
+        manifest = replace(draft, version=(parent.version if parent else 0) + 1, parent=parent, created=now())
         statement = Statement(manifest.to_payload())
         statement = signed(statement, key_file) if key_file else statement
         data = _checked(statement, manifest).to_bytes()
@@ -179,9 +179,16 @@ def _put_manifest(
         key = version_key(draft.model, manifest.version)
         if storage.create(key, data):
             return manifest
-        newest, parent = newest_statement(storage, draft.model)
-        if newest < manifest.version:  # the store may only ask to try again
+        parent = _parent(*newest_read(storage, draft.model))
+        if parent is None or parent.version < manifest.version:  # the store may only ask to try again
             time.sleep(min(0.05 * attempt, 0.5))
     raise ConflictError(
         f"{_TRIES} numbers in a row were taken by others; look here and run again: {storage.address}/{key}"
     )
+
+
+def _parent(newest: int, there: Statement | Tombstone | None) -> Parent | None:
+    """Return by what the next version knows the newest one: the manifest to which its number was given."""
+    if there is None:
+        return None
+    return Parent(newest, there.manifest if isinstance(there, Tombstone) else there.sha256)

@@ -5,6 +5,8 @@ The module is long because all that can be done with a registry is one method ea
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import AddressError, FormatError, NotFoundError, RequestError
+from petmodels.errors import AddressError, ChecksumError, FormatError, NotFoundError, RequestError
 from petmodels.hashing import Progress, no_progress
 from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from petmodels.model import Model
     from petmodels.prune import Pruned
     from petmodels.verify import Verified
+    from petmodels.withdraw import Withdrawn
 
 
 def tell_the_log(text: str) -> None:
@@ -145,7 +148,8 @@ class Registry:
         if folder and "\0" in str(folder):
             raise RequestError(f"no folder's name holds a NUL: {str(folder)!r}")
         target = Path(folder) if folder else self.cache.folder / "models" / found.statement.sha256
-        return pull(self.storage, self.cache, found, target, progress)
+        with self._told_if_withdrawn(found.manifest):
+            return pull(self.storage, self.cache, found, target, progress)
 
     def load(self, spec: str, *, progress: Progress = no_progress) -> "Model":
         """Return the model that `spec` names, ready to predict; only the files that it needs are fetched.
@@ -158,7 +162,8 @@ class Registry:
 
         manifest = self.resolve(spec).manifest
         needed = [file for file in manifest.files if _is_needed(file.path)]
-        files = fetch(self.storage, self.cache, manifest.model, needed, progress)
+        with self._told_if_withdrawn(manifest):
+            files = fetch(self.storage, self.cache, manifest.model, needed, progress)
         model = Model(files, manifest.name, manifest.version)
         self_test(model, most_images=1)
         return model
@@ -169,21 +174,24 @@ class Registry:
 
         found = spec_of(spec)
         version = found.version or self.manifest(spec).version
-        return verify(self.storage, found.model, [version], progress, known=self.memory)
+        done = verify(self.storage, found.model, [version], progress, known=self.memory)
+        if done.num_withdrawn:
+            versions.refuse_withdrawn(self.storage, found.model, version)
+        return done
 
     def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
         """Read every byte of every version and alias of a model again, and return what is broken.
 
         Raises NotFoundError when there is no such model.
         """
-        from petmodels.verify import Verified, verify, verify_aliases
+        from petmodels.verify import verify, verify_aliases
 
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
         if not numbers and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
         findings = (*found.findings, *verify_aliases(self.storage, model))
-        return Verified(found.num_versions, found.num_files, found.size_bytes, findings)
+        return replace(found, findings=findings)
 
     def diff(self, before: str, after: str) -> Diff:
         """Return what changed from one version to another: metrics, card, labels, params, files, origin."""
@@ -197,6 +205,23 @@ class Registry:
         check_model(model)
         storage = self.storage if is_dry else self._writable()
         return prune(storage, model, keep=keep, is_dry=is_dry, grace_hours=grace_hours)
+
+    def withdraw(self, spec: str, reason: str, *, is_dry: bool = True, grace_hours: float = 24.0) -> "Withdrawn":
+        """Take `pets@7` back for good: its number stays taken, and its bytes go, but for those of other versions.
+
+        Raises RequestError while an alias names it, ConflictError while somebody else is using it.
+        """
+        from petmodels.withdraw import withdraw
+
+        found = spec_of(spec)
+        if found.version is None:
+            raise RequestError(f"name the version that is to go by its number, as {found.model}@7: {spec}")
+        storage = self.storage if is_dry else self._writable()
+        try:
+            return withdraw(storage, found.model, found.version, reason, is_dry=is_dry, grace_hours=grace_hours)
+        finally:
+            if not is_dry:  # whatever became of it, the registry is asked from now on
+                self.memory.remember_withdrawn(found.model, found.version)
 
     def copy(self, spec: str, target: str | Path, *, progress: Progress = no_progress) -> bool:
         """Copy a version to another registry under the same number; False when it was there already."""
@@ -225,6 +250,15 @@ class Registry:
         if other.storage.address == self.storage.address:
             raise AddressError(f"this is the registry itself, name another one: {address}")
         return other
+
+    @contextmanager
+    def _told_if_withdrawn(self, manifest: Manifest) -> Iterator[None]:
+        """Say of a version that this machine remembers why its bytes are gone, if it was withdrawn."""
+        try:
+            yield
+        except ChecksumError:
+            versions.refuse_withdrawn(self.storage, manifest.model, manifest.version)
+            raise
 
     def _writable(self) -> Storage:
         if not self._is_writable:

@@ -18,6 +18,7 @@ from petmodels.notes import INTENTS, OpenNote, note, prunes_at_work
 from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
+from petmodels.tombstone import tombstone_in
 from petmodels.verify import broken
 from petmodels.writable import check_writable
 
@@ -28,7 +29,8 @@ def repair(
     """Repair in `storage` the version that was `found` in `source`; return what was wrong, a line each.
 
     Raises ConflictError when `storage` has a whole manifest of another version under that number, or had one, or a
-    prune is deleting one of the blobs; ChecksumError when `source` has lost the bytes too.
+    prune is deleting one of the blobs; WithdrawnError when it was withdrawn; ChecksumError when `source` has lost the
+    bytes too.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(storage)
@@ -94,6 +96,8 @@ def _state(storage: Storage, found: Resolved) -> tuple[str, str, bytes]:
         return "gone", "", wanted
     try:
         statement = load_statement(data, key)
+        if tombstone := tombstone_in(statement, model, version):
+            raise tombstone.error()
         manifest_in(statement, model, version)
     except FormatError:
         return "broken", etag, wanted

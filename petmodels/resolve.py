@@ -9,13 +9,20 @@ from dataclasses import dataclass
 
 from petmodels.aliases import Alias, read_alias
 from petmodels.documents import Statement
-from petmodels.errors import ChecksumError, NotFoundError, ReplayError, SignatureError, UnreachableError
+from petmodels.errors import (
+    ChecksumError,
+    NotFoundError,
+    ReplayError,
+    SignatureError,
+    UnreachableError,
+    WithdrawnError,
+)
 from petmodels.manifest import Manifest, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import LATEST, Spec
 from petmodels.signing import check_signed, trusted_keys
-from petmodels.storage import Storage, number_in
-from petmodels.versions import newest_version, no_model, read_statement
+from petmodels.storage import Storage, Stored, number_in
+from petmodels.versions import newest_version, no_model, read_statement, stored_versions
 
 STALE_DAYS = "PETMODELS_STALE_DAYS"
 _STALE_DAYS = 7.0
@@ -35,25 +42,52 @@ class Resolved:
 def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
     """Return the version that `spec` names, its manifest checked, signed as this machine demands, and remembered.
 
-    `notice` is told in one line when an answer comes from memory because the store can't be reached. Raises
-    NotFoundError, UnreachableError when nothing was seen before, and TrustError's kinds.
+    `notice` is told in one line when an answer comes from memory because the store can't be reached, and when the
+    newest version was withdrawn, so that an older one is the answer. Raises NotFoundError, WithdrawnError,
+    UnreachableError when nothing was seen before, and TrustError's kinds.
     """
     if spec.version is not None:
         return _version(storage, memory, spec.model, spec.version, "")
     if spec.alias == LATEST:
-        return _newest(storage, memory, spec.model)
+        return _newest(storage, memory, spec.model, notice)
     alias = _alias(storage, memory, spec, notice)
     return _version(storage, memory, spec.model, alias.version, alias.steps[-1].manifest)
 
 
-def _newest(storage: Storage, memory: Memory, model: str) -> Resolved:
-    while newest := newest_version(storage, model):
+def _newest(storage: Storage, memory: Memory, model: str, notice: Notice) -> Resolved:
+    while listed := next(stored_versions(storage, model, limit=1), None):
         try:
-            return _version(storage, memory, model, newest, "")
+            return _listed(storage, memory, model, listed)
+        except WithdrawnError as error:
+            return _newest_left(storage, memory, model, error, notice)
         except NotFoundError:
-            if newest_version(storage, model) == newest:
+            if newest_version(storage, model) == listed[0]:
                 raise  # else a newer one was published and this one pruned meanwhile
     raise no_model(storage, model)
+
+
+def _newest_left(storage: Storage, memory: Memory, model: str, told: WithdrawnError, notice: Notice) -> Resolved:
+    """Return the newest version that wasn't withdrawn, and say that it isn't the newest number."""
+    for listed in stored_versions(storage, model):
+        try:
+            found = _listed(storage, memory, model, listed)
+        except NotFoundError:
+            continue  # withdrawn too, or pruned meanwhile
+        notice(f"{told}; the newest version that is left is {found.manifest.name}")
+        return found
+    raise told
+
+
+def _listed(storage: Storage, memory: Memory, model: str, listed: tuple[int, Stored]) -> Resolved:
+    """Return a version that a listing has; it is asked for again when another document than this machine has is there.
+
+    The size tells: a tombstone never has that of the manifest in whose place it is.
+    """
+    version, stored = listed
+    seen = memory.statement(model, version)
+    if seen and len(seen.to_bytes()) != stored.size_bytes:
+        _asked(storage, memory, model, version)
+    return _version(storage, memory, model, version, "")
 
 
 def stale_days() -> float:
@@ -115,14 +149,24 @@ def _offline_text(spec: Spec, alias: Alias, age_days: float, error: UnreachableE
 def _version(storage: Storage, memory: Memory, model: str, version: int, expected: str) -> Resolved:
     where, keys = f"the manifest of {model}@{version}", trusted_keys()
     statement = memory.statement(model, version)
-    if statement is None or (expected and statement.sha256 != expected) or not _is_signed(statement, keys, where):
-        statement = read_statement(storage, model, version)
+    if statement and ((expected and statement.sha256 != expected) or memory.is_withdrawn(model, version)):
+        statement = None
+    if statement is None or not _is_signed(statement, keys, where):
+        statement = _asked(storage, memory, model, version)
     if expected and statement.sha256 != expected:
         raise ChecksumError(f"{where} is not the one that the alias was given; it was swapped: {storage.address}")
     check_signed(statement, keys, where)
     manifest = manifest_in(statement, model, version)
     memory.remember_statement(model, version, statement)
     return Resolved(manifest, statement)
+
+
+def _asked(storage: Storage, memory: Memory, model: str, version: int) -> Statement:
+    try:
+        return read_statement(storage, model, version)
+    except WithdrawnError:
+        memory.remember_withdrawn(model, version)
+        raise
 
 
 def _is_signed(statement: Statement, keys: frozenset[str], where: str) -> bool:

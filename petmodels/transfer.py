@@ -4,7 +4,7 @@ For USB sticks and sites without a network: every byte is checked on the way, in
 """
 
 from petmodels.cache import Cache
-from petmodels.errors import ChecksumError, ConflictError, NotFoundError
+from petmodels.errors import ChecksumError, ConflictError, NotFoundError, WithdrawnError
 from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.lineage import check_number
@@ -15,18 +15,20 @@ from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
 from petmodels.verify import is_whole
-from petmodels.versions import read_statement
+from petmodels.versions import read_statement, refuse_withdrawn
 from petmodels.writable import check_writable
 
 
 def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
     """Copy a version; False when the other registry has exactly this one already.
 
+    Raises WithdrawnError when it was withdrawn in either of them.
     Raises ConflictError when it has another version under that number, which stays as it is, or had one; FormatError
     when it can't read what would tell.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(target)
+    refuse_withdrawn(source, model, manifest.version)
     paths = fetch(source, cache, model, manifest.files)
     blobs = {file.sha256 for file in manifest.files}
     with note(target, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
@@ -63,6 +65,8 @@ def _is_there(target: Storage, found: Resolved) -> bool:
     manifest = found.manifest
     try:
         there = read_statement(target, manifest.model, manifest.version)
+    except WithdrawnError as error:
+        raise WithdrawnError(f"{error} (in {target.address})") from error
     except NotFoundError:
         return False
     if there.sha256 != found.statement.sha256:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from petmodels.aliases import alias_names, read_alias
-from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError
+from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError, WithdrawnError
 from petmodels.hashing import Digest, Progress, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.memory import Memory
@@ -20,12 +20,16 @@ MENDED_BY = "petmodels repair puts back what another registry still has"
 
 @dataclass(frozen=True)
 class Verified:
-    """What was read again, and the findings, one line each; nothing is broken when there are none."""
+    """What was read again, and the findings, one line each; nothing is broken when there are none.
+
+    Versions that were withdrawn are counted by themselves: of them there is nothing to read.
+    """
 
     num_versions: int
     num_files: int
     size_bytes: int
     findings: tuple[str, ...]
+    num_withdrawn: int = 0
 
 
 def verify(
@@ -40,12 +44,16 @@ def verify(
     """
     manifests: list[Manifest] = []
     findings: list[str] = []
+    withdrawn: list[WithdrawnError] = []
     for version in versions:
         try:
             statement = read_statement(storage, model, version)
             check_signed(statement, trusted_keys(), f"the manifest of {model}@{version}")
             known.check_statement(model, version, statement)
             manifests.append(manifest_in(statement, model, version))
+        except WithdrawnError as error:
+            known.remember_withdrawn(model, version)
+            withdrawn.append(error)
         except TrustError as error:
             findings.append(f"{model}@{version}: {error}")
     users = _users(manifests)
@@ -56,7 +64,7 @@ def verify(
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]
     size = sum(file.size_bytes for file, _ in users.values())
-    return Verified(len(manifests), len(users), size, tuple(findings))
+    return Verified(len(manifests), len(users), size, tuple(findings), len(withdrawn))
 
 
 def verify_aliases(storage: Storage, model: str) -> list[str]:

@@ -8,6 +8,7 @@ from petmodels.errors import NotFoundError
 from petmodels.manifest import Manifest, manifest_in
 from petmodels.names import check_model, is_model, version_key, version_of
 from petmodels.storage import NotStoredError, Storage, Stored
+from petmodels.tombstone import Tombstone, tombstone_in
 
 
 def models_in(storage: Storage) -> list[str]:
@@ -45,11 +46,11 @@ def newest_version(storage: Storage, model: str) -> int | None:
     return next((version for version, _ in stored_versions(storage, model, limit=1)), None)
 
 
-def newest_statement(storage: Storage, model: str) -> tuple[int, Statement | None]:
-    """Return the highest number that was ever published and its manifest, 0 and None when there is none."""
+def newest_read(storage: Storage, model: str) -> tuple[int, Statement | Tombstone | None]:
+    """Return the highest number that was ever published and what is stored there, 0 and None when there is none."""
     while newest := newest_version(storage, model):
         try:
-            return newest, read_statement(storage, model, newest)
+            return newest, read_version(storage, model, newest)
         except NotFoundError:
             if newest_version(storage, model) == newest:
                 raise  # else a newer one was published and this one pruned meanwhile
@@ -57,12 +58,34 @@ def newest_statement(storage: Storage, model: str) -> tuple[int, Statement | Non
 
 
 def read_statement(storage: Storage, model: str, version: int) -> Statement:
-    """Return a version's manifest as it is stored; raise NotFoundError, listing what there is, when it is absent."""
+    """Return a version's manifest as it is stored.
+
+    Raises WithdrawnError when it was withdrawn, NotFoundError, listing what there is, when it is absent.
+    """
+    found = read_version(storage, model, version)
+    if isinstance(found, Tombstone):
+        raise found.error()
+    return found
+
+
+def refuse_withdrawn(storage: Storage, model: str, version: int) -> None:
+    """Raise WithdrawnError when the version was withdrawn; whether it is there at all is nobody's question here."""
+    try:
+        found = read_version(storage, model, version)
+    except NotFoundError:
+        return
+    if isinstance(found, Tombstone):
+        raise found.error()
+
+
+def read_version(storage: Storage, model: str, version: int) -> Statement | Tombstone:
+    """Return a version's manifest as it is stored, or its tombstone; raise NotFoundError as `read_statement` does."""
     try:
         data, _ = storage.read(version_key(model, version), LONGEST_DOCUMENT_BYTES)
     except NotStoredError as error:
         raise NotFoundError(_absent(storage, model, version)) from error
-    return load_statement(data, f"the manifest of {model}@{version}")
+    statement = load_statement(data, f"the manifest of {model}@{version}")
+    return tombstone_in(statement, model, version) or statement
 
 
 def read_manifest(storage: Storage, model: str, version: int) -> Manifest:

@@ -13,7 +13,7 @@ from tests.petmodels.bundles import write_files
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """A registry with two versions that share a file; production went from the first to the second."""
-    found = Registry(tmp_path / "registry")
+    found = Registry(tmp_path / "registry", cache=tmp_path / "cache")
     for number, files in enumerate(({"a": b"1", "shared": b"x" * 2000}, {"a": b"22", "shared": b"x" * 2000})):
         found.publish(write_files(tmp_path / f"bundle-{number}", files), "pets")
         found.promote(f"pets@{number + 1}", "production", message="better | and smaller")
@@ -62,6 +62,28 @@ def test_changed_bytes_and_a_broken_manifest_are_named_and_hide_nothing(registry
     assert "pets@2/shared: its bytes were changed" in findings(audits)
     assert [row["size"] for row in rows(audits)] == ["2.0 kB", "broken"]
     assert "A prune would refuse" in page(audits, "")
+
+
+def test_a_withdrawn_version_is_told_with_its_reason_and_breaks_nothing(registry: Registry) -> None:
+    registry.withdraw("pets@1", "asked for | by its owner", is_dry=False)
+
+    audits = [audited(registry, "pets")]
+
+    assert findings(audits) == []
+    assert [(row["version"], row["size"], row["added"]) for row in rows(audits)] == [
+        ("pets@2", "2.0 kB", "2.0 kB"),
+        ("pets@1", "withdrawn", "withdrawn"),
+    ]
+    assert "- pets@1 was withdrawn on 20" in page(audits, "")
+    assert "asked for \\| by its owner" in page(audits, "")
+
+
+def test_a_model_of_which_every_version_was_withdrawn_is_no_error(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(write_files(tmp_path / "bundle", {"a": b"1"}), "pets")
+    registry.withdraw("pets@1", "asked for", is_dry=False)
+
+    assert "Every version was withdrawn." in page([audited(registry, "pets")], "")
 
 
 def test_a_first_publish_that_was_killed_is_told_and_breaks_nothing(registry: Registry) -> None:

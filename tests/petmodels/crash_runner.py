@@ -50,6 +50,7 @@ STEPS = {
     "publish": lambda registry, order: registry.publish(order["bundle"], "pets"),
     "promote": lambda registry, _order: registry.promote("pets@2", "production"),
     "rollback": lambda registry, _order: registry.rollback("pets", "production"),
+    "withdraw": lambda registry, _order: registry.withdraw("pets@2", "asked for", is_dry=False),
     "prune": lambda registry, _order: registry.prune("pets", keep=1, is_dry=False, grace_hours=0),
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from petmodels.errors import PetmodelsError
+from petmodels.errors import ConflictError, NotFoundError, PetmodelsError
 from petmodels.names import spec_of
 from petmodels.registry import Registry
 from petmodels.s3 import S3Storage
@@ -58,6 +58,36 @@ def prune_or_publish(order: dict[str, Any], number: int) -> Any:
     return [list(registry.prune("pets", keep=1, is_dry=False).versions) for _ in range(6)]
 
 
+def promote_or_withdraw(order: dict[str, Any], number: int) -> Any:
+    """Let every second give each version an alias of its own, and the others withdraw them; return what came of it."""
+    registry, told = _registry(order, number), []
+    for version in range(1, order["versions"] + 1):
+        try:
+            if number % 2:
+                registry.promote(f"pets@{version}", f"alias-{version}-{number}")
+            else:
+                registry.withdraw(f"pets@{version}", "asked for", is_dry=False)
+            told.append([version, "promoted" if number % 2 else "withdrawn"])
+        except PetmodelsError as error:
+            told.append([version, type(error).__name__])
+    return told
+
+
+def prune_withdraw_or_publish(order: dict[str, Any], number: int) -> Any:
+    """Let every fourth prune until the others are done, the next one withdraw what it finds, and the others publish."""
+    if number % 4 != 1:
+        return prune_or_publish(order, number)
+    registry, withdrawn = _registry(order, number), []
+    for _ in range(6):
+        version = registry.versions("pets")[number // 4 % 2]
+        try:
+            registry.withdraw(f"pets@{version}", "asked for", is_dry=False)
+            withdrawn.append(version)
+        except (ConflictError, NotFoundError):
+            continue
+    return withdrawn
+
+
 def pull(order: dict[str, Any], number: int) -> Any:
     """Pull through one shared cache, into one folder each, or into one for all."""
     target = Path(order["target"].format(number=number))
@@ -71,7 +101,8 @@ def resolve(order: dict[str, Any], number: int) -> Any:
 
 STEPS: dict[str, Callable[[dict[str, Any], int], Any]] = {
     "publish": publish, "promote": promote, "rollback": rollback, "prune_or_publish": prune_or_publish, "pull": pull,
-    "resolve": resolve,
+    "resolve": resolve, "promote_or_withdraw": promote_or_withdraw,
+    "prune_withdraw_or_publish": prune_withdraw_or_publish,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Kill a publish, a promote, a rollback and a prune before and after each of their requests, on a real S3."""
+"""Kill whoever writes (publish, promote, rollback, withdraw, prune) before and after each request, on a real S3."""
 
 import json
 import subprocess
@@ -13,7 +13,8 @@ import pytest
 from petmodels.names import blob_key
 from petmodels.registry import Registry
 from petmodels.s3 import S3Storage
-from petmodels.versions import read_manifest
+from petmodels.tombstone import Tombstone
+from petmodels.versions import read_manifest, read_version
 from tests.petmodels.bundles import write_files
 from tests.petmodels.stores import BUCKET
 
@@ -27,6 +28,7 @@ EXPECTED = {
     "publish": ([3, 2, 1], 1),
     "promote": ([2, 1], 2),
     "rollback": ([2, 1], 1),
+    "withdraw": ([2, 1], 1),
     "prune": ([3, 2], 2),
 }
 
@@ -89,11 +91,17 @@ def opened(address: str, client: Any, cache: Path) -> Registry:
     return registry
 
 
+def living(registry: Registry) -> list[int]:
+    """Return the versions that weren't withdrawn."""
+    found = registry.versions("pets")
+    return [one for one in found if not isinstance(read_version(registry.storage, "pets", one), Tombstone)]
+
+
 def check_whole(registry: Registry) -> None:
     """Assert that every version and alias that a reader can see is whole, and that none that was there is lost."""
     found = registry.verify_all("pets")
     assert found.findings == ()
-    for version in registry.versions("pets"):
+    for version in living(registry):
         manifest = read_manifest(registry.storage, "pets", version)
         assert {file.path for file in manifest.files} == set(FILES[version])
 
@@ -102,13 +110,13 @@ def needed_keys(registry: Registry) -> set[str]:
     storage = registry.storage
     kept = {"petmodels.json", *(found.key for found in storage.list("pets/versions/"))}
     kept |= {found.key for found in storage.list("pets/aliases/")}
-    for version in registry.versions("pets"):
+    for version in living(registry):
         kept |= {blob_key("pets", file.blob) for file in read_manifest(storage, "pets", version).files}
     return kept
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["publish", "promote", "rollback", "prune"])
+@pytest.mark.parametrize("step", ["publish", "promote", "rollback", "withdraw", "prune"])
 def test_a_kill_around_any_request_harms_nothing(
     step: str, run: Order, s3_address: str, bundles: dict[int, Path], tmp_path: Path
 ) -> None:
@@ -141,6 +149,9 @@ def test_a_kill_around_any_request_harms_nothing(
                 step == "rollback" and reader.resolve("pets@production").manifest.version == 1
             )
             reader = opened(registry.storage.address, client, tmp_path / uuid4().hex)
+            if step == "withdraw":
+                assert living(reader) == [1]
+                assert {found.key for found in reader.storage.list("pets/blobs/")} <= needed_keys(reader)
             reader.prune("pets", keep=9, is_dry=False, grace_hours=0)
             check_whole(reader)
             assert (reader.versions("pets"), reader.manifest("pets@production").version) == (versions, named)

@@ -68,12 +68,15 @@ def test_a_reader_needs_nothing_but_the_formats_page(root: Path) -> None:
     assert sorted(path.name for path in (root / "pets/versions").iterdir()) == ["99999997-2.json", "99999998-1.json"]
 
 
-def test_the_formats_page_names_every_key(root: Path) -> None:
+def test_the_formats_page_names_every_key(root: Path, folder_registry: Registry) -> None:
     named = set(re.findall(r"`(\w+)`", text_of("registry-format.md")))
     step, _ = read(root, (root / "pets/aliases/production.jsonl").read_bytes().splitlines()[0])
     manifest, _ = read(root, (root / "pets/versions/99999998-1.json").read_bytes())
 
-    assert named >= {*step, *manifest}
+    folder_registry.withdraw("pets@2", "asked for", is_dry=False)
+    tombstone, _ = read(root, (root / "pets/versions/99999997-2.json").read_bytes())
+
+    assert named >= {*step, *manifest, *tombstone}
     assert (root / "petmodels.json").read_text() == '{"format":1,"kind":"petmodels registry"}\n'
 
 

@@ -65,6 +65,11 @@ def test_a_young_note_that_can_not_be_read_stops_who_must_heed_it(two: Registry,
         two.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets")
     with pytest.raises(FormatError, match=r"pets/prunes/0123456789abcdef\.json"):
         two.promote("pets@1", "production")
+    with pytest.raises(FormatError, match=r"pets/prunes/0123456789abcdef\.json"):
+        two.prune("pets", keep=1, is_dry=False)  # it may say that version 1 is being withdrawn
+    with pytest.raises(FormatError, match=r"pets/intents/0123456789abcdef\.json"):
+        two.withdraw("pets@1", "asked for", is_dry=False)
+    two.storage.delete("pets/prunes/0123456789abcdef.json")
     with pytest.raises(FormatError, match=r"pets/intents/0123456789abcdef\.json"):
         two.prune("pets", keep=1, is_dry=False)
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from petmodels.registry import Registry
-from petmodels.versions import read_manifest
+from petmodels.tombstone import Tombstone
+from petmodels.versions import read_manifest, read_version
 from tests.petmodels.bundles import write_files
 from tests.petmodels.race_runner import race
 
@@ -61,6 +62,47 @@ def test_sixteen_roll_back_at_once_and_only_what_each_has_seen(address: str, tmp
     assert len(set(done)) == len(done) == len(alias.steps) - 20
     assert alias.version == 20 - len(done)
     assert all(one.startswith("ConflictError: somebody moved it meanwhile") for one in refused)
+
+
+@pytest.mark.slow
+def test_withdrawing_beside_promoting_leaves_no_alias_at_a_tombstone(address: str, tmp_path: Path, caches: str) -> None:
+    registry = Registry(address)
+    for number in range(1, 9):
+        registry.publish(write_files(tmp_path / str(number), {"own": b"%d" % number, "shared": b"shared"}), "pets")
+
+    answers = race("promote_or_withdraw", 4, address=address, cache=caches, versions=8)
+
+    told = [tuple(one) for own in answers for one in own]
+    withdrawn = {version for version, what in told if what == "withdrawn"}
+    promoted = {version for version, what in told if what == "promoted"}
+    assert withdrawn | promoted
+    assert withdrawn & promoted == set()
+    assert {what for _, what in told} <= {"withdrawn", "promoted", "ConflictError", "WithdrawnError", "RequestError"}
+    assert {alias.version for alias in registry.aliases("pets")} == promoted
+    verified = registry.verify_all("pets")
+    assert (verified.findings, verified.num_withdrawn) == ((), len(withdrawn))
+
+
+@pytest.mark.slow
+def test_withdrawing_beside_publish_and_prune_loses_no_blob_and_no_tombstone(
+    address: str, tmp_path: Path, caches: str
+) -> None:
+    registry = Registry(address)
+    for number in range(5):
+        bundle = write_files(tmp_path / "bundles" / str(number), {"own": b"%d" % number, "shared": b"shared"})
+        registry.publish(bundle, "pets")
+
+    bundles = tmp_path / "bundles"
+    answers = race("prune_withdraw_or_publish", NUM_PROCESSES // 2, address=address, cache=caches, bundles=bundles)
+
+    assert [one for one in answers if isinstance(one, str)] == []
+    withdrawn = {version for own in answers[1::4] for version in own}
+    found = [read_version(registry.storage, "pets", version) for version in sorted(withdrawn)]
+    assert withdrawn
+    assert all(isinstance(one, Tombstone) for one in found)
+    assert registry.verify_all("pets").findings == ()
+    published = [version for number, own in enumerate(answers) if number % 4 > 1 for version in own]
+    assert sorted(published) == list(range(6, 6 + len(published)))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from petmodels.doctor import examine
-from petmodels.errors import AccessError
+from petmodels.errors import AccessError, WithdrawnError
 from petmodels.hashing import Digest
 from petmodels.names import blob_key
 from petmodels.registry import Registry
@@ -124,6 +124,25 @@ def test_publisher_and_pruner_together_can_repair(as_role: Role, tmp_path: Path)
     mended = as_role("repairer").repair(name, tmp_path / "backup")
 
     assert mended == (f"{name}/large: its bytes are gone",)
+    assert as_role("consumer").verify(name).findings == ()
+
+
+def test_publisher_and_pruner_together_can_withdraw_and_a_consumer_is_told(as_role: Role, tmp_path: Path) -> None:
+    name = f"pets@{published(as_role, tmp_path, 'pqr')}"
+
+    assert as_role("repairer").withdraw(name, "asked for", is_dry=False).is_new
+
+    with pytest.raises(WithdrawnError, match=f"{name} was withdrawn"):
+        as_role("consumer").resolve(name)
+
+
+@pytest.mark.parametrize("role", ["consumer", "publisher", "promoter", "pruner"])
+def test_one_role_alone_can_withdraw_nothing(as_role: Role, role: str, tmp_path: Path) -> None:
+    name = f"pets@{published(as_role, tmp_path, 'stu')}"
+
+    with pytest.raises(AccessError, match="not allowed to write"):
+        as_role(role).withdraw(name, "asked for", is_dry=False)
+
     assert as_role("consumer").verify(name).findings == ()
 
 
