@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare
     from petmodels.diff import Diff
     from petmodels.errors import PetmodelsError
+    from petmodels.find import Found, Use
     from petmodels.images import ImageLike
     from petmodels.loading import load
     from petmodels.manifest import File, Manifest
@@ -35,6 +36,7 @@ __all__ = [
     "Comparison",
     "Diff",
     "File",
+    "Found",
     "ImageLike",
     "LabelAccuracy",
     "Manifest",
@@ -47,6 +49,7 @@ __all__ = [
     "Ranked",
     "Registry",
     "Step",
+    "Use",
     "Verified",
     "Withdrawn",
     "compare",
@@ -62,6 +65,7 @@ _MODULES = {
     "Comparison": "comparison",
     "Diff": "diff",
     "File": "manifest",
+    "Found": "find",
     "ImageLike": "images",
     "LabelAccuracy": "comparison",
     "Manifest": "manifest",
@@ -74,6 +78,7 @@ _MODULES = {
     "Ranked": "predictions",
     "Registry": "registry",
     "Step": "aliases",
+    "Use": "find",
     "Verified": "verify",
     "Withdrawn": "withdraw",
     "compare": "comparison",

@@ -20,6 +20,7 @@ from petmodels.paths import PULLED, check_paths
 
 MODEL, LABELS, PREPROCESS, SELF_TEST = "model.onnx", "labels.json", "preprocess.json", "self_test.json"
 CARD, METRICS, PARAMS = "card.json", "metrics.json", "params.yaml"
+SEEN, SHOWN = "seen_images.csv", "shown_images.csv"
 _MEDIA_TYPES = {
     ".onnx": "application/onnx",
     ".safetensors": "application/vnd.safetensors",

@@ -1,16 +1,21 @@
-"""The commands that say what a registry holds: list, show, history and diff.
+"""The commands that say what a registry holds: list, show, history, diff and find.
 
-They read documents, and no files but labels.json; what they found is on stdout, as tables or as JSON.
+They read documents, and of files labels.json and the lists of images alone; what they found is on stdout, as tables or
+as JSON.
 """
 
 from heapq import merge
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from petmodels.errors import NotFoundError
 from petmodels.listing import listing
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
-from petmodels.terminal import say, show, show_json, show_table, size_text
+from petmodels.terminal import counted, say, show, show_json, show_table, size_text
+
+if TYPE_CHECKING:
+    from petmodels.find import Use
 
 
 def list_versions(
@@ -88,6 +93,31 @@ def diff(before: SpecArgument, after: SpecArgument, registry: RegistryOption = "
     show_table(("what", "name", found.before, found.after), rows)
     for line in found.params:
         show(line)
+
+
+def find(
+    image: Annotated[str, typer.Argument(help="An image's file, or its SHA-256.")],
+    model: Annotated[str, typer.Argument(help="A model's name; without it all models are searched.")] = "",
+    registry: RegistryOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Find the versions that were trained on an image or show it."""
+    found = registry_at(registry).find(image, model)
+    if json:
+        show_json({"sha256": found.sha256, "found": [vars(one) for one in found.uses], "unknown": found.unknown})
+    elif found.uses:
+        keys = ("version", "aliases", "how", "what", "file")
+        show_table(keys, [_use_row(one) for one in found.uses])
+    for line in () if json else found.unknown:
+        say(f"can't be known of {line}")
+    if not found.uses:
+        gap = f"; of {counted(len(found.unknown), 'version')} it can't be known" if found.unknown else ""
+        raise NotFoundError(f"no version's lists have this image or a copy of it{gap}: {found.sha256}")
+
+
+def _use_row(one: "Use") -> tuple[str, ...]:
+    what = "a copy of it" if one.is_copy else "it"
+    return f"{one.model}@{one.version}", ", ".join(one.aliases), one.how, what, one.file
 
 
 def _listed(one: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import AddressError, ChecksumError, FormatError, NotFoundError, RequestError
+from petmodels.errors import AddressError, ChecksumError, FormatError, NotFoundError, RequestError, TrustError
 from petmodels.hashing import Progress, no_progress
 from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
@@ -30,6 +30,7 @@ from petmodels.storage import Storage, open_storage
 from petmodels.writable import check_writable, root_document
 
 if TYPE_CHECKING:
+    from petmodels.find import Found
     from petmodels.model import Model
     from petmodels.prune import Pruned
     from petmodels.verify import Verified
@@ -198,6 +199,20 @@ class Registry:
         old, new = self.manifest(before), self.manifest(after)
         return diff(old, new, (self._labels(old), self._labels(new)))
 
+    def find(self, image: str | Path, model: str = "") -> "Found":
+        """Return which versions were trained on an image or show it, of all models or one.
+
+        `image` is a SHA-256 or a file on this machine, of which nothing but the hash is used.
+        """
+        from petmodels.find import find, hash_named
+
+        sha256 = hash_named(image)
+        names = [check_model(model)] if model else self.models()
+        if model:
+            self.versions(model, limit=1)  # says so when there is no such model
+        listed = {name: self._all_listed(name) for name in names}
+        return find(self.storage, self.cache, sha256, listed)
+
     def prune(self, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = 24.0) -> "Pruned":
         """Delete all versions but the `keep` newest and the aliased ones, and what killed writers left behind."""
         from petmodels.prune import prune
@@ -250,6 +265,15 @@ class Registry:
         if other.storage.address == self.storage.address:
             raise AddressError(f"this is the registry itself, name another one: {address}")
         return other
+
+    def _all_listed(self, model: str) -> list[Listed]:
+        numbers = [version for version, _ in versions.stored_versions(self.storage, model)]
+        try:
+            named = self.aliases(model)
+        except TrustError as error:  # the versions can be told without
+            self._notice(f"the aliases are left out: {error}")
+            named = []
+        return listing(self.storage, model, numbers, named)
 
     @contextmanager
     def _told_if_withdrawn(self, manifest: Manifest) -> Iterator[None]:
