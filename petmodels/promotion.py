@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from petmodels.aliases import LONGEST_ALIAS_BYTES, PROMOTE, ROLLBACK, Alias, alias_in, next_step
-from petmodels.errors import ChecksumError, ConflictError, NotFoundError, RequestError
+from petmodels.errors import ChecksumError, ConflictError, NotFoundError, RequestError, WithdrawnError
 from petmodels.memory import Memory
 from petmodels.names import alias_key, check_alias
 from petmodels.notes import INTENTS, OpenNote, note, prunes_at_work
@@ -69,7 +69,10 @@ def rollback(storage: Storage, memory: Memory, model: str, name: str, message: s
 
     with note(storage, model, INTENTS, versions=[target.version]) as intent:
         _check_not_condemned(storage, intent, target.version)
-        _check_same(storage, model, target.version, target.manifest)
+        try:
+            _check_same(storage, model, target.version, target.manifest)
+        except WithdrawnError as error:
+            raise WithdrawnError(f"{error}; choose another one: petmodels promote {model}@VERSION {name}") from error
         return _moved(storage, memory, (model, name), back, message)
 
 

@@ -20,6 +20,7 @@ from petmodels.resolve import Resolved
 from petmodels.storage import NotStoredError, Storage
 from petmodels.tombstone import tombstone_in
 from petmodels.verify import broken
+from petmodels.versions import refuse_withdrawn
 from petmodels.writable import check_writable
 
 
@@ -41,6 +42,8 @@ def repair(
     blobs = {file.sha256 for file in manifest.files}
     with note(storage, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
         _check_not_condemned(storage, intent, manifest)
+        if state in {"whole", "unsigned"}:  # until our intent could be seen, somebody may have withdrawn it
+            refuse_withdrawn(storage, model, manifest.version)
         if state in {"gone", "broken"}:
             # What else is broken is no reason to leave this broken; who spoils evidence could as well delete it.
             check_number(storage, found, must_know=False)

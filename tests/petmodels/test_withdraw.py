@@ -118,7 +118,7 @@ def test_a_version_that_an_alias_names_stays_and_the_line_says_how_to_move_it(th
 def test_a_rollback_to_a_withdrawn_version_is_refused_and_the_history_stays_valid(three: Registry) -> None:
     three.withdraw("pets@2", WHY, is_dry=False)
 
-    with pytest.raises(WithdrawnError, match=TOLD):
+    with pytest.raises(WithdrawnError, match=rf"{TOLD}; choose another one: petmodels promote pets@VERSION production"):
         three.rollback("pets", "production")
 
     assert three.alias("pets", "production").version == 3
@@ -261,6 +261,55 @@ def test_what_a_publisher_at_work_counts_on_stays_and_is_told(three: Registry) -
 
     assert (done.num_blobs, done.num_left) == (0, 1)
     assert (again.is_new, again.num_blobs, again.num_left) == (False, 1, 0)
+
+
+def meanwhile(registry: Registry, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have another machine withdraw pets@2 right before the registry's next note of a kind is written."""
+    create, other = registry.storage.create, other_machine(registry, tmp_path)
+    left = [kind]
+
+    def created(key: str, data: bytes) -> bool:
+        if left and f"/{kind}/" in key:
+            left.clear()
+            other.withdraw("pets@2", WHY, is_dry=False)
+        return create(key, data)
+
+    monkeypatch.setattr(registry.storage, "create", created)
+
+
+def test_a_repair_that_was_overtaken_by_a_withdrawal_brings_no_byte_back(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three.copy("pets@2", tmp_path / "backup")
+    meanwhile(three, INTENTS, monkeypatch, tmp_path)
+
+    with pytest.raises(WithdrawnError, match=TOLD):
+        three.repair("pets@2", tmp_path / "backup")
+
+    assert len(blobs_of(three)) == 3
+
+
+def test_a_promotion_that_was_overtaken_by_a_withdrawal_moves_no_alias(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(three, INTENTS, monkeypatch, tmp_path)
+
+    with pytest.raises(WithdrawnError, match=TOLD):
+        three.promote("pets@2", "staging")
+
+    assert [alias.name for alias in three.aliases("pets")] == ["production"]
+
+
+def test_a_prune_that_was_overtaken_by_a_withdrawal_deletes_no_tombstone(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three.promote("pets@1", "production")
+    three.promote("pets@3", "production")
+    meanwhile(three, PRUNES, monkeypatch, tmp_path)
+
+    assert three.prune("pets", keep=1, is_dry=False).versions == ()
+
+    assert three.verify_all("pets").num_withdrawn == 1
 
 
 def test_a_broken_neighbour_stops_no_withdrawal_but_the_deleting_and_is_named(
