@@ -22,7 +22,6 @@ from petmodels.storage import Storage
 
 TRAINED, SHOWS = "trained on", "shows"
 _LISTS = {SEEN: TRAINED, SHOWN: SHOWS}
-_COLUMNS = {"sha256", "group"}
 
 Match = tuple[bool, str]
 
@@ -129,11 +128,15 @@ def _rows(path: Path, name: str) -> Iterator[tuple[str, str, str]]:
     """Yield the rows of a list as hash, group and file; a list may be larger than what should be held in memory."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if not set(reader.fieldnames or ()) >= _COLUMNS:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if not set(header) >= {"sha256", "group"}:
                 raise FormatError(f"{name} lacks a column sha256 or group")
+            sha256, group = header.index("sha256"), header.index("group")
+            place = header.index("file") if "file" in header else -1
             for row in reader:
-                yield row["sha256"] or "", row["group"] or "", row.get("file") or ""
+                cells = row if len(row) == len(header) else [*row, *[""] * len(header)]
+                yield cells[sha256], cells[group], cells[place] if place >= 0 else ""
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{name} is no list that can be read: {error}") from error
 
