@@ -33,7 +33,7 @@ def content_of(image: Any, name: str) -> io.BytesIO | None:
     Raises ImageError for what can't be read, is empty, or larger than 512 MiB.
     """
     if isinstance(image, (str, PathLike)):
-        return _file(Path(image))
+        return _file(Path(image), name)
     if is_readable(image):
         return _read(image, name)
     if not isinstance(image, (bytes, bytearray, memoryview)):
@@ -43,20 +43,20 @@ def content_of(image: Any, name: str) -> io.BytesIO | None:
     return io.BytesIO(bytes(image))
 
 
-def _file(path: Path) -> io.BytesIO:
+def _file(path: Path, name: str) -> io.BytesIO:
     try:
         if path.is_dir():
-            raise ImageError(f"a folder, not an image: {path}")
+            raise ImageError(f"a folder, not an image: {name}")
         if not path.is_file():
             way = "not a plain file; use - for stdin" if path.exists() else "no such file"
-            raise ImageError(f"{way}: {path}")
+            raise ImageError(f"{way}: {name}")
         if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused unread: {path}")
+            raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused unread: {name}")
         data = path.read_bytes()
     except OSError as error:
-        raise ImageError(f"can't be read ({error.strerror}): {path}") from error
+        raise ImageError(f"can't be read ({error.strerror}): {name}") from error
     if not data:
-        raise ImageError(f"the file is empty: {path}")
+        raise ImageError(f"the file is empty: {name}")
     return io.BytesIO(data)
 
 

@@ -24,9 +24,10 @@ ImageLike: TypeAlias = Union[  # what stands in quotes is not imported for the n
     str, PathLike[str], bytes, bytearray, memoryview, Readable, "Image", "numpy.ndarray[Any, Any]"
 ]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _JPEGS = {"JPEG", "MPO"}
+_LONGEST_NAME = 300
 _MOST_PIXELS = "PETMODELS_MOST_PIXELS"
 _PILLOWS_MOST_PIXELS = 178_956_970
 
@@ -39,7 +40,7 @@ def rgb_of(image: ImageLike) -> "Image":
     """
     from PIL import Image, UnidentifiedImageError
 
-    name = name_of(image)
+    name = shown(name_of(image))
     content = None if isinstance(image, Image.Image) else content_of(image, name)
     try:
         if isinstance(image, Image.Image):
@@ -48,7 +49,7 @@ def rgb_of(image: ImageLike) -> "Image":
     except RequestError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"not an image of a known kind ({', '.join(FORMATS[:6])} …): {name}") from error
+        raise ImageError(f"not an image of a known kind ({', '.join(FORMATS)}): {name}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more pixels than Pillow opens, refused undecoded: {name}") from error
     # Pillow raises all sorts of things: AssertionError for a closed file, and its warnings where those are errors.
@@ -65,6 +66,11 @@ def name_of(image: object) -> str:
         return f"<{memoryview(image).nbytes} bytes>"
     name = getattr(image, "name", None) if is_readable(image) else None
     return name if isinstance(name, str) else f"<{type(image).__name__}>"
+
+
+def shown(name: str) -> str:
+    """Return a name as messages show it: of a long one, such as a picture that came as text, the beginning and end."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:150]}…{name[-100:]} ({len(name)} characters)"
 
 
 def most_pixels() -> int:
@@ -94,6 +100,8 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"the image has no pixels: {name}")
     if image.format in _JPEGS and (excess := excess_in(_undecoded(image))):
         raise ImageError(f"{excess}, refused undecoded: {name}")
+    if codec := _codec_in_python(image):
+        raise ImageError(f"Pillow unpacks its {codec} in Python, a minute for some, refused undecoded: {name}")
     image.load()
     orientation = image.getexif().get(0x0112)
     rgb = in_rgb(image)
@@ -101,6 +109,16 @@ def _upright(image: "Image", name: str) -> "Image":
         return rgb
     turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
     return rgb.transpose(Transpose[turns[orientation - 2]])
+
+
+def _codec_in_python(image: Any) -> str:
+    """Return what Pillow is going to decode byte by byte while it holds the interpreter's lock, "" for nothing.
+
+    A BMP of run lengths is such a one: of a kilobyte it may make 100 million pixels.
+    """
+    from PIL.Image import DECODERS
+
+    return next((tile[0] for tile in getattr(image, "tile", []) if tile[0] in DECODERS), "")
 
 
 def _undecoded(image: Any) -> bytes:

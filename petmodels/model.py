@@ -15,7 +15,7 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError, RequestError
 from petmodels.image_files import is_readable
-from petmodels.images import ImageLike, name_of, rgb_of
+from petmodels.images import ImageLike, name_of, rgb_of, shown
 from petmodels.labels import labels_in
 from petmodels.network import Network
 from petmodels.parallel import num_cores
@@ -91,7 +91,9 @@ class Model:
         if batch < 1:
             raise RequestError(f"a batch has at least 1 image: {batch}")
         if isinstance(images, (str, PathLike, bytes, bytearray, memoryview)) or is_readable(images):
-            raise RequestError(f"predict_each takes several images, predict takes one as it is: {name_of(images)}")
+            raise RequestError(
+                f"predict_each takes several images, predict takes one as it is: {shown(name_of(images))}"
+            )
         for names, arrays in self._batches(images, batch):
             good = [array for array in arrays if not isinstance(array, ImageError)]
             rows = iter(self.probabilities(np.stack(good)) if good else ())

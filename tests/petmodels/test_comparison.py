@@ -70,7 +70,7 @@ def test_images_that_cannot_be_read_are_named_and_count_nowhere(right: Model, co
     found = petmodels.compare(confused, right, [(b"no image", "red"), *COLOURED])
 
     assert found.num_images == 4
-    assert found.unread == ("not an image of a known kind (JPEG, PNG, WEBP, GIF, BMP, TIFF …): <8 bytes>",)
+    assert found.unread == ("not an image of a known kind (JPEG, PNG, WEBP, GIF, BMP, TIFF): <8 bytes>",)
 
 
 def test_a_label_that_a_model_does_not_know_is_one_it_gets_wrong(right: Model) -> None:

@@ -150,6 +150,63 @@ def test_what_only_looks_like_scans_is_decoded(data: bytes) -> None:
     assert rgb_of(data).mode == "RGB"
 
 
+def bmp_of_runs(width: int, height: int) -> bytes:
+    """Return a BMP of one pixel and the end of its row; Pillow fills the rest in Python, a minute for 100 million."""
+    body, start = b"\x01\x05\0\0\x01\x05\0\0\0\x01", 14 + 40 + 1024
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + header + bytes(1024) + body
+
+
+@pytest.mark.parametrize("given", [bytes, io.BytesIO, lambda data: Image.open(io.BytesIO(data))])
+def test_a_bmp_of_runs_is_refused_undecoded(given: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = given(bmp_of_runs(5_000_000, 2))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(ImageError, match=r"^Pillow unpacks its bmp_rle in Python, .*, refused undecoded: <.+>$"):
+        rgb_of(image)
+
+
+PPMS = [b"P1\n2000 2000\n" + b"#\n" * 1000, b"P6\n1200 1200\n100\n" + b"a" * 4000]
+
+
+@pytest.mark.parametrize("data", PPMS, ids=["comments", "an odd scale"])
+def test_a_ppm_that_pillow_reads_in_python_is_refused_undecoded(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.open(io.BytesIO(data))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(ImageError, match=r"^not an image of a known kind \(JPEG, PNG, WEBP, GIF, BMP, TIFF\): <"):
+        rgb_of(data)
+    with pytest.raises(
+        ImageError, match=r"^Pillow unpacks its ppm\w* in Python, .*, refused undecoded: <PpmImageFile>$"
+    ):
+        rgb_of(image)
+
+
+def tiff_of_tags(num_tags: int, size_bytes: int) -> bytes:
+    """Return a TIFF of 8 x 8 pixels with tags that all have the same bytes of the file for their value."""
+    known = {256: (3, 1, 8), 257: (3, 1, 8), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8),
+             277: (3, 1, 1), 278: (3, 1, 8), 279: (4, 1, 64)}  # fmt: skip
+    shared = dict.fromkeys(range(40_000, 40_000 + num_tags), (7, size_bytes, 8 + 64))
+    tags = b"".join(struct.pack("<HHII", number, *tag) for number, tag in sorted((known | shared).items()))
+    place = 8 + 64 + size_bytes
+    head = b"II*\0" + struct.pack("<I", place) + bytes(64) + bytes(size_bytes)
+    return head + struct.pack("<H", len(known) + num_tags) + tags + bytes(4)
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger than file")  # how Pillow tells that it leaves them
+def test_a_tiff_whose_tags_share_bytes_takes_little_memory() -> None:
+    """Before 13.0 Pillow gave each tag bytes of its own: 300 kB took 2 GB."""
+    data = tiff_of_tags(400, 250_000)
+
+    tracemalloc.start()
+    image = rgb_of(data)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert image.size == (8, 8)
+    assert most_bytes < 20 * len(data)
+
+
 def test_a_later_picture_of_a_file_is_read_from_where_it_begins(tmp_path: Path) -> None:
     (tmp_path / "two.mpo").write_bytes(encoded(plain(), "MPO", save_all=True, append_images=[plain(colour=(0, 0, 9))]))
 
@@ -248,7 +305,7 @@ def test_the_command_line_goes_on_after_a_bad_image_and_says_so(bundle: Path, tm
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["label"] for answer in answers] == ["green", "blue", "red"]
     assert done.stderr.decode().splitlines() == [
-        "petmodels: not an image of a known kind (JPEG, PNG, WEBP, GIF, BMP, TIFF …): text.jpg",
+        "petmodels: not an image of a known kind (JPEG, PNG, WEBP, GIF, BMP, TIFF): text.jpg",
         "petmodels: no such file: missing.jpg",
         "petmodels: 2 of 5 images could not be read",
     ]
@@ -478,6 +535,15 @@ def test_a_file_that_gives_no_image_is_refused(
 
     with pytest.raises(ImageError, match=match):
         rgb_of(file)
+
+
+@pytest.mark.parametrize("ask", [Model.predict, lambda model, image: list(model.predict_each(image))])
+def test_a_long_text_is_shortened_in_the_error(model: Model, ask: Callable[[Model, str], object]) -> None:
+    text = "QUJD" * 500_000 + ".jpg"
+
+    with pytest.raises(RequestError, match=r": QUJD\w+…\w+\.jpg \(2000004 characters\)$") as refused:
+        ask(model, text)
+    assert len(str(refused.value)) < 500
 
 
 @pytest.mark.parametrize("batch", [0, -1])

@@ -197,6 +197,17 @@ def test_no_marker_hides_the_scans_behind_it(marker: bytes) -> None:
         decoded(data[:-2] + marker + data[-12:-2] * 200)
 
 
+def test_a_bmp_of_runs_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow unpacks such a one in Python: a kilobyte of 100 million pixels would cost a minute."""
+    body, start = b"\x01\x05\0\x01", 14 + 40 + 1024
+    header = struct.pack("<IiiHHIIiiII", 40, 500, 2, 1, 8, 1, len(body), 0, 0, 256, 0)
+    data = b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + header + bytes(1024) + body
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(UnusableImageError, match=r"^Pillow unpacks its bmp_rle in Python, .*, refused undecoded$"):
+        decoded(data, short_side=40)
+
+
 def test_a_broken_png_says_that_it_is_broken() -> None:
     whole = content(pet(0, 0), "PNG")
 
