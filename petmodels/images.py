@@ -7,7 +7,7 @@ picture counts. The rules for colours are those by which the training images wer
 import io
 import os
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from petmodels.colours import in_rgb
 from petmodels.errors import ImageError, RequestError
@@ -32,16 +32,36 @@ _MOST_PIXELS = "PETMODELS_MOST_PIXELS"
 _PILLOWS_MOST_PIXELS = 178_956_970
 
 
+class Taken(NamedTuple):
+    """An image whose bytes are in memory: its bytes if it has any, else itself, and what messages call it."""
+
+    content: io.BytesIO | None
+    image: Any
+    name: str
+
+
 def rgb_of(image: ImageLike) -> "Image":
     """Return an image upright and in RGB; raise ImageError, which names it, when that can't be done.
 
     An array is height x width x 3 (RGB) or height x width (grey), unsigned bytes, or floats from 0 to 1. A Pillow image
     that is upright and RGB already is returned itself.
     """
-    from PIL import Image, UnidentifiedImageError
+    return rgb_in(taken(image))
+
+
+def taken(image: ImageLike) -> Taken:
+    """Read an image's bytes, from a file or a connection that may be slow, and decode nothing yet."""
+    from PIL import Image
 
     name = shown(name_of(image))
-    content = None if isinstance(image, Image.Image) else content_of(image, name)
+    return Taken(None if isinstance(image, Image.Image) else content_of(image, name), image, name)
+
+
+def rgb_in(taken: Taken) -> "Image":
+    """Return what `rgb_of` does of an image that was read."""
+    from PIL import Image, UnidentifiedImageError
+
+    content, image, name = taken
     try:
         if isinstance(image, Image.Image):
             return _upright(image, name)

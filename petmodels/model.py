@@ -15,10 +15,10 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError, RequestError
 from petmodels.image_files import is_readable
-from petmodels.images import ImageLike, name_of, rgb_of, shown
+from petmodels.images import ImageLike, name_of, rgb_in, shown, taken
 from petmodels.labels import labels_in
 from petmodels.network import Network
-from petmodels.parallel import num_cores
+from petmodels.parallel import num_cores, turn
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
 
@@ -84,7 +84,8 @@ class Model:
     ) -> Iterator[Prediction | ImageError]:
         """Yield for each image, in order, the answer, or the ImageError that says why there is none.
 
-        `batch` images, at least 1, go through the network together.
+        `batch` images, at least 1, go through the network together, and as many more are taken meanwhile; with 1 each
+        is answered before the next one is taken. What `images` raises comes after the answers to what it gave before.
         """
         import numpy as np
 
@@ -106,30 +107,35 @@ class Model:
 
     def array(self, image: ImageLike) -> "NDArray[np.float32]":
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
-        return self.preprocess.array(rgb_of(image))
+        read = taken(image)
+        with turn():  # until its pixels are few: a server's forty threads would need the memory of forty images
+            return self.preprocess.array(rgb_in(read))
 
     def _batches(
         self, images: Iterable[ImageLike], batch: int
     ) -> Iterator[tuple[list[str], list["NDArray[np.float32] | ImageError"]]]:
-        source = iter(images)
         if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1):
-            for image in source:
+            for image in images:
                 yield [name_of(image)], [self._array_or_error(image)]
             return
+        failures: list[Exception] = []
+        source = _until_it_fails(images, failures)
         with ThreadPoolExecutor(num_cores(), thread_name_prefix="decode") as pool:
             waiting: list[tuple[list[str], list[Future[Any]]]] = []
             size = 1  # the first answer of a stream waits for no second image
             while True:
-                taken = list(islice(source, size))
-                if taken:
-                    futures = [pool.submit(self._array_or_error, image) for image in taken]
-                    waiting.append(([name_of(image) for image in taken], futures))
-                if waiting and (len(waiting) > 1 or not taken or size == 1):
+                some = list(islice(source, size))
+                if some:
+                    futures = [pool.submit(self._array_or_error, image) for image in some]
+                    waiting.append(([name_of(image) for image in some], futures))
+                if waiting and (len(waiting) > 1 or not some or size == 1):
                     names, futures = waiting.pop(0)
                     yield names, [future.result() for future in futures]
-                if not taken and not waiting:
-                    return
+                if not some and not waiting:
+                    break
                 size = batch
+        if failures:
+            raise failures[0]
 
     def _array_or_error(self, image: ImageLike) -> "NDArray[np.float32] | ImageError":
         try:
@@ -152,3 +158,11 @@ def _or_raise(answer: Prediction | ImageError) -> Prediction:
     if isinstance(answer, ImageError):
         raise answer
     return answer
+
+
+def _until_it_fails(images: Iterable[ImageLike], failures: list[Exception]) -> Iterator[ImageLike]:
+    """Yield the images; add what stops their source to `failures`, so that those it gave before are answered first."""
+    try:
+        yield from images
+    except Exception as error:  # whatever a caller's source raises; it is raised again after the answers
+        failures.append(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TypeVar
 
 from petmodels.errors import RequestError
@@ -19,6 +19,7 @@ _WANTED = "PETMODELS_THREADS"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _locks: dict[int, Lock] = {}
+_turns: dict[tuple[int, str | None], Semaphore] = {}
 
 
 def process_lock() -> Lock:
@@ -35,6 +36,12 @@ def at_once(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def turn() -> Semaphore:
+    """Return what lets num_cores() threads of this process compute at once, whoever started them."""
+    key = os.getpid(), os.environ.get(_WANTED)  # a forked child would wait for threads that it doesn't have
+    return _turns.get(key) or _turns.setdefault(key, Semaphore(num_cores()))  # which reads files
 
 
 def num_cores() -> int:

@@ -6,16 +6,19 @@ import os
 import struct
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 import petmodels
 from petmodels.errors import ImageError, RequestError, UnreachableError
@@ -268,6 +271,33 @@ def test_a_stream_answers_before_its_last_image_is_read(model: Model) -> None:
     assert sum(1 for _ in stream) == 199
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+def test_images_taken_before_a_source_fails_are_answered(model: Model, batch: int) -> None:
+    """Somebody's queue has given them away already."""
+    answered = []
+
+    def images():  # type: ignore[no-untyped-def]
+        for _ in range(20):
+            yield image_bytes("red")
+        raise ConnectionError("the queue is gone")
+
+    with pytest.raises(ConnectionError, match="the queue is gone"):
+        answered.extend(one.label for one in model.predict_each(images(), batch=batch))  # type: ignore[union-attr]
+
+    assert answered == ["red"] * 20
+
+
+def test_in_batches_of_one_an_image_is_answered_before_the_next_is_taken(model: Model) -> None:
+    taken = []
+
+    def images():  # type: ignore[no-untyped-def]
+        for number in range(5):
+            taken.append(number)
+            yield image_bytes("red")
+
+    assert [len(taken) for _ in model.predict_each(images(), batch=1)] == [1, 2, 3, 4, 5]
+
+
 def test_answers_come_in_the_order_of_the_images(model: Model) -> None:
     colours = [["red", "green", "blue"][number % 3] for number in range(100)]
 
@@ -430,6 +460,53 @@ print(most_bytes() - before)
     taken = int(subprocess.run(command, capture_output=True, check=True).stdout)
 
     assert taken / side**2 < most
+
+
+def test_no_more_images_are_decoded_at_once_than_threads_are_allowed(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETMODELS_THREADS", "2")
+    real, inside, most = ImageFile.ImageFile.load, [], []
+
+    def watched(image: ImageFile.ImageFile) -> object:
+        inside.append(image)
+        most.append(len(inside))
+        time.sleep(0.02)
+        found = real(image)
+        inside.pop()
+        return found
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
+    image = image_bytes("red", kind="PNG")
+
+    with ThreadPoolExecutor(8) as pool:
+        one_each = [pool.submit(model.predict, image) for _ in range(8)]
+        lists = [pool.submit(model.predict, [image] * 3) for _ in range(4)]
+        labels = {one.result().label for one in one_each} | {one.label for some in lists for one in some.result()}
+
+    assert labels == {"red"}
+    assert max(most) == 2
+
+
+def test_an_upload_that_is_slow_keeps_no_other_image_waiting(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETMODELS_THREADS", "1")
+    begun, rest_is_there = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            begun.set()
+            rest_is_there.wait(60)
+            return super().read(size)
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(model.predict, Slow(image_bytes("green")))
+        begun.wait(60)
+        quick = pool.submit(model.predict, image_bytes("red"))
+        try:
+            assert quick.result(30).label == "red"
+        finally:
+            rest_is_there.set()
+        assert slow.result().label == "green"
 
 
 def test_an_image_that_is_rgb_already_is_not_copied() -> None:

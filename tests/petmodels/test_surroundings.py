@@ -177,6 +177,7 @@ def test_a_child_that_was_forked_while_another_thread_predicts_answers(held: str
     script = """
 import copy, importlib, os, signal, sys, threading
 import petmodels
+os.environ["PETMODELS_THREADS"] = "1"
 place, name = sys.argv[2].rsplit(".", 1)
 module = importlib.import_module(place)
 real, inside, on = getattr(module, name), threading.Event(), threading.Event()
