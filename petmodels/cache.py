@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
+from secrets import token_hex
 from stat import S_ISREG
 
 from petmodels.disk import CACHE, machine_error, writing
 from petmodels.errors import ChecksumError, MachineError
 from petmodels.hashing import Progress, sha256_of
-from petmodels.locks import lock
+from petmodels.locks import NoHeadwayError, lock
+from petmodels.patience import silence_seconds
 
 # Linux's ioctl number for sharing a file's blocks until one side changes (FICLONE in linux/fs.h).
 _FICLONE = 0x40049409
@@ -58,20 +60,32 @@ class Cache:
             raise machine_error(error, path) from error
 
     def fetch(self, sha256: str, size_bytes: int, name: str, download: Download, progress: Progress) -> Path:
-        """Return the path of the file with this hash; download what is missing of it, one process at a time.
+        """Return the path of the file with this hash; download what is missing of it.
 
-        `download(start, length)` yields its bytes from `start` on; `name` is what errors call it. Raises ChecksumError,
-        and keeps nothing, when the bytes are others, too few or too many.
+        One process does so at a time; the others wait while it gets on, and no longer. `download(start, length)` yields
+        the file's bytes from `start` on; `name` is what errors call it. Raises ChecksumError, and keeps nothing, when
+        the bytes are others, too few or too many.
         """
         path = self.path(sha256)
         if self.holds(sha256, size_bytes):
             progress(size_bytes)
             return path
-        partial = path.with_name(f"{sha256}.partial")
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._fetched(path.with_name(f"{sha256}.partial"), size_bytes, name, download, progress)
+        except NoHeadwayError:  # the process that downloads it is frozen, or its store is silent
+            own = path.with_name(f"{sha256}.{token_hex(8)}.partial")
+            try:
+                return self._fetched(own, size_bytes, name, download, progress)
+            finally:
+                own.unlink(missing_ok=True)
+
+    def _fetched(self, partial: Path, size_bytes: int, name: str, download: Download, progress: Progress) -> Path:
+        sha256 = partial.name.partition(".")[0]
+        path = self.path(sha256)
         # The partial file is its own lock: making a second file for it would cost as much as what it protects.
-        with lock(partial) as held:
+        with lock(partial, silence_seconds=silence_seconds()) as held:
             if self.holds(sha256, size_bytes):  # another process has brought it while we waited
                 partial.unlink()
                 progress(size_bytes)

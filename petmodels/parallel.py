@@ -4,11 +4,13 @@ What computes instead of waiting gets no more threads than there are cores.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from math import ceil
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Lock, Semaphore, Thread
 from typing import TypeVar
 
 from petmodels.errors import RequestError
@@ -27,15 +29,62 @@ def process_lock() -> Lock:
     return _locks.setdefault(os.getpid(), Lock())
 
 
-def at_once(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return what `action` gives for each item, in order; the first failure stops what has not begun and is raised."""
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="transfer") as pool:
-        futures = [pool.submit(action, item) for item in items]
+def at_once(
+    action: Callable[[Item], Result], items: Iterable[Item], *, is_left_when_ended: bool = False
+) -> list[Result]:
+    """Return what `action` gives for each item, in order; the first failure stops what has not begun and is raised.
+
+    When a signal ends this thread, what is under way is waited for, unless `is_left_when_ended`: then it goes on in
+    threads that keep no process from ending.
+    """
+    todo, done, failures = deque(enumerate(items)), dict[int, Result](), list[BaseException]()
+    work = partial(_work_off, action, todo, done, failures)
+    threads = [Thread(target=work, name="transfer", daemon=is_left_when_ended) for _ in range(min(THREADS, len(todo)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:
+        failures.append(error)
+        for thread in () if is_left_when_ended else threads:
+            if thread.is_alive():
+                thread.join()
+        raise
+    if failures:
+        raise failures[0]
+    return [done[place] for place in range(len(done))]
+
+
+def _work_off(
+    action: Callable[[Item], Result],
+    todo: deque[tuple[int, Item]],
+    done: dict[int, Result],
+    failures: list[BaseException],
+) -> None:
+    while todo and not failures:
         try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            place, item = todo.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        try:
+            done[place] = action(item)
+        except BaseException as error:
+            failures.append(error)
+
+
+def begun(action: Callable[[], Result]) -> "Future[Result]":
+    """Begin something in a thread of its own, which keeps no process from ending, as a pool's would."""
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=work, name="download", daemon=True).start()
+    return future
 
 
 def turn() -> Semaphore:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from petmodels.errors import AccessError
 from petmodels.hashing import Digest, Progress
 from petmodels.parallel import process_lock
+from petmodels.patience import tries
 from petmodels.s3_answers import bounded
 from petmodels.s3_errors import BrokenOffError, ChangedError, check_answer, no_s3, reading, translated
 from petmodels.storage import NotStoredError, Stored, Unfinished
@@ -22,7 +23,6 @@ from petmodels.storage import NotStoredError, Stored, Unfinished
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_TRIES = 5
 _PAGE = 1000
 _NO_ETAG = '"00000000000000000000000000000000"'
 
@@ -71,7 +71,7 @@ class S3Storage:
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""
-        for _ in range(_TRIES - 1):
+        for _ in range(tries() - 1):
             try:
                 return self._read_once(key, limit)
             except BrokenOffError:

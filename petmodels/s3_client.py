@@ -12,17 +12,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import AddressError
+from petmodels.patience import timeout_seconds, tries
 from petmodels.s3_answers import bound_answers
 from petmodels.s3_errors import translated
-from petmodels.storage import number_in
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_s3 import S3Client
 
 _CONNECTIONS = 32
-_TIMEOUT = "PETMODELS_TIMEOUT"
-_TRIES = 5
 
 
 def s3_client(address: str) -> "S3Client":
@@ -32,7 +30,7 @@ def s3_client(address: str) -> "S3Client":
 
     retries: Any = {
         "mode": os.environ.get("AWS_RETRY_MODE") or "standard",
-        "max_attempts": int(number_in("AWS_MAX_ATTEMPTS", _TRIES, least=1)),
+        "max_attempts": tries(),
     }
     session = Session()
     session.register_component("data_loader", _loader())
@@ -42,7 +40,7 @@ def s3_client(address: str) -> "S3Client":
             config = Config(
                 retries=retries,
                 connect_timeout=5,
-                read_timeout=number_in(_TIMEOUT, 60, least=0.001),
+                read_timeout=timeout_seconds(),
                 max_pool_connections=_CONNECTIONS,
                 user_agent="petmodels",  # botocore's own is put together twice a request, from thirty parts
                 # Every body we send carries its SHA-256 in a signed header: hashing it once more would only cost time.

@@ -2,13 +2,17 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
-from threading import BoundedSemaphore
+from functools import partial
+from itertools import takewhile
+from threading import BoundedSemaphore, Event
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from petmodels.hashing import PIECE_BYTES
+from petmodels.parallel import begun
+from petmodels.patience import tries
 from petmodels.s3_errors import BrokenOffError, reading
 from petmodels.storage import NotStoredError
 
@@ -19,7 +23,6 @@ RANGE_BYTES = 8 * 2**20
 PATIENCE_SECONDS = 1.0
 _THREADS = 4
 _AHEAD = BoundedSemaphore(8)
-_TRIES = 5
 # A connection that brings less than this before it breaks is not getting anywhere.
 _HEADWAY_BYTES = 64 * 2**10
 
@@ -27,8 +30,8 @@ _HEADWAY_BYTES = 64 * 2**10
 def download(storage: "S3Storage", key: str, start: int, length: int) -> Iterator[bytes]:
     """Yield bytes `start` to `start + length` of an object, in order; goes on where a connection broke.
 
-    Gives up after five breaks without headway between them. One connection costs both ends the least, and is enough for
-    a store nearby; what it would still need a second or more for is shared among several.
+    Gives up after as many breaks without headway as there are tries. One connection costs both ends the least, and is
+    enough for a store nearby; what it would still need a second or more for is shared among several.
     """
     if length == 0 and storage.find(key) is None:
         raise NotStoredError(key)
@@ -52,11 +55,11 @@ def _takes_long(left_bytes: int, num_bytes: int, seconds: float) -> bool:
 def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[bytes]:
     """Yield what several connections bring, in order; all downloads together hold a few ranges in memory."""
     coming: deque[Future[list[bytes]]] = deque()
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="download")
+    ended = Event()
     try:
         while start < end or coming:
             while start < end and len(coming) < _THREADS and _AHEAD.acquire(blocking=False):
-                coming.append(pool.submit(_listed, storage, key, start, min(start + RANGE_BYTES, end)))
+                coming.append(begun(partial(_listed, storage, key, start, min(start + RANGE_BYTES, end), ended)))
                 start += RANGE_BYTES
             if coming:
                 yield from coming[0].result()
@@ -66,17 +69,18 @@ def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[by
                 yield from _stream(storage, key, start, min(start + RANGE_BYTES, end))
                 start += RANGE_BYTES
     finally:
-        pool.shutdown(cancel_futures=True)
+        ended.set()
         for _ in coming:
             _AHEAD.release()
 
 
-def _listed(storage: "S3Storage", key: str, start: int, end: int) -> list[bytes]:
-    return list(_stream(storage, key, start, end))
+def _listed(storage: "S3Storage", key: str, start: int, end: int, ended: Event) -> list[bytes]:
+    with closing(_stream(storage, key, start, end)) as pieces:
+        return list(takewhile(lambda _: not ended.is_set(), pieces))
 
 
 def _stream(storage: "S3Storage", key: str, start: int, end: int) -> Generator[bytes]:
-    failures, broke_at = 0, start
+    failures, broke_at, most = 0, start, tries()
     while start < end:
         try:
             for piece in _range(storage, key, start, end):
@@ -86,7 +90,7 @@ def _stream(storage: "S3Storage", key: str, start: int, end: int) -> Generator[b
         except BrokenOffError:
             failures = 1 if start - broke_at >= _HEADWAY_BYTES else failures + 1
             broke_at = start
-            if failures == _TRIES:
+            if failures >= most:
                 raise
 
 

@@ -28,7 +28,8 @@ class Fault:
 
     `status` and `code`: the proxy answers instead of the store. `reset`: the connection is reset "before" the store
     hears of the request, or "after" it has done it. `cut_after`: so many bytes of the answer's body, then the end
-    of the connection, in order, because a reset may take with it what the client has not read yet.
+    of the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so
+    many bytes, then silence until the proxy ends.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
     store never gets to see.
     """
@@ -41,6 +42,7 @@ class Fault:
     code: str = ""
     reset: str = ""
     cut_after: int | None = None
+    stall_after: int | None = None
     stall_seconds: float = 0
     flip: bool = False
     without: tuple[str, ...] = ()
@@ -167,7 +169,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if fault.flip and body:
             body = bytes([body[0] ^ 1]) + body[1:]
-        if self.command != "HEAD":
+        if self.command != "HEAD" and fault.stall_after is not None:
+            self.wfile.write(body[: fault.stall_after])
+            self.wfile.flush()
+            self.server.proxy.ended.wait()
+            self.close_connection = True
+        elif self.command != "HEAD":
             self.wfile.write(body if fault.cut_after is None else body[: fault.cut_after])
         if fault.cut_after is not None:
             self.wfile.flush()

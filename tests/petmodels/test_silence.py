@@ -1,0 +1,212 @@
+"""Stores, downloads and other processes that fall silent: given up in time, and no reason not to end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from petmodels.errors import UnreachableError
+from petmodels.locks import lock
+from petmodels.parallel import THREADS, at_once
+from petmodels.registry import Registry
+from tests.petmodels.bundles import write_files
+from tests.petmodels.proxy import FOREVER, Fault, Proxy
+
+ROOT = Path(__file__).parents[2]
+MIB = 2**20
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let silence be given up after half a second, twice, with short pauses."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    monkeypatch.setenv("PETMODELS_TIMEOUT", "0.5")
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
+
+
+def publish_files(address: str, folder: Path, num_files: int = 1, size_bytes: int = 2000) -> Registry:
+    """Publish a version of so many files; return its registry with an empty cache."""
+    names = [f"{number:02d}" for number in range(num_files)]
+    files = {name: name.encode() * (size_bytes // 2) for name in names}
+    Registry(address).publish(write_files(folder / "silence", files), "pets")
+    return Registry(address, cache=folder / "fresh")
+
+
+def partial_of(registry: Registry) -> Path:
+    """Return the file that a download of the version's first file fills."""
+    path = registry.cache.path(registry.manifest("pets@1").files[0].sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{path.name}.partial")
+
+
+# What many threads do.
+
+
+def test_the_first_failure_stops_what_has_not_begun() -> None:
+    begun, failed = [], Event()
+
+    def act(number: int) -> None:
+        begun.append(number)
+        if number == 1:
+            failed.set()
+            raise UnreachableError("the second failed")
+        failed.wait(30)
+        time.sleep(0.3)
+
+    with pytest.raises(UnreachableError, match="the second failed"):
+        at_once(act, range(100))
+
+    assert max(begun) < THREADS
+
+
+def test_what_at_once_gives_is_in_the_order_of_the_items() -> None:
+    assert at_once(lambda number: number if number % 3 else time.sleep(0.01), range(40)) == [
+        number if number % 3 else None for number in range(40)
+    ]
+
+
+# A store that falls silent.
+
+
+@pytest.mark.slow
+def test_a_store_silent_amid_a_file_is_given_up_after_the_tries_asked_for(
+    proxy: Proxy, s3_address: str, tmp_path: Path, impatient: None
+) -> None:
+    fresh = publish_files(s3_address, tmp_path, num_files=THREADS + 3)
+    proxy.faults.append(Fault(method="GET", part="/blobs/", stall_after=1000, times=FOREVER))
+    proxy.requests.clear()
+
+    with pytest.raises(UnreachableError, match="broke off in the middle"):
+        fresh.pull("pets@1", tmp_path / "out")
+
+    asked = [path for _, path, _ in proxy.requests if "/blobs/" in path]
+    assert len(set(asked)) == THREADS
+    assert len(asked) == 2 * THREADS
+
+
+@pytest.mark.slow
+def test_a_document_that_breaks_off_is_asked_for_as_often_as_was_said(
+    proxy: Proxy, s3_address: str, tmp_path: Path, impatient: None
+) -> None:
+    fresh = publish_files(s3_address, tmp_path)
+    proxy.faults.append(Fault(method="GET", part="/versions/", cut_after=10, times=FOREVER))
+    proxy.requests.clear()
+
+    with pytest.raises(UnreachableError, match="broke off in the middle"):
+        fresh.manifest("pets@1")
+
+    assert len(proxy.requests) == 2
+
+
+ENDED = """
+import signal, sys
+import petmodels, petmodels.s3_download
+def end(*_):
+    raise SystemExit(7)
+signal.signal(signal.SIGTERM, end)
+if "ranges" in sys.argv:
+    petmodels.s3_download.PATIENCE_SECONDS, petmodels.s3_download.RANGE_BYTES = 0, 2**19
+petmodels.Registry(sys.argv[1]).pull("pets@1", "out")
+"""
+
+
+@contextmanager
+def program(*words: str, cwd: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start the program above, with a cache of its own, and see to it that it ends."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PETMODELS_CACHE": str(cwd / "fresh")}
+    with subprocess.Popen([sys.executable, "-c", ENDED, *words], cwd=cwd, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until_asked(proxy: Proxy, num_times: int) -> None:
+    """Wait until the store was asked so often for bytes of files, and a moment for what it answers."""
+    end = time.monotonic() + 60
+    while len([path for _, path, _ in proxy.requests if "/blobs/" in path]) < num_times:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "how", "num_requests"),
+    [
+        (Fault(stall_after=1000), "plainly", 1),
+        (Fault(stall_seconds=600), "plainly", 1),
+        (Fault(stall_after=1000, skip=1), "ranges", 4),
+    ],
+    ids=["amid a file", "before its answer", "over several connections"],
+)
+def test_a_load_that_is_ended_waits_for_no_silent_store(
+    proxy: Proxy, s3_address: str, tmp_path: Path, fault: Fault, how: str, num_requests: int
+) -> None:
+    publish_files(s3_address, tmp_path, size_bytes=4 * MIB)
+    fault.method, fault.part, fault.times = "GET", "/blobs/", FOREVER
+    proxy.faults.append(fault)
+    proxy.requests.clear()
+
+    with program(s3_address, how, cwd=tmp_path) as process:
+        wait_until_asked(proxy, num_requests)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 7
+
+
+# Another process that falls silent.
+
+
+@pytest.mark.slow
+def test_a_frozen_download_does_not_hold_other_processes_for_ever(
+    proxy: Proxy, s3_address: str, tmp_path: Path, impatient: None
+) -> None:
+    fresh = publish_files(s3_address, tmp_path)
+    proxy.faults.append(Fault(method="GET", part="/blobs/", stall_after=1000, times=FOREVER))
+    proxy.requests.clear()
+
+    with program(s3_address, cwd=tmp_path) as frozen:
+        wait_until_asked(proxy, 1)
+        frozen.send_signal(signal.SIGSTOP)
+        proxy.faults.clear()
+        target = fresh.pull("pets@1", tmp_path / "other")
+
+    assert (target / "00").stat().st_size == 2000
+    assert [path.name for path in (tmp_path / "fresh" / "blobs").iterdir() if "." in path.name] == [
+        partial_of(fresh).name
+    ]
+
+
+def test_a_download_that_goes_on_is_waited_for(tmp_path: Path, impatient: None) -> None:
+    """However slow it is: a second one would make both slower."""
+    registry = publish_files(str(tmp_path / "registry"), tmp_path)
+    partial, whole = partial_of(registry), b"00" * 1000
+
+    with ThreadPoolExecutor(1) as pool, lock(partial), partial.open("wb", buffering=0) as file:
+        waiting = pool.submit(registry.pull, "pets@1", tmp_path / "out")
+        for start in range(0, 2000, 250):
+            time.sleep(0.3)
+            assert not waiting.done()
+            file.write(whole[start : start + 250])
+        partial.rename(partial.with_suffix(""))
+    assert (waiting.result() / "00").read_bytes() == whole
+
+
+def test_who_waits_for_another_process_can_be_ended(tmp_path: Path) -> None:
+    registry = publish_files(str(tmp_path / "registry"), tmp_path)
+    partial = partial_of(registry)
+
+    with lock(partial), program(str(tmp_path / "registry"), cwd=tmp_path) as process:
+        while not any(path.resolve() == partial for path in Path(f"/proc/{process.pid}/fd").iterdir()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 7
