@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from nacl.signing import VerifyKey
 
 import petmodels
+from petmodels.errors import ReplayError
 from petmodels.main import app
 from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import new_key
-from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.bundles import image_bytes, make_bundle, write_json
 from tests.petmodels.commands import Command
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -97,6 +99,55 @@ def test_the_python_on_the_consumers_page_runs(
     assert lines[0] == "red 1.0 False"
     assert lines[-2].startswith("pets@1 ('red', 'green', 'blue')")
     assert lines[-1] == "+0.0% (-75.0% to +75.0%), p = 1"
+
+
+@pytest.fixture
+def recipe(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run what the consumer's page gives a program that runs for long; return its names."""
+    monkeypatch.setenv("PETMODELS_REGISTRY", str(root))
+    code = re.findall(r"<!-- run -->\n```python\n(.*?)```", text_of("consumer.md"), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(next(block for block in code if "refreshed" in block), "consumer.md", "exec"), names)  # noqa: S102
+    return names
+
+
+def test_the_recipe_logs_why_it_keeps_the_old_model(
+    recipe: dict[str, Any], folder_registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = make_bundle(tmp_path / "bad")
+    expected = json.loads((bundle / "self_test.json").read_text())
+    expected["images"][0]["probabilities"].reverse()
+    write_json(bundle / "self_test.json", expected)
+    folder_registry.publish(bundle, "pets")
+    folder_registry.promote("pets@3", "production")
+
+    kept = recipe["refreshed"](recipe["model"])
+
+    assert kept is recipe["model"]
+    assert [(record.levelname, "pets@1" in record.message) for record in caplog.records] == [("WARNING", True)]
+    assert "self_test/01.png" in caplog.messages[0]
+
+
+def test_by_the_recipe_a_worker_that_begins_later_has_the_model_of_then(
+    recipe: dict[str, Any], folder_registry: Registry
+) -> None:
+    folder_registry.promote("pets@2", "production")
+
+    recipe["post_fork"](None, None)
+
+    assert recipe["model"].name == "pets@2"
+
+
+def test_a_cache_without_its_blobs_still_knows_the_registry(recipe: dict[str, Any], root: Path) -> None:
+    registry = Registry(root)
+    shutil.rmtree(registry.cache.folder / "blobs")
+    assert registry.load("pets@production").name == "pets@1"
+    history = root / "pets/aliases/production.jsonl"
+    history.write_bytes(b"".join(history.read_bytes().splitlines(keepends=True)[:2]))
+    shutil.rmtree(registry.cache.folder / "blobs")
+
+    with pytest.raises(ReplayError, match="somebody rolled the store back"):
+        registry.load("pets@production")
 
 
 def test_every_setting_of_the_package_is_on_the_consumers_page() -> None:
