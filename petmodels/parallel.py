@@ -6,7 +6,7 @@ What computes instead of waiting gets no more threads than there are cores.
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -39,17 +39,15 @@ def at_once(
     """
     todo, done, failures = deque(enumerate(items)), dict[int, Result](), list[BaseException]()
     work = partial(_work_off, action, todo, done, failures)
-    threads = [Thread(target=work, name="transfer", daemon=is_left_when_ended) for _ in range(min(THREADS, len(todo)))]
+    workers = [_worker(work, is_left_when_ended=is_left_when_ended) for _ in range(min(THREADS, len(todo)))]
     try:
-        for thread in threads:
+        for thread, _ in workers:
             thread.start()
-        for thread in threads:
-            thread.join()
+        for _, future in workers:
+            future.result()  # not the thread's join: a handler that raises has that take the thread for ended
     except BaseException as error:
-        failures.append(error)
-        for thread in () if is_left_when_ended else threads:
-            if thread.is_alive():
-                thread.join()
+        failures.append(error)  # now no thread begins anything more
+        wait([future for thread, future in workers if thread.ident and not is_left_when_ended])
         raise
     if failures:
         raise failures[0]
@@ -75,6 +73,12 @@ def _work_off(
 
 def begun(action: Callable[[], Result]) -> "Future[Result]":
     """Begin something in a thread of its own, which keeps no process from ending, as a pool's would."""
+    thread, future = _worker(action, is_left_when_ended=True)
+    thread.start()
+    return future
+
+
+def _worker(action: Callable[[], Result], *, is_left_when_ended: bool) -> "tuple[Thread, Future[Result]]":
     future: Future[Result] = Future()
 
     def work() -> None:
@@ -83,8 +87,7 @@ def begun(action: Callable[[], Result]) -> "Future[Result]":
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=work, name="download", daemon=True).start()
-    return future
+    return Thread(target=work, name="transfer", daemon=is_left_when_ended), future
 
 
 def turn() -> Semaphore:

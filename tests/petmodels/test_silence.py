@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, main_thread
 
 import pytest
 
@@ -71,6 +71,31 @@ def test_what_at_once_gives_is_in_the_order_of_the_items() -> None:
     assert at_once(lambda number: number if number % 3 else time.sleep(0.01), range(40)) == [
         number if number % 3 else None for number in range(40)
     ]
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+@pytest.mark.parametrize("moment", [0, 0.2], ids=["as it begins", "later"])
+def test_when_a_signal_ends_it_what_is_under_way_is_waited_for_unless_it_may_be_left(
+    moment: float, *, is_left: bool
+) -> None:
+    ended = Event()
+
+    def end(*_: object) -> None:
+        raise SystemExit(7)
+
+    def act(_: int) -> None:
+        time.sleep(moment)
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGUSR1)
+        time.sleep(0.5)
+        ended.set()
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with pytest.raises(SystemExit, match="7"):
+            at_once(act, [1], is_left_when_ended=is_left)
+        assert ended.is_set() != is_left
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 # A store that falls silent.
