@@ -1,12 +1,17 @@
 """A clone of the project in a folder: made, brought up to date, and put right after a run that was killed in it."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from flows.children import output
 from flows.errors import ChildError, RequestError
 from flows.telling import redacted
+
+_COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
+# Tags by name: `--tags` alone would keep those that the remote no longer has.
+_ALL = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
 
 
 def refresh(remote: str, folder: Path, handle: int) -> None:
@@ -21,8 +26,7 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
     address = ["git", "config", "--get", "--default", "", "remote.origin.url"]
     if output(address, folder, keep=(handle,)).strip() != remote:
         output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
-    fetch = ["git", "fetch", "--quiet", "--prune", "--force", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
-    output(fetch, folder, keep=(handle,))
+    output(["git", "fetch", "--quiet", "--prune", "--force", "origin", *_ALL], folder, keep=(handle,))
 
 
 def renew(remote: str, folder: Path, handle: int) -> None:
@@ -85,9 +89,15 @@ def _is_clone(folder: Path, handle: int) -> bool:
 
 
 def _commit(folder: Path, revision: str, handle: int) -> str | None:
+    """Return the commit that the remote calls so, None where it doesn't.
+
+    A bare name would find the clone's own branch, which git made with it and which stays whatever becomes of the
+    remote's: so a name is the remote's, or a commit's.
+    """
     if revision.startswith("-"):
         return None
-    for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
+    names = [f"refs/remotes/origin/{revision}", f"refs/tags/{revision}"]
+    for name in [*names, *([revision] if _COMMIT.fullmatch(revision) else [])]:
         try:
             found = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
             return output(found, folder, keep=(handle,)).strip().splitlines()[-1]

@@ -50,6 +50,28 @@ def test_an_unknown_revision_is_named_with_the_branches(settings: Settings) -> N
         workspace(settings, "a", "nowhere", quiet).__enter__()
 
 
+def test_a_branch_or_tag_that_the_remote_no_longer_has_is_an_unknown_revision(
+    settings: Settings, project: Project, tmp_path: Path
+) -> None:
+    """The clone has a branch and a tag of its own from then, which would stay at that commit for ever."""
+    remote = tmp_path / "renamed.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.remote), str(remote))
+    git(remote, "tag", "v3", "main")
+    renamed = Settings(**{**vars(settings), "git": str(remote)})
+    for revision in ("main", "v3"):
+        with workspace(renamed, "a", revision, quiet) as w:
+            commit = w.commit
+    git(remote, "branch", "--move", "main", "trunk")
+    git(remote, "tag", "--delete", "v3")
+
+    for revision in ("main", "v3", "HEAD", "refs/heads/main"):
+        with pytest.raises(RequestError, match=rf"has no such revision; branches: trunk: {revision}$"):
+            workspace(renamed, "a", revision, quiet).__enter__()
+    for revision in ("trunk", commit, commit[:7]):
+        with workspace(renamed, "a", revision, quiet) as w:
+            assert w.commit == commit
+
+
 def test_a_git_remote_that_is_away_is_named(settings: Settings, tmp_path: Path) -> None:
     away = Settings(**{**vars(settings), "git": str(tmp_path / "away.git")})
 
