@@ -68,10 +68,15 @@ def summary(audits: Sequence[Audit], address: str) -> str:
     """Return the audit in one sentence."""
     if broken := findings(audits):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        return f"broken, do not use: {broken[0]}{more}; {MENDED_BY}"
+        return f"broken, do not use: {broken[0]}{more}{_mend(broken[0])}"
     num_versions = sum(one.verified.num_versions for one in audits)
     size = size_text(sum(one.verified.size_bytes for one in audits))
     return f"nothing is broken: {counted(num_versions, 'version')}, {size}, in {address}"
+
+
+def _mend(finding: str) -> str:
+    """Return how a version's files come back; no repair mends an alias, which begins with a letter."""
+    return f"; {MENDED_BY}" if finding.partition("@")[2][:1].isdigit() else ""
 
 
 def rows(audits: Sequence[Audit]) -> list[dict[str, Any]]:
@@ -98,8 +103,9 @@ def _section(one: Audit) -> str:
     facts = [_growth(one), _leftovers(one.leftovers), *_withdrawn(one)]
     aliases = ["| alias | version | since | why |", "|---|---|---|---|"]
     aliases += [_row(alias) for alias in one.aliases]
+    none = f"No {'sound ' if one.verified.findings else ''}alias names a version."
     broken = [f"- {shown(finding)}" for finding in one.verified.findings]
-    parts = [f"## {shown(one.model)}", *facts, "\n".join(aliases) if one.aliases else "No alias names a version."]
+    parts = [f"## {shown(one.model)}", *facts, "\n".join(aliases) if one.aliases else none]
     return "\n\n".join([*parts, "### Broken", "\n".join(broken)] if broken else parts)
 
 

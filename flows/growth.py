@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from petmodels import Alias, Pruned, Registry
-from petmodels.errors import TrustError
+from petmodels.aliases import alias_names
+from petmodels.errors import NotFoundError, TrustError
 from petmodels.listing import Listed, listing
 from petmodels.names import LAST_VERSION
+from petmodels.parallel import at_once
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,9 @@ def versions_of(registry: Registry, model: str) -> list[Grown]:
 
 
 def aliases_of(registry: Registry, model: str) -> Sequence[Alias]:
-    """Return a model's aliases, none when one of them is broken, which verify names."""
-    try:
-        return registry.aliases(model)
-    except TrustError:
-        return ()
+    """Return a model's aliases but for the broken ones, which verify names."""
+    found = at_once(lambda name: _alias(registry, model, name), alias_names(registry.storage, model))
+    return [alias for alias in found if alias]
 
 
 def leftovers(registry: Registry, model: str) -> Pruned | None:
@@ -48,6 +48,13 @@ def leftovers(registry: Registry, model: str) -> Pruned | None:
     try:
         return registry.prune(model, keep=LAST_VERSION)
     except TrustError:
+        return None
+
+
+def _alias(registry: Registry, model: str, name: str) -> Alias | None:
+    try:
+        return registry.alias(model, name)
+    except (TrustError, NotFoundError):
         return None
 
 

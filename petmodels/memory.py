@@ -43,8 +43,8 @@ class Memory:
         seen = self.statement(model, version)
         if seen and seen.sha256 != statement.sha256:
             raise ReplayError(
-                f"the registry shows another {model}@{version} than this machine has seen; ask who changed it: "
-                f"{self.address}"
+                f"the registry shows another {model}@{version} than this machine has seen; ask who changed it and, "
+                f"{self._meant(model)}: {self.address}"
             )
         return seen
 
@@ -63,6 +63,15 @@ class Memory:
         """Keep that a version was withdrawn; its manifest is kept too, so that no other one can take its place."""
         with self._kept_if_it_may_be():
             self._write(self._withdrawn(model, version), b"")
+
+    def alias_names(self, model: str) -> list[str]:
+        """Return the names of a model's aliases that were seen here, in order."""
+        return sorted(path.stem for path in (self.folder / model / "aliases").glob("*.jsonl"))
+
+    def gone(self, model: str) -> ReplayError:
+        """Return what to say of an alias of this model that was seen and isn't there any more."""
+        told = f"this machine has seen it, and it is gone; bring it back or, {self._meant(model)}: {self.address}"
+        return ReplayError(told)
 
     def alias(self, model: str, name: str) -> tuple[Alias, float] | None:
         """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
@@ -95,13 +104,16 @@ class Memory:
             raise ReplayError(
                 f"the registry shows an older {name} (step {len(shown.steps)}, {seen.model}@{shown.version}) than this "
                 f"machine has seen (step {last.serial}, {seen.model}@{last.version}); somebody rolled the store back: "
-                f"{self.address}"
+                f"bring the newer state back or, {self._meant(seen.model)}: {self.address}"
             )
         if shown.steps[last.serial - 1].sha256 != last.sha256:
             raise ReplayError(
-                f"the history of {name} was rewritten at or before step {last.serial}; ask who changed it: "
-                f"{self.address}"
+                f"the history of {name} was rewritten at or before step {last.serial}; ask who changed it and, "
+                f"{self._meant(seen.model)}: {self.address}"
             )
+
+    def _meant(self, model: str) -> str:
+        return f"if it was meant, delete {self.folder / model} on each machine that says this"
 
     @contextmanager
     def _kept_if_it_may_be(self) -> Iterator[None]:

@@ -191,7 +191,7 @@ class Registry:
         if not numbers and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
-        findings = (*found.findings, *verify_aliases(self.storage, model))
+        findings = (*found.findings, *verify_aliases(self.storage, model, known=self.memory))
         return replace(found, findings=findings)
 
     def diff(self, before: str, after: str) -> Diff:

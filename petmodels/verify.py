@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from petmodels.aliases import alias_names, read_alias
+from petmodels.aliases import alias_names
 from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError, WithdrawnError
 from petmodels.hashing import Digest, Progress, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import blob_key
 from petmodels.parallel import at_once
+from petmodels.resolve import remembered_alias
 from petmodels.signing import check_signed, trusted_keys
 from petmodels.storage import NotStoredError, Storage
 from petmodels.versions import read_statement
@@ -67,12 +68,18 @@ def verify(
     return Verified(len(manifests), len(users), size, tuple(findings), len(withdrawn))
 
 
-def verify_aliases(storage: Storage, model: str) -> list[str]:
-    """Return what is broken in a model's aliases: chains that don't hold, and names of versions that aren't there."""
-    findings = []
-    for name in alias_names(storage, model):
+def verify_aliases(storage: Storage, model: str, *, known: Memory) -> list[str]:
+    """Return what is broken in a model's aliases: chains that don't hold, and names of versions that aren't there.
+
+    So are those that don't go on from what is `known` here: nobody on this machine could use them.
+    """
+    seen, findings = known.alias_names(model), []  # before the store is asked: others may promote meanwhile
+    there = alias_names(storage, model)
+    for name in sorted({*seen, *there}):
         try:
-            alias, _, _ = read_alias(storage, model, name)
+            if name not in there:
+                raise known.gone(model)
+            alias, _, _ = remembered_alias(storage, known, model, name, is_kept=False)
             last = alias.steps[-1]
             if read_statement(storage, model, last.version).sha256 != last.manifest:
                 raise ChecksumError(f"the manifest of {model}@{last.version} is not the one that was promoted")

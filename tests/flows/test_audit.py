@@ -1,5 +1,6 @@
 """An audit says what a registry holds, what each version cost, and what is broken."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,38 @@ def test_a_model_of_which_every_version_was_withdrawn_is_no_error(tmp_path: Path
     registry.withdraw("pets@1", "asked for", is_dry=False)
 
     assert "Every version was withdrawn." in page([audited(registry, "pets")], "")
+
+
+def test_an_alias_that_was_rolled_back_is_broken_and_hides_no_other(registry: Registry, tmp_path: Path) -> None:
+    registry.promote("pets@1", "canary")
+    path = tmp_path / "registry/pets/aliases/production.jsonl"
+    registry.resolve("pets@production")
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+
+    audits = [audited(registry, "pets")]
+
+    memory = registry.memory.folder / "pets"
+    assert findings(audits) == [
+        "pets@production: the registry shows an older pets@production (step 1, pets@1) than this machine has seen "
+        "(step 2, pets@2); somebody rolled the store back: bring the newer state back or, if it was meant, delete "
+        f"{memory} on each machine that says this: {tmp_path / 'registry'}"
+    ]
+    assert summary(audits, "") == f"broken, do not use: {findings(audits)[0]}"
+    assert "| canary | 1 |" in page(audits, "")
+    assert "| production |" not in page(audits, "")
+
+    shutil.rmtree(memory)
+    assert findings([audited(registry, "pets")]) == []
+
+
+def test_an_alias_that_was_seen_and_is_gone_is_broken(registry: Registry, tmp_path: Path) -> None:
+    registry.resolve("pets@production")
+    (tmp_path / "registry/pets/aliases/production.jsonl").unlink()
+
+    audits = [audited(registry, "pets")]
+
+    assert findings(audits)[0].startswith("pets@production: this machine has seen it, and it is gone; bring it back ")
+    assert "No sound alias names a version." in page(audits, "")
 
 
 def test_a_first_publish_that_was_killed_is_told_and_breaks_nothing(registry: Registry) -> None:
