@@ -6,32 +6,24 @@ Reads nothing; leaves what the programs leave. A child ends with its owner, see 
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from flows.dvc_commands import BEGINS
 from flows.environment import inherited
-from flows.errors import ChildError, RemoteError, StageError
+from flows.reasons import Heard, failure
 from flows.telling import printable, redacted
 
 Tell = Callable[[str], None]
-# What DVC says where it can't bring files to a workspace: nobody has them, or the disk is full.
-CHECKOUT_FAILED = "Checkout failed for following targets"
 
 _LEASH = Path(__file__).with_name("leash.py")
 _KEPT_LINES = 2000
-_LITTLE_ROOM_BYTES = 500_000_000
 # By itself git waits without end for a server that says nothing; a minute below a kilobyte a second is too little.
 _NOT_FOR_EVER = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "60"}
-_FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
-_FAILED_RUN = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 # DVC's advice to a person at a keyboard.
 _NOISE = re.compile(r"\s*(Generating lock|Updating lock|To track the|To enable auto|git add|dvc config|Use `dvc push`)")
 
@@ -49,15 +41,6 @@ def run(command: Sequence[str], folder: Path, tell: Tell, *, keep: Sequence[int]
     if child.returncode:
         raise failure(found, child.returncode, folder)
     return found.lines
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a program has printed: its last lines, and those `said` by what ran last, itself or a DVC command."""
-
-    command: Sequence[str]
-    lines: list[str]
-    said: list[str]
 
 
 def heard(printed: Iterable[str], command: Sequence[str], tell: Tell) -> Heard:
@@ -136,74 +119,3 @@ def _environment() -> dict[str, str]:
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     quiet = {"DVC_IGNORE_ISATTY": "0", "GIT_TERMINAL_PROMPT": "0", "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
     return _NOT_FOR_EVER | inherited() | quiet | {"PATH": folders}
-
-
-def failure(found: Heard, status: int, folder: Path) -> ChildError:
-    """Return the error that a program's failure is: StageError for a stage of DVC's, with the line that tells most."""
-    command, said = found.command, [line.strip() for line in found.said if line.strip()]
-    if match := next((match for line in reversed(said) if (match := _FAILED_STAGE.search(line))), None):
-        return StageError(_why_stage_failed(match, said))
-    # Why git's remote refuses stands in a line of its own, before an error that says no more than that it does.
-    told = next((line for line in said if line.startswith("! [remote rejected]")), "")
-    # DVC says the cause first and what became of it last, git the other way round.
-    told = told or _with_list(next((line for line in said if line.startswith("ERROR:")), ""), said)
-    told = told or _with_cause(next((line for line in reversed(said) if re.match(r"(fatal|error):", line)), ""), said)
-    told = re.sub(r"^(ERROR|fatal|error): ", "", told or "".join(said[-1:])) or f"ended with status {status}"
-    kind = RemoteError if _is_remote(command) else ChildError
-    return kind(f"{_name(command)}: {told}{_room_left(folder) if CHECKOUT_FAILED in told else ''}")
-
-
-def _room_left(folder: Path) -> str:
-    """Return how little room a disk has; DVC doesn't say why it can't bring what it has fetched to the workspace."""
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError:
-        return ""
-    return f"; the disk has {free / 1e6:.1f} MB left" if free < _LITTLE_ROOM_BYTES else ""
-
-
-def _why_stage_failed(found: re.Match[str], said: list[str]) -> str:
-    """Return the stage's own line, where it ended as a stage does that knows what is wrong.
-
-    Else that line may be of its progress: what it died of, a bug's last line, or what DVC could not do for it is told.
-    """
-    stage, cause = found[1], found[2] or ""
-    ended = _FAILED_RUN.match(cause)
-    if cause and not ended:
-        return f"dvc could not do the stage {stage}: {_with_list(found.string, said)[found.start(2) :]}"
-    own = next((place for place in reversed(range(len(said))) if said[place].startswith(f"{stage}: ")), None)
-    if ended and ended[1] != "1":
-        return f"the stage {stage} ended with status {ended[1]}, its last words: {_before_dvc(said)}"
-    if own is None or any(line.startswith("Traceback ") for line in said[own:]):
-        return f"the stage {stage} failed and said: {_before_dvc(said)}"
-    return said[own]
-
-
-def _with_list(line: str, said: list[str]) -> str:
-    """Return a line of DVC's with what it announces: the files that follow it, up to DVC's question about them."""
-    if not line.endswith(":"):
-        return line
-    following = said[said.index(line) + 1 :]
-    files = list(takewhile(lambda one: not one.startswith(("Is your cache", "<", "ERROR")), following))
-    return f"{line} {', '.join(files[:5])}"
-
-
-def _with_cause(line: str, said: list[str]) -> str:
-    """Return a line of git's; of a remote that it couldn't read, with ssh's reason, which stands before it."""
-    place = said.index(line) if "Could not read from remote repository" in line else 0
-    return f"{said[place - 1]} {line.removeprefix('fatal: ')}" if place else line
-
-
-def _before_dvc(said: list[str]) -> str:
-    """Return the last line that isn't DVC's own: of a stage that ended without a word for people."""
-    own = [line for line in said if not line.startswith(("ERROR", "WARNING", "Running stage", ">"))]
-    return own[-1] if own else "nothing"
-
-
-def _is_remote(command: Sequence[str]) -> bool:
-    return any(word in command for word in ("clone", "fetch", "pull", "push", "ls-remote"))
-
-
-def _name(command: Sequence[str]) -> str:
-    words = [word for word in command if not word.startswith("-") and os.sep not in word]
-    return " ".join(words[:2]) if words else "a program"

@@ -30,8 +30,9 @@ def take_lock_of(w: Workspace, version: Manifest | None) -> None:
     """Make the lock that a version holds the workspace's.
 
     One that isn't taken over costs a line, and no run: whoever may publish can write any, and what it would have told
-    comes from the run-cache.
+    comes from the run-cache. Raises RequestError where the revision's dvc.yaml is no YAML.
     """
+    stages_in(w.text(STAGES))  # that of the revision is nothing that the version would have to answer for
     try:
         take_lock(w, version.dvc_lock if version else "")
     except RequestError as error:

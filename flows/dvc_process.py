@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from flows.children import Heard, Tell, failure, heard, started
+from flows.children import Tell, heard, started
 from flows.dvc_commands import MARK
+from flows.reasons import Heard, failure
+from flows.telling import redacted
 
 _PROGRAM = str(Path(__file__).with_name("dvc_commands.py"))
 
@@ -25,9 +27,12 @@ _PROGRAM = str(Path(__file__).with_name("dvc_commands.py"))
 class DvcProcess:
     """At most one process at a time; it ends with its owner, and with `end`."""
 
-    def __init__(self, folder: Path, modules: Sequence[str], tell: Tell, *, keep: Sequence[int] = ()) -> None:
-        """Know where the commands will run, and which `modules` they will need that DVC imports late."""
+    def __init__(
+        self, folder: Path, modules: Sequence[str], tell: Tell, *, remote: str = "", keep: Sequence[int] = ()
+    ) -> None:
+        """Know where the commands will run, which `modules` they will need that DVC imports late, and their remote."""
         self._folder, self._modules, self._tell, self._keep = folder, modules, tell, keep
+        self._remote = remote
         self._open = ExitStack()
         self._running: _Running | None = None
 
@@ -51,7 +56,7 @@ class DvcProcess:
             raise
         assert answer.heard
         if answer.status:
-            raise failure(answer.heard, answer.status, self._folder)
+            raise failure(answer.heard, answer.status, self._folder, dvc_remote=redacted(self._remote))
         return answer.heard.lines
 
     def end(self) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.children import CHECKOUT_FAILED
 from flows.errors import ChildError, RequestError
+from flows.reasons import CHECKOUT_FAILED
 from flows.workspace import Workspace
 
 STAGES, LOCK, PARAMS = "dvc.yaml", "dvc.lock", "params.yaml"

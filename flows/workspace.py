@@ -87,7 +87,7 @@ def workspace(
     settings.workspaces.mkdir(parents=True, exist_ok=True)
     folder, handle = _locked_soon(settings.workspaces, name, slots)
     modules = ("dvc_s3", "s3fs") if settings.dvc_remote.startswith("s3://") else ()
-    process = DvcProcess(folder, modules, tell, keep=(handle,))
+    process = DvcProcess(folder, modules, tell, remote=settings.dvc_remote, keep=(handle,))
     try:
         if with_dvc:
             process.begin()

@@ -9,10 +9,11 @@ import pytest
 
 
 @contextmanager
-def small_disk(folder: Path, num_kib: int) -> Iterator[Path]:
-    """Mount a disk of that size, where that is allowed."""
+def small_disk(folder: Path, num_kib: int, *, num_files: int = 0) -> Iterator[Path]:
+    """Mount a disk of that size, and for so many files if any number is given, where that is allowed."""
     folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_kib}k", "tmpfs", folder]
+    options = f"size={num_kib}k" + (f",nr_inodes={num_files}" if num_files else "")
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
     try:

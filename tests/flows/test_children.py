@@ -1,6 +1,7 @@
 """Children: what they say, what is kept out of it, and that none outlives its owner."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from flows.errors import ChildError, RemoteError, StageError
 from flows.pipeline import steps_in
 from flows.telling import redacted
 from stages import errors
+from tests.flows.projects import git, toy_project
 from tests.pictures import write_source
 from tests.stages.settings import params_yaml
 
@@ -108,11 +110,19 @@ def test_a_stages_progress_is_not_told_for_the_cause(tmp_path: Path, trace: str,
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize(("free", "told"), [(2_500_000, "data; the disk has 2.5 MB left"), (5_000_000_000, "data")])
+@pytest.mark.parametrize(
+    ("free", "files", "told"),
+    [
+        (2_500_000, 9_000, "data; the disk has 2.5 MB left"),
+        (5_000_000_000, 9_000, "data"),
+        (5_000_000_000, 7, "data; the disk has room for 7 more files (inodes), however many bytes are free: FOLDER"),
+    ],
+)
 def test_a_checkout_that_fails_says_how_little_room_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, files: int, told: str
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=free))
+    disk = SimpleNamespace(f_bavail=free, f_frsize=1, f_files=10_000, f_favail=files)
+    monkeypatch.setattr("os.statvfs", lambda _folder: disk)
     said = (
         "> dvc pull data\nERROR: failed to pull data - Checkout failed for following targets:\ndata\nIs your cache up"
     )
@@ -120,12 +130,60 @@ def test_a_checkout_that_fails_says_how_little_room_there_is(
     with pytest.raises(RemoteError) as caught:
         run(python(f"print({said!r}); raise SystemExit(1)"), tmp_path, lambda _line: None)
 
-    assert str(caught.value) == f"dvc pull: failed to pull data - Checkout failed for following targets: {told}"
+    expected = told.replace("FOLDER", str(tmp_path))
+    assert str(caught.value) == f"dvc pull: failed to pull data - Checkout failed for following targets: {expected}"
 
 
 def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:
     with pytest.raises(RemoteError, match=r"git clone: .*nowhere"):
         output(["git", "clone", "--quiet", str(tmp_path / "nowhere"), str(tmp_path / "clone")], tmp_path)
+
+
+@pytest.mark.parametrize("hook", ["pre-receive", "update"])
+def test_what_a_hook_of_the_remote_says_is_told(tmp_path: Path, hook: str) -> None:
+    project = toy_project(tmp_path)
+    program = project.remote / "hooks" / hook
+    program.write_text("#!/bin/sh\necho 'Policy: commits carry a ticket'\necho 'number (ask git-admins)' >&2\nexit 1\n")
+    program.chmod(0o755)
+    git(project.folder, "commit", "--quiet", "--allow-empty", "--message", "without a ticket")
+
+    with pytest.raises(RemoteError) as caught:
+        output(["git", "push", "--quiet", "origin", "HEAD:main"], project.folder)
+
+    start, _, hint = str(caught.value).partition("; the remote says: ")
+    assert re.fullmatch(r"git push: ! \[remote rejected\] HEAD -> main \(.*hook declined\)", start)
+    assert hint == "Policy: commits carry a ticket number (ask git-admins)"
+
+
+def test_a_remotes_own_reason_is_told_but_not_its_progress(tmp_path: Path) -> None:
+    project = toy_project(tmp_path)
+    git(project.remote, "config", "receive.maxInputSize", "10")
+    git(project.folder, "commit", "--quiet", "--allow-empty", "--message", "large")
+
+    with pytest.raises(RemoteError, match=r"\(unpacker error\); the remote says: .*maximum allowed size") as caught:
+        output(["git", "push", "--progress", "origin", "HEAD:main"], project.folder)
+
+    assert "%" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_dubious_ownership_is_told_with_gits_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    project = toy_project(tmp_path)
+    for folder in (project.remote, project.folder):
+        os.chown(folder, 12345, 12345)
+        os.chown(folder / ".git", 12345, 12345) if (folder / ".git").exists() else None
+
+    with pytest.raises(RemoteError) as remote:
+        output(["git", "clone", "--quiet", str(project.remote), str(tmp_path / "new")], tmp_path)
+    with pytest.raises(ChildError) as workspace:
+        output(["git", "for-each-ref"], project.folder)
+
+    told = f"detected dubious ownership in repository at '{project.remote}'"
+    assert str(remote.value) == f"git clone: {told}; git config --global --add safe.directory {project.remote}"
+    told = f"detected dubious ownership in repository at '{project.folder}'"
+    assert str(workspace.value) == f"git for-each-ref: {told}; give it to the user of this worker, or empty it"
 
 
 @pytest.mark.parametrize("num_lines", [0, 3000])

@@ -1,5 +1,6 @@
 """Workspaces: clones at a revision that one run at a time may write to; and the pipeline in them, by real DVC."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 import yaml
 
 from flows import pipeline
-from flows.dvc_lock import take_lock
+from flows.dvc_lock import take_lock, take_lock_of
 from flows.dvc_process import DvcProcess
-from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError
+from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError, StageError
+from flows.object_store import serving, weed
 from flows.settings import Settings
 from flows.workspace import Workspace, workspace
+from tests.disks import small_disk
 from tests.flows.projects import Project, git, toy_project
 
 
@@ -380,6 +383,104 @@ def test_a_dvc_remote_that_refuses_is_told_with_its_reason(
         w.dvc("repro download")
         with pytest.raises(RemoteError, match=r"^dvc push: .*Unable to locate credentials"):
             w.dvc("push --run-cache download")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")
+def test_a_bucket_of_dvc_that_is_not_there_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Settings(**{**vars(settings), "dvc_remote": "s3://nosuch/dvc"})
+
+    (tmp_path / "s3").mkdir()
+    with serving(tmp_path / "s3") as store:
+        for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
+        with (
+            workspace(nowhere, "a", "main", quiet) as w,
+            pytest.raises(ChildError, match=r"bucket does not exist.*; the DVC remote is s3://nosuch/dvc$"),
+        ):
+            w.dvc("repro --pull download")
+
+
+@pytest.mark.slow
+def test_a_file_that_the_dvc_remote_has_lost_is_named_as_such_and_made_again_as_the_documents_say(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro --pull split", "push --run-cache")
+        lock = w.text(pipeline.LOCK)
+    files, workspaces = tmp_path / "dvc/files/md5", settings.workspaces
+    outs = pipeline.outputs_of(lock)
+    raw, prepared = (_listed(files, outs[folder]) for folder in ("data/raw", "data/prepared"))
+    lost = min(raw & prepared)
+    (files / lost[:2] / lost[2:]).unlink()
+    shutil.rmtree(workspaces)
+
+    told = r"^dvc could not do the stage download: 2 files failed to download from the DVC remote, the first: "
+    with workspace(settings, "a", "main", quiet) as w:
+        w.set_text(pipeline.LOCK, lock)
+        with pytest.raises(StageError, match=rf"{told}'{lost}' - .*; the DVC remote is {tmp_path / 'dvc'}$"):
+            w.dvc("repro --pull split")
+    shutil.rmtree(workspaces)
+    for path in [one for one in files.rglob("*.dir") if lost in one.read_text()]:
+        path.unlink()
+    with workspace(settings, "a", "main", quiet) as w:
+        w.set_text(pipeline.LOCK, lock)
+        steps = pipeline.steps_in(w.dvc("repro --pull split", "push --run-cache"))
+
+    assert {step.stage: step.what for step in steps} == {"download": "ran", "prepare": "ran", "split": "unchanged"}
+    assert (files / lost[:2] / lost[2:]).exists()
+
+
+def _listed(files: Path, folder: str) -> set[str]:
+    return {one["md5"] for one in json.loads((files / folder[:2] / folder[2:]).read_text())}
+
+
+@pytest.mark.slow
+def test_a_disk_without_inodes_is_named(settings: Settings, tmp_path: Path) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro --pull split", "push --run-cache")
+        lock = w.text(pipeline.LOCK)
+
+    with small_disk(tmp_path / "small", 50_000, num_files=250) as disk:
+        small = Settings(**{**vars(settings), "workspaces": disk})
+        with workspace(small, "a", "main", quiet) as w:
+            w.set_text(pipeline.LOCK, lock)
+            told = rf"; the disk has room for \d+ more files \(inodes\), .*: {w.folder}$"
+            with pytest.raises(ChildError, match=told):
+                w.dvc("repro --pull split")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "  split:",
+            "<<<<<<< HEAD\n  split:\n=======",
+            r"\(possible merge conflicts\)\. While .*, in line 19, column 1$",
+        ),
+        (
+            "cmd:",
+            "cmmd:",
+            r"validation failed: 2 errors\. extra keys not allowed, in stages -> download -> cmmd, line 3",
+        ),
+    ],
+)
+def test_a_broken_dvc_yaml_is_named(settings: Settings, before: str, after: str, told: str) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        w.set_text(pipeline.STAGES, w.text(pipeline.STAGES).replace(before, after, 1))
+
+        with pytest.raises(ChildError, match=rf"^dvc status: '\./dvc\.yaml' .*{told}"):
+            pipeline.changed_stages(w)
+
+
+def test_a_broken_dvc_yaml_is_not_the_newest_versions_fault(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet) as w:
+        w.set_text(pipeline.STAGES, "stages:\n<<<<<<< HEAD\n  split:\n=======\n")
+
+        with pytest.raises(RequestError, match=r"^dvc\.yaml is no YAML: .*line 2"):
+            take_lock_of(w, None)
 
 
 @pytest.mark.slow
