@@ -80,6 +80,8 @@ def without_secrets() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, _EXPECTED):
+            getLogger("prefect.task_runs").addFilter(_is_no_expected_error)
         text = "".join(traceback.format_exception(error))
         if (clean := redacted(text)) == text:
             raise
@@ -91,6 +93,11 @@ def without_secrets() -> Iterator[None]:
 def _is_no_failed_run(record: LogRecord) -> bool:
     """Keep the engine from logging, with a traceback, that a flow returned Failed: its sentence stands in the log."""
     return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
+
+
+def _is_no_expected_error(record: LogRecord) -> bool:
+    """Keep a task's engine from logging an expected error with its traceback: the flow tells its sentence."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _EXPECTED))
 
 
 def tell(line: str) -> None:

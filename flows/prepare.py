@@ -6,12 +6,13 @@ and PETMODELS_NOTIFY, and leaves nothing on this machine. What an earlier releas
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.plugins import load_prefect_collections
@@ -27,14 +28,16 @@ from flows.automations import (
     save_block,
     still_telling,
 )
-from flows.errors import FlowError, RequestError
+from flows.errors import FlowError, RequestError, SettingsError
 from flows.event_stream import why_closed
 from flows.leftovers import leftovers
+from flows.prefect_api import named_server
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 
 CPU, GPU = "cpu", "gpu"
 # Both deployments of retrain take their runs from here: the limit holds over the two together.
 RETRAIN_QUEUE = "retrain"
+_ADDRESS = re.compile(r"https?://[^/\s]\S*$")
 
 
 def main() -> None:
@@ -60,11 +63,9 @@ def main() -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    if arguments.python and arguments.pool_type != "process":
-        raise RequestError(f"--python is for process pools; a run's image brings its own: {arguments.pool_type}")
-    if arguments.python and not Path(arguments.python).is_absolute():
-        raise RequestError(f"--python wants an absolute path, the same on every worker's machine: {arguments.python}")
-    with get_client(sync_client=True) as client:
+    _check(arguments)
+    address = _told_address()
+    with named_server() as client:
         for name in (CPU, GPU):
             _check_pool(client, name, arguments.pool_type, arguments.python)
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
@@ -74,7 +75,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
                 _start_by(client, name, shlex.join([arguments.python, "-m", "prefect.engine"]))
         _limit_queue(client, CPU, RETRAIN_QUEUE, 1)
         bring_up_to_date(client, endings(zombie_seconds=arguments.zombie_seconds))
-        if address := os.environ.get("PETMODELS_NOTIFY"):
+        if address:
             seconds = {"late_seconds": arguments.late_seconds, "endless_seconds": arguments.endless_seconds}
             bring_up_to_date(client, notifications(save_block(address), **seconds))
         else:
@@ -87,6 +88,25 @@ def _prepare(arguments: argparse.Namespace) -> None:
         )
         mend = "let WebSockets through (docs/operations.md, Behind a reverse proxy)"
         print(f"prepare: Prefect's stream of events is closed, {told}; {mend}: {why}", file=sys.stderr)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise RequestError for options that can't be, before the server is asked."""
+    for name in ("cpus", "gpus", "zombie_seconds", "late_seconds", "endless_seconds"):
+        if (value := getattr(arguments, name)) < 1:
+            raise RequestError(f"--{name.replace('_', '-')} wants a number from 1 on: {value}")
+    if arguments.python and arguments.pool_type != "process":
+        raise RequestError(f"--python is for process pools; a run's image brings its own: {arguments.pool_type}")
+    if arguments.python and not Path(arguments.python).is_absolute():
+        raise RequestError(f"--python wants an absolute path, the same on every worker's machine: {arguments.python}")
+
+
+def _told_address() -> str:
+    """Return the address of the webhook, "" for none; it is a secret, which no message shows."""
+    address = os.environ.get("PETMODELS_NOTIFY", "")
+    if address and not _ADDRESS.match(address):
+        raise SettingsError("PETMODELS_NOTIFY is no address that begins with http:// or https:// and a host")
+    return address
 
 
 def _who_is_told(client: SyncPrefectClient) -> str:

@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import SignatureMismatchError
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.utilities.callables import parameters_to_args_kwargs
 from ruamel.yaml import YAML
 
 from flows.prefect_settings import SERVER, WORKER, ZOMBIE_SECONDS
+from flows.retrain import retrain
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
 
@@ -35,6 +38,15 @@ def test_the_environment_files_hold_the_settings_of_the_stack(file: str, setting
 
 def test_the_time_after_which_a_run_is_dead_is_the_one_in_the_text() -> None:
     assert f"({ZOMBIE_SECONDS} seconds, and some more on a busy server)" in OPERATIONS
+
+
+def test_a_misspelt_parameter_has_a_row() -> None:
+    """Prefect's server takes one into a deployment, and the run ends before the flow could say anything."""
+    with pytest.raises(SignatureMismatchError, match=r"\['modle'\]"):
+        parameters_to_args_kwargs(retrain.fn, {"modle": "base"})
+
+    (row,) = (line for line in OPERATIONS.splitlines() if line.startswith("| a run is Crashed: `Process exited with"))
+    assert "SignatureMismatchError" in row
 
 
 def fenced(language: str) -> list[str]:

@@ -1,6 +1,7 @@
 """How a flow ends: what is told on the run, and what never is."""
 
 import ast
+import logging
 import subprocess
 import traceback
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_a_bug_without_a_secret_stays_as_it_is() -> None:
 def test_an_expected_error_keeps_its_sentence_but_for_the_secret() -> None:
     with pytest.raises(FlowError, match=r"^denied for \*\*\*$"), without_secrets():
         raise StageError(f"denied for {PLANTED}")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_logged"), [(StageError("no images"), False), (PermissionError(13, "no"), False), (KeyError(7), True)]
+)
+def test_a_task_logs_a_traceback_for_a_bug_alone(error: Exception, is_logged: bool) -> None:
+    with pytest.raises(type(error)) as raised, without_secrets():
+        raise error
+
+    record = logging.LogRecord("", logging.ERROR, "", 1, "Task run failed", (), (type(error), raised.value, None))
+    assert bool(logging.getLogger("prefect.task_runs").filter(record)) == is_logged
 
 
 def test_exceptions_that_lead_to_each_other_come_to_an_end() -> None:

@@ -1,19 +1,25 @@
 """What `python -m flows.prepare` says to an operator whose server isn't a new one."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.errors import RequestError
+from flows.errors import RequestError, SettingsError
 from flows.object_store import weed
+from flows.prefect_api import named_server
 from flows.prepare import worker_of
 from flows.stack import Options, Stack, running_stack
 from tests.flows.api import Api
 from tests.flows.stand_ins import PROJECT
 from tests.petmodels.proxy import proxying
+from tests.servers import Answer, http_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")]
 
@@ -31,6 +37,52 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     options = Options(checkout=PROJECT, pools=(), deploy=False, notify="http://127.0.0.1:9/a-secret-path")
     with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
         yield running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "told"),
+    [
+        ((), {}, "PREFECT_API_URL is unset; set it to the server's address, such as http://prefect.example.org:4200/api"),
+        ((), {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "can't reach Prefect's server ([Errno 111] Connection "
+         "refused); check PREFECT_API_URL, which ends in /api, and the proxies: http://127.0.0.1:9/api"),
+        (("--gpus", "0"), {}, "--gpus wants a number from 1 on: 0"),
+        (("--late-seconds", "-3"), {}, "--late-seconds wants a number from 1 on: -3"),
+        ((), {"PETMODELS_NOTIFY": "hooks.example.org/a-secret"},
+         "PETMODELS_NOTIFY is no address that begins with http:// or https:// and a host"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_prepared_costs_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], told: str
+) -> None:
+    """With no address Prefect starts a server of its own, which takes all that was prepared along as it ends."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PETMODELS_"))}
+    command = [sys.executable, "-m", "flows.prepare", *arguments]
+    environment = kept | {"PREFECT_HOME": str(tmp_path)} | variables
+
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr, done.stdout) == (1, f"prepare: {told}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (404, SettingsError, "answers 404 Not Found; check PREFECT_API_URL, which ends in /api, and the proxies: http"),
+        (401, SettingsError, "answers 401 Unauthorized; check PREFECT_API_AUTH_STRING or PREFECT_API_KEY, and "),
+        (422, PrefectHTTPStatusError, "422"),  # a bug, and no matter of the address
+    ],
+)
+def test_a_server_that_is_none_of_prefects_or_refuses_costs_one_line(
+    status: int, kind: type[Exception], told: str
+) -> None:
+    with http_server() as server:
+        server.answers["/work_pools/cpu"] = [Answer(status=status)]
+        with (
+            temporary_settings({PREFECT_API_URL: server.url("")}),
+            pytest.raises(kind, match=told),
+            named_server() as client,
+        ):
+            client.request("GET", "/work_pools/cpu")
 
 
 def prepare(stack: Stack, *arguments: str, api: str | None = None) -> tuple[int, list[str]]:

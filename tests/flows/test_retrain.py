@@ -15,6 +15,7 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts import leave_table
+from flows.errors import StageError
 from flows.object_store import weed
 from flows.outcome import settled, without_secrets
 from flows.pipeline import outputs_of
@@ -75,7 +76,9 @@ def test_a_table_on_a_run_holds_no_secret(operator: Operator, monkeypatch: pytes
     assert operator.api.get("/artifacts/told/latest")["description"] == r"by \*\*\*"
 
 
-def test_a_bug_in_a_task_tells_no_secret(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_a_task_tells_no_secret(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
 
     @task(name="buggy task")
@@ -97,6 +100,29 @@ def test_a_bug_in_a_task_tells_no_secret(operator: Operator, monkeypatch: pytest
     told = [run["state"]["message"], part["state"]["message"], *operator.logs(run["id"])]
     assert [text for text in told if "hunter2" in text] == []
     assert all("'aws', '***'" in text for text in told[:2])
+    assert "Traceback" in caplog.text
+
+
+def test_a_failed_task_logs_no_traceback(operator: Operator, caplog: pytest.LogCaptureFixture) -> None:
+    @task(name="failing task")
+    @without_secrets()
+    def failing() -> None:
+        raise StageError("prepare: no images")
+
+    @flow(name="failing flow")
+    @settled
+    def fails() -> str:
+        failing()
+        return "never said"
+
+    with temporary_settings({PREFECT_API_URL: operator.stack.api}):
+        fails(return_state=True)
+
+    (run,) = operator.api.post("/flow_runs/filter", flows={"name": {"any_": ["failing flow"]}})
+    assert run["state"]["message"] == "prepare: no images"
+    assert "prepare: no images" in [record.getMessage() for record in caplog.records]
+    assert "Traceback" not in caplog.text
+    assert "Task run failed" not in caplog.text
 
 
 @pytest.mark.usefixtures("base")
