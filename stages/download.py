@@ -1,13 +1,16 @@
 """Bring the source and all later arrivals into one folder: known bytes, safely unpacked.
 
-Reads params.yaml's source and arrivals.csv. Leaves data/raw: `source/…`, `arrivals/<row>/…` and `arrivals.csv`; and in
-the cache what was fetched, so that it is fetched once. Files get the modes that new files have: DVC protects what it
-keeps in its own cache, and a read-only file would only be in the way of its links and of `rm`.
+Reads params.yaml's source, arrivals.csv and corrections.csv. Leaves data/raw: `source/…`, `arrivals/<row>/…`, without
+the images that were withdrawn, and both lists; and in the cache what was fetched, so that it is fetched once. Files get
+the modes that new files have: DVC protects what it keeps in its own cache, and a read-only file would only be in the
+way of its links and of `rm`.
 """
 
+import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -18,6 +21,8 @@ from stages.addresses import Kind, file_name, kind_of, names_image, shown
 from stages.archives import copy_tree, extract, is_archive
 from stages.arrivals import COLUMNS, Arrival, read_arrivals
 from stages.checksums import Checksum
+from stages.corrections import COLUMNS as CORRECTED
+from stages.corrections import read_corrections, withdrawn
 from stages.errors import ParamsError, SourceError, UnreachableError
 from stages.fetching import Fetcher
 from stages.members import Limits
@@ -53,13 +58,15 @@ class DownloadParams:
         return Limits(max_files=self.max_files, max_bytes=self.max_bytes, max_ratio=self.max_ratio)
 
 
-def download(params: DownloadParams, *, arrivals: Path, cache: Path, out: Path) -> None:
+def download(params: DownloadParams, *, arrivals: Path, corrections: Path, cache: Path, out: Path) -> None:
     """Fetch, check and unpack the source and the arrivals into `out`.
 
-    Raises SourceError for what can't be had or may not be used, DataError for a wrong list of arrivals; `out` is then
-    as it was, and what came of a file stays in `cache`.
+    An arrival that was withdrawn isn't fetched and needn't be there any more; what `cache` holds of it is removed.
+    Raises SourceError for what can't be had or may not be used, DataError for a wrong list; `out` is then as it was,
+    and what came of a file stays in `cache`.
     """
-    rows = read_arrivals(arrivals)
+    rows, corrected = read_arrivals(arrivals), read_corrections(corrections)
+    gone = {one.sha256 for one in withdrawn(corrected)}
     fetcher = Fetcher(
         cache=cache, retries=params.retries, timeout_seconds=params.timeout_seconds, max_bytes=params.max_bytes
     )
@@ -67,8 +74,13 @@ def download(params: DownloadParams, *, arrivals: Path, cache: Path, out: Path) 
         with new_folder(out) as folder:
             num_files = _add_source(params, fetcher, folder / "source", out)
             for number, row in enumerate(rows, start=1):
-                num_files += _add_arrival(row, fetcher, folder / f"arrivals/{number:05d}", params.limits, arrivals)
+                if row.sha256 in gone:
+                    fetcher.forget(row.address)
+                else:
+                    num_files += _add_arrival(row, fetcher, folder / f"arrivals/{number:05d}", params.limits, arrivals)
+            num_files -= _take_out(folder, gone)
             write_csv(folder / "arrivals.csv", COLUMNS, map(astuple, rows))
+            write_csv(folder / "corrections.csv", CORRECTED, map(astuple, corrected))
     except OSError as error:
         error.filename = error.filename or f"{cache} or {out}"  # a write to a full disk names no file
         raise
@@ -130,6 +142,20 @@ def _add_arrival(row: Arrival, fetcher: Fetcher, folder: Path, limits: Limits, l
     except SourceError as error:
         raise type(error)(f"{listed}: row {int(folder.name)}: {error}") from error
     return 1
+
+
+def _take_out(folder: Path, gone: Collection[str]) -> int:
+    """Remove the files that were withdrawn from what was unpacked or copied; return how many."""
+    if not gone:
+        return 0
+    num_files = 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            is_gone = hashlib.file_digest(file, "sha256").hexdigest() in gone
+        if is_gone:
+            path.unlink()
+            num_files += 1
+    return num_files
 
 
 if __name__ == "__main__":

@@ -16,17 +16,18 @@ def groups(images: Iterable[tuple[str, str]], distance: int) -> list[str]:
 
     `images` are (sha256, perceptual hash in hex) in the order of their arrival, which decides: a new image joins the
     group of the nearest earlier one within `distance` bits, and two old groups never merge, so that nothing that
-    arrives later changes an older image's group.
+    arrives later changes an older image's group. One with an empty hash is known by its bytes alone.
     """
     by_sha256: dict[str, str] = {}
     near = _Neighbours(distance)
     names = []
     for sha256, phash in images:
-        bits = int(phash, 16)
-        name = by_sha256.get(sha256) or near.group_of(bits) or sha256
+        bits = int(phash, 16) if phash else None
+        name = by_sha256.get(sha256) or (bits is not None and near.group_of(bits)) or sha256
         if sha256 not in by_sha256:
             by_sha256[sha256] = name
-            near.add(bits, name)
+            if bits is not None:
+                near.add(bits, name)
         names.append(name)
     return names
 

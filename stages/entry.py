@@ -11,7 +11,8 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_type_hints
 
@@ -27,7 +28,7 @@ _PUT_ANYWHERE = {".DS_Store", ".gitignore", ".gitkeep"}
 
 
 class Output(NamedTuple):
-    """What a stage leaves right in its folder: always, and only with some settings or sources."""
+    """What a stage leaves right in its folder: always, and only with some settings, sources or releases."""
 
     always: frozenset[str]
     sometimes: frozenset[str] = frozenset()
@@ -35,9 +36,10 @@ class Output(NamedTuple):
 
 # By this an older output is known, which the new one may replace. train replaces nothing, it writes into its folder.
 OUTPUTS = {
-    "download": Output(frozenset({"arrivals.csv", "source"}), frozenset({"arrivals"})),
+    "download": Output(frozenset({"arrivals.csv", "source"}), frozenset({"arrivals", "corrections.csv"})),
     "prepare": Output(
         frozenset({"balance.csv", "conflicts.csv", "images", "index.csv", "prepare.json", "rejects.csv"}),
+        frozenset({"corrected.csv"}),
     ),
     "split": Output(frozenset({"split.json", "test.csv", "train.csv", "valid.csv"})),
     "evaluate": Output(
@@ -66,14 +68,21 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     parser = _parser(stage, [argument for argument, hint in hints.items() if hint is Path])
     paths = vars(parser.parse_args(arguments))
     params_path = paths.pop("params")
+    with failing_in_one_line(name):
+        if not reads:
+            _check_out(name, paths | {"params": params_path})
+        stage(_checked_params(params_path, reads or name), **paths)
+
+
+@contextmanager
+def failing_in_one_line(name: str) -> Iterator[None]:
+    """End this process with one line on stderr, as `run` says, where the block fails by what a user can mend."""
     end_on_signals(name)
     # The libraries talk to each other about deprecations; nobody who runs a stage can act on them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     with heard_or_not():
         try:
-            if not reads:
-                _check_out(name, paths | {"params": params_path})
-            stage(_checked_params(params_path, reads or name), **paths)
+            yield
         except StageError as error:
             # fastai puts lines of its own before the message of an error that passes through it.
             _leave(name, str(error).splitlines()[-1].strip(), 1)

@@ -44,15 +44,26 @@ class Fetcher:
                 raise SourceError(f"no such file or folder; check the path: {address}")
             check_bytes(path, checksum=checksum, size_bytes=size_bytes, name=address)
             return path
-        self.cache.mkdir(parents=True, exist_ok=True)
-        final = self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
+        final = self._place(address)
         with _locked(final.with_suffix(".lock"), address):
             if not _fits(final, checksum, size_bytes):
                 self._fetch(address, final, checksum, size_bytes)
         return final
 
+    def forget(self, address: str) -> None:
+        """Remove what the cache holds of an address, a part too; a file of this machine stays where it is."""
+        if kind_of(address) != "path":
+            final = self._place(address)
+            with _locked(final.with_suffix(".lock"), address):
+                final.unlink(missing_ok=True)
+                _part_of(final).remove()
+
+    def _place(self, address: str) -> Path:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        return self.cache / hashlib.sha256(address.encode()).hexdigest()[:16]
+
     def _fetch(self, address: str, final: Path, checksum: str | None, size_bytes: int | None) -> None:
-        part = _Part(final.with_suffix(".partial"), final.with_suffix(".validator"))
+        part = _part_of(final)
         try:
             if size_bytes is None or part.num_bytes != size_bytes:
                 check_reachable(address, self.timeout_seconds)
@@ -120,6 +131,10 @@ class _Part:
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
         self.validator_path.unlink(missing_ok=True)
+
+
+def _part_of(final: Path) -> _Part:
+    return _Part(final.with_suffix(".partial"), final.with_suffix(".validator"))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.corrections import Correction
 from stages.duplicates import groups, joined
 from stages.labels import subject_of
 from stages.outputs import write_csv, write_json
@@ -40,7 +41,8 @@ class Grouped:
     """The images with the names of their groups, and how many images of a subject are in which groups.
 
     `num_duplicates` images are copies of an earlier one in their group; of `num_parted` pictures there are copies in
-    several groups; `conflicts` are (group, labels, sources) of copies that have several labels.
+    several groups; `conflicts` are (group, labels, sources) of copies that have several labels. `ghosts` are the images
+    that were withdrawn: how many images stand before each, its correction, and its group.
     """
 
     images: list[Image]
@@ -48,13 +50,26 @@ class Grouped:
     num_duplicates: int
     num_parted: int
     conflicts: list[tuple[str, str, str]]
+    ghosts: list[tuple[int, Correction, str]]
 
 
-def grouped(images: Sequence[Image], distance: int, pattern: str | None) -> Grouped:
-    """Group images by `duplicates.groups` for this distance and by what `pattern` finds in their sources."""
-    pictures = groups(((image.sha256, image.phash) for image in images), distance)
-    shown = [subject_of(image.source, pattern) for image in images]
-    names = joined(zip((image.sha256 for image in images), pictures, shown, strict=True))
+def grouped(
+    images: Sequence[Image], distance: int, pattern: str | None, withdrawn: Sequence[Correction] = ()
+) -> Grouped:
+    """Group images by `duplicates.groups` for this distance and by what `pattern` finds in their sources.
+
+    Those that were withdrawn take part, in the place that they had, so that the others' groups stay what they were.
+    """
+    everyone: list[Image | Correction] = [*images, *withdrawn]
+    if withdrawn:
+        everyone.sort(key=lambda one: (one.arrival, one.sha256))
+    pictures = groups(((one.sha256, one.phash) for one in everyone), distance)
+    shown = [_subject(one, pattern) for one in everyone]
+    names = joined(zip((one.sha256 for one in everyone), pictures, shown, strict=True))
+    ghosts: list[tuple[int, Correction, str]] = []
+    if withdrawn:
+        ghosts, real = _parted(everyone, names)
+        pictures, shown, names = ([values[place] for place in real] for values in (pictures, shown, names))
     subjects: dict[str, Counter[str]] = defaultdict(Counter)
     for subject, name in zip(shown, names, strict=True):
         if subject:
@@ -67,6 +82,7 @@ def grouped(images: Sequence[Image], distance: int, pattern: str | None) -> Grou
         num_duplicates=len(images) - len(places),
         num_parted=sum(number > 1 for number in Counter(picture for picture, _ in places).values()),
         conflicts=_conflicts(named, pictures),
+        ghosts=ghosts,
     )
 
 
@@ -91,6 +107,25 @@ def write_index(params: "PrepareParams", folder: Path, found: Grouped, rejects: 
         "labels": len(balance),
     }
     write_json(folder / "prepare.json", summary)
+
+
+def _subject(one: Image | Correction, pattern: str | None) -> str:
+    if isinstance(one, Image):
+        return subject_of(one.source, pattern)
+    return one.subject if pattern else ""
+
+
+def _parted(
+    everyone: Sequence[Image | Correction], names: Sequence[str]
+) -> tuple[list[tuple[int, Correction, str]], list[int]]:
+    """Return the ghosts, and the places of the images among all."""
+    ghosts, real = [], []
+    for place, (one, name) in enumerate(zip(everyone, names, strict=True)):
+        if isinstance(one, Image):
+            real.append(place)
+        else:
+            ghosts.append((len(real), one, name))
+    return ghosts, real
 
 
 def _conflicts(images: Sequence[Image], pictures: Sequence[str]) -> list[tuple[str, str, str]]:

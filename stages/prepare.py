@@ -1,7 +1,8 @@
 """Turn raw files into an index of verified, upright, equally sized, labelled images.
 
 Reads data/raw. Leaves data/prepared: `images/<label>/…jpg`, `index.csv` (one row an image), `rejects.csv` (what can't
-be used and why), `conflicts.csv` (one picture under several labels), `balance.csv` and `prepare.json` (counts).
+be used and why), `conflicts.csv` (one picture under several labels), `corrected.csv` (how images that were withdrawn or
+relabelled are dealt), `balance.csv` and `prepare.json` (counts).
 """
 
 import re
@@ -16,6 +17,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from stages import hints
 from stages.candidates import Candidate, candidates
+from stages.corrected import corrected, listed_corrections, write_corrected
+from stages.corrections import withdrawn
 from stages.errors import DataError, ParamsError, printable
 from stages.index import Grouped, Image, grouped, write_index
 from stages.labels import path_within, subject_of
@@ -96,13 +99,16 @@ def prepare(params: PrepareParams, *, raw: Path, out: Path) -> None:
     Rows stand in the order of arrival, those of the source by content hash. Raises DataError when there is no image,
     when `group_pattern` fits none, or when more than `max_rejected_share` of the files can't be used.
     """
-    files = candidates(params, raw)
+    corrections = listed_corrections(raw)
+    mended = corrected(candidates(params, raw), corrections, params.species)
+    files = mended.files
     _check_subjects(params, files)
     with new_folder(out) as folder:
         images, rejects = _stored(params, files, folder)
         _check_rejects(params, rejects, len(files))
-        found = grouped(images, params.duplicate_distance, params.group_pattern)
+        found = grouped(images, params.duplicate_distance, params.group_pattern, withdrawn(corrections))
         write_index(params, folder, found, rejects)
+        write_corrected(folder, found, mended.dealt_as)
     _tell(found, rejects, out)
 
 

@@ -1,13 +1,13 @@
 """Deal the prepared images to the sides train, valid and test.
 
-Reads data/prepared/index.csv. Leaves data/split: train.csv, valid.csv and test.csv with the index's columns, and
-split.json with the counts.
+Reads data/prepared: index.csv, and corrected.csv, by which an image that was withdrawn or relabelled moves no other.
+Leaves data/split: train.csv, valid.csv and test.csv with the index's columns, and split.json with the counts.
 """
 
 import csv
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from stages.as_dealt import as_dealt
 from stages.errors import DataError, ParamsError
 from stages.outputs import new_folder, write_json
 from stages.params import STRICT
@@ -56,7 +57,9 @@ def split(params: SplitParams, *, prepared: Path, out: Path) -> None:
     if not rows:
         raise DataError(f"{index}: no images, run `dvc repro prepare`")
     _check_groups(rows)
-    sides = _sides(params, rows)
+    dealt, places = as_dealt(rows, prepared / "corrected.csv")
+    sides_dealt = _sides(params, dealt)
+    sides = [sides_dealt[place] for place in places]
     _check_sides(rows, sides)
     counts = Counter(sides)
     with new_folder(out) as folder:
@@ -103,7 +106,7 @@ def _check_groups(rows: list[Row]) -> None:
         )
 
 
-def _sides(params: SplitParams, rows: list[Row]) -> list[int]:
+def _sides(params: SplitParams, rows: Sequence[Row]) -> list[int]:
     shares = (1 - params.valid_share - params.test_share, params.valid_share, params.test_share)
     if params.method == "official":
         if not any(row.official for row in rows):

@@ -42,10 +42,10 @@ def test_the_values_for_own_images_make_sides_of_a_folder_of_folders(tmp_path: P
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for name, values in yaml.safe_load(block.replace("/data/parts", str(tmp_path / "parts"))).items():
         params[name] |= values
-    (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    lists = {name: ROOT / f"data/{name}.csv" for name in ("arrivals", "corrections")}
     raw, prepared, out = (tmp_path / name for name in ("raw", "prepared", "split"))
 
-    download(DownloadParams(**params["download"]), arrivals=tmp_path / "arrivals.csv", cache=tmp_path / "c", out=raw)
+    download(DownloadParams(**params["download"]), **lists, cache=tmp_path / "c", out=raw)
     prepare(PrepareParams(**params["prepare"]), raw=raw, out=prepared)
     split(SplitParams(**params["split"]), prepared=prepared, out=out)
 

@@ -50,7 +50,8 @@ def _line(folder: Path, number: int) -> dict[str, Finished]:
     settings["train"] = section("train", **OFFLINE | {"image_size": _SIDE})
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     (folder / "data").mkdir()
-    (folder / "data/arrivals.csv").write_bytes((ROOT / "data/arrivals.csv").read_bytes())
+    for name in ("arrivals.csv", "corrections.csv"):
+        (folder / "data" / name).write_bytes((ROOT / "data" / name).read_bytes())
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     environment = {"PYTHONPATH": str(ROOT)}
     return {

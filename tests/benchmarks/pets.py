@@ -41,7 +41,8 @@ def prepared_pool(folder: Path, *, short_side: int) -> Path:
     if not raw.exists():
         source = os.environ.get("BENCH_PETS", "sample:")
         params = DownloadParams(**section("download", source=source, checksum=None, size_bytes=None))
-        download(params, arrivals=ROOT / "data/arrivals.csv", cache=folder / "downloads", out=raw)
+        lists = {name: ROOT / f"data/{name}.csv" for name in ("arrivals", "corrections")}
+        download(params, **lists, cache=folder / "downloads", out=raw)
     files = "**/*.jpg"
     prepare(PrepareParams(**section("prepare", short_side=short_side, files=files)), raw=raw, out=out)
     return out

@@ -27,7 +27,7 @@ from tests.flows.projects import Project, git
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ["stages", "dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".gitignore", "data/arrivals.csv",
-            "data/.gitignore"]  # fmt: skip
+            "data/corrections.csv", "data/.gitignore"]  # fmt: skip
 PARAMS: dict[str, dict[str, Any]] = {
     "download": {"source": "sample:images_per_breed=4,image_side=96", "checksum": None, "size_bytes": None},
     "prepare": {"short_side": 64},

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+NO_CORRECTIONS = "sha256,label,dealt_as,phash,subject,official,arrival,arrived\n"
 PREPARE: dict[str, Any] = {
     "files": "images/*",
     "labels_from": "pattern",

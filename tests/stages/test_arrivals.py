@@ -12,6 +12,7 @@ from stages.download import DownloadParams, download
 from stages.errors import ArchiveError, ChecksumError, DataError, SourceError, UnreachableError
 from tests.pictures import also_a_tar, content, pet
 from tests.servers import http_server
+from tests.stages.settings import NO_CORRECTIONS
 
 HEADER = "address,sha256,label,arrived\n"
 PHOTO = b"\xff\xd8\xff\xe0 not much of a photograph"
@@ -34,7 +35,7 @@ def tar_of(name: str, content: bytes) -> bytes:
     return packed.getvalue()
 
 
-def downloaded(folder: Path, *rows: str) -> dict[str, bytes]:
+def downloaded(folder: Path, *rows: str, corrected: str = NO_CORRECTIONS) -> dict[str, bytes]:
     """Return the files that the stage leaves below arrivals/ for rows added to a source of one image."""
     (folder / "pets").mkdir(exist_ok=True)
     (folder / "pets/pug_0.jpg").write_bytes(b"the source")
@@ -49,7 +50,9 @@ def downloaded(folder: Path, *rows: str) -> dict[str, bytes]:
         max_ratio=200,
     )
     arrivals = listed(folder, HEADER + "".join(rows))
-    download(params, arrivals=arrivals, cache=folder / "cache", out=folder / "raw")
+    (folder / "corrections.csv").write_text(corrected, encoding="utf-8")
+    corrections = folder / "corrections.csv"
+    download(params, arrivals=arrivals, corrections=corrections, cache=folder / "cache", out=folder / "raw")
     assert (folder / "raw/source/pug_0.jpg").read_bytes() == b"the source"
     added = folder / "raw/arrivals"
     return {path.relative_to(added).as_posix(): path.read_bytes() for path in added.rglob("*") if path.is_file()}
@@ -150,6 +153,63 @@ def test_a_hostile_arrival_stops_the_stage_by_its_row(tmp_path: Path) -> None:
 
     with pytest.raises(ArchiveError, match=r"row 1: .*evil\.tgz: holds a path that climbs out by '\.\.'"):
         downloaded(tmp_path, f"{tmp_path}/evil.tgz,{hashlib.sha256(archive).hexdigest()},,2025-03-01\n")
+
+
+def test_a_withdrawn_arrival_needs_not_be_there_and_the_others_keep_their_rows(tmp_path: Path) -> None:
+    row = f"{tmp_path}/kept.jpg,{hashlib.sha256(b'kept').hexdigest()},pug,2025-03-02\n"
+    (tmp_path / "kept.jpg").write_bytes(b"kept")
+
+    added = downloaded(tmp_path, ROW, row, corrected=f"{NO_CORRECTIONS}{SHA256},,pug,,,,1,2025-03-01\n")
+
+    assert added == {"00002/kept.jpg": b"kept"}
+    assert (tmp_path / "raw/arrivals.csv").read_text() == HEADER + ROW + row
+
+
+def test_what_was_withdrawn_is_left_out_of_source_and_archives_and_nothing_else(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, data in {"a.jpg": PHOTO, "b.jpg": b"another"}.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    (tmp_path / "more.tar").write_bytes(packed.getvalue())
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets/copy.jpg").write_bytes(PHOTO)
+    rows = f"{NO_CORRECTIONS}{SHA256},,pug,,,,0,\n"
+
+    added = downloaded(
+        tmp_path, f"{tmp_path}/more.tar,{hashlib.sha256(packed.getvalue()).hexdigest()},,2025-03-01\n", corrected=rows
+    )
+
+    assert added == {"00001/b.jpg": b"another"}
+    assert [path.name for path in (tmp_path / "raw/source").iterdir()] == ["pug_0.jpg"]
+    assert (tmp_path / "raw/corrections.csv").read_text() == rows
+
+
+def test_the_cached_copy_of_a_withdrawn_arrival_is_removed(tmp_path: Path) -> None:
+    with http_server({"/pug_1.jpg": PHOTO}) as server:
+        row = f"{server.url('/pug_1.jpg')},{SHA256},pug,2025-03-01\n"
+        downloaded(tmp_path, row)
+        assert PHOTO in {path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+
+        downloaded(tmp_path, row, corrected=f"{NO_CORRECTIONS}{SHA256},,pug,,,,1,2025-03-01\n")
+
+        assert [path.read_bytes() for path in (tmp_path / "cache").iterdir()] in ([], [b""])
+        assert len(server.requests) == 1
+
+
+def test_a_corrected_label_leaves_the_file_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pug_1.jpg").write_bytes(PHOTO)
+    corrected = f"{NO_CORRECTIONS}{SHA256},Bengal,pug,,,,1,2025-03-01\n"
+
+    added = downloaded(tmp_path, ROW.replace("photos", str(tmp_path)), corrected=corrected)
+
+    assert added == {"00001/pug_1.jpg": PHOTO}
+
+
+def test_a_project_from_before_corrections_is_told_how_to_begin_the_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"corrections\.csv: line 1: expected sha256,label,dealt_as,.*, found: $"):
+        downloaded(tmp_path, corrected="")
 
 
 def _own_sha256() -> str:

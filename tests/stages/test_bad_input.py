@@ -24,10 +24,11 @@ from tests.disks import small_disk
 from tests.pictures import content, pet, write_source
 from tests.servers import Answer, HttpServer, http_server
 from tests.stages.conftest import ROOT, start_stage
-from tests.stages.settings import params_yaml
+from tests.stages.settings import NO_CORRECTIONS, params_yaml
 
 Ended = tuple[int, list[str]]
 MIB = 1 << 20
+LISTS = {"arrivals": "arrivals.csv", "corrections": "corrections.csv"}
 GOOD = {
     "raw": OUTPUTS["download"].always,
     "prepared": OUTPUTS["prepare"].always,
@@ -43,6 +44,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep proxies out, list no arrivals, and let each stage have a last good output."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    (tmp_path / "corrections.csv").write_text(NO_CORRECTIONS)
     for name, left in GOOD.items():
         (tmp_path / "last" / name).mkdir(parents=True)
         for good in left:
@@ -98,7 +100,7 @@ def test_a_source_that_must_not_be_opened_is_named(
         "download",
         tmp_path,
         {"download": {"source": "pets.tgz"} | settings},
-        arrivals="arrivals.csv",
+        **LISTS,
         cache="cache",
         out="last/raw",
     )
@@ -120,7 +122,7 @@ def test_a_source_that_must_not_be_opened_is_named(
     ids=["no such user", "NUL", "a name too long"],
 )
 def test_a_source_that_no_path_can_be_is_named(tmp_path: Path, source: str, told: str) -> None:
-    places = {"arrivals": "arrivals.csv", "cache": "cache", "out": "last/raw"}
+    places = LISTS | {"cache": "cache", "out": "last/raw"}
 
     status, said = ended("download", tmp_path, {"download": {"source": source}}, **places)
 
@@ -148,9 +150,7 @@ def test_a_server_that_gives_no_file_is_named(tmp_path: Path, server: HttpServer
     checksum = f"sha256:{hashlib.sha256(server.files['/pets.tgz']).hexdigest()}"
     settings = {"source": server.url("/pets.tgz"), "checksum": checksum, "retries": 0}
 
-    status, said = ended(
-        "download", tmp_path, {"download": settings}, arrivals="arrivals.csv", cache="cache", out="last/raw"
-    )
+    status, said = ended("download", tmp_path, {"download": settings}, **LISTS, cache="cache", out="last/raw")
 
     assert (status, len(said)) == (1, 1), said
     assert said[0].startswith(f"download: {told}")

@@ -23,7 +23,7 @@ from stages.errors import ArchiveError, ChecksumError, ParamsError, SourceError,
 from stages.params import section
 from tests.disks import small_disk
 from tests.servers import Answer, HttpServer, http_server
-from tests.stages.settings import params_yaml
+from tests.stages.settings import NO_CORRECTIONS, params_yaml
 
 REPOSITORY = Path(__file__).parents[2]
 PHOTOS = Path(os.environ.get("PETS_PHOTOS", REPOSITORY.parent / "shared/pets"))
@@ -46,11 +46,16 @@ KNOWN = {"source": "sample:", "checksum": None, "size_bytes": None, "retries": 1
 LIMITS = {"max_files": 500, "max_bytes": 10**8, "max_ratio": 200.0}
 
 
+def write_lists(folder: Path) -> None:
+    (folder / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    (folder / "corrections.csv").write_text(NO_CORRECTIONS)
+
+
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make an empty list of arrivals and an earlier output, and keep proxies out."""
+    """Make empty lists of arrivals and corrections and an earlier output, and keep proxies out."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    write_lists(tmp_path)
     (tmp_path / "raw/source").mkdir(parents=True)
     (tmp_path / "raw/source/earlier.txt").write_text("the last good output")
     (tmp_path / "raw/arrivals.csv").touch()
@@ -59,7 +64,8 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def downloaded(folder: Path, source: str | Path, **changes: Any) -> dict[str, bytes]:
     """Return what the stage leaves in source/ of its output."""
     params = DownloadParams(**(KNOWN | LIMITS | {"source": str(source)} | changes))
-    download(params, arrivals=folder / "arrivals.csv", cache=folder / "cache", out=folder / "raw")
+    lists = {name: folder / f"{name}.csv" for name in ("arrivals", "corrections")}
+    download(params, **lists, cache=folder / "cache", out=folder / "raw")
     left = folder / "raw/source"
     return {path.relative_to(left).as_posix(): path.read_bytes() for path in left.rglob("*") if path.is_file()}
 
@@ -76,7 +82,8 @@ def started(
     """Start the stage as its own process; it is killed when the block ends."""
     settings = KNOWN | LIMITS | {"source": source, "timeout_seconds": 30.0} | changes
     (folder / "params.yaml").write_text(params_yaml(download=settings))
-    paths = {"params": "params.yaml", "arrivals": "arrivals.csv", "cache": cache, "out": out}
+    paths = {"params": "params.yaml", "arrivals": "arrivals.csv", "corrections": "corrections.csv", "cache": cache,
+             "out": out}  # fmt: skip
     options = [part for name, path in paths.items() for part in (f"--{name}", str(folder / path))]
     command = [sys.executable, "-m", "stages.download", *options]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
@@ -277,7 +284,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_last_output(tmp_path: Path, stalling: 
 def test_two_downloads_at_once_fetch_once(tmp_path: Path, stalling: HttpServer) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "arrivals.csv").write_text("address,sha256,label,arrived\n")
+    write_lists(other)
     (other / "cache").symlink_to(tmp_path / "cache")
     with started(tmp_path, stalling.url("/pets.tgz"), checksum=CHECKSUM, timeout_seconds=3.0) as first:
         wait_for_the_part(tmp_path)

@@ -17,7 +17,7 @@ from stages.download import DownloadParams, download
 from stages.entry import NAMES, OUTPUTS, run
 from stages.errors import DataError
 from stages.params import section
-from tests.stages.settings import params_yaml
+from tests.stages.settings import NO_CORRECTIONS, params_yaml
 
 ROOT = Path(__file__).parents[2]
 LACK = "out of memory; end what else runs here, or lower train.image_size or prepare.short_side"
@@ -231,8 +231,18 @@ TRAIN = {"history.csv", "learner.pkl", "learning_rate.csv", "live", "metrics.jso
          "weights.safetensors"}  # fmt: skip
 FOLDERS = {name: sorted(left.always | left.sometimes) for name, left in OUTPUTS.items()} | {
     "train": sorted(TRAIN),
-    "data": ["arrivals.csv"],
-    "data in use": ["arrivals.csv", "bundle", "eval", "prepared", "raw", "split", "train", ".gitignore"],
+    "data": ["arrivals.csv", "corrections.csv"],
+    "data in use": [
+        "arrivals.csv",
+        "corrections.csv",
+        "bundle",
+        "eval",
+        "prepared",
+        "raw",
+        "split",
+        "train",
+        ".gitignore",
+    ],
 }
 
 
@@ -247,7 +257,7 @@ def test_a_stage_replaces_no_other_stages_output_and_not_the_datas_folder(
 
 
 def test_the_folder_of_the_projects_own_list_of_arrivals_is_replaced_by_no_stage(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("[!a]*"))  # what runs left
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("[!ac]*"))  # what runs left
 
     assert [name for name in OUTPUTS if worked(name, tmp_path / "data")] == []
 
@@ -285,16 +295,21 @@ def worked(name: str, out: Path) -> bool:
 @pytest.fixture
 def downloaded(tmp_path: Path) -> Path:
     (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n", encoding="utf-8")
-    paths = {name: tmp_path / name for name in ("arrivals.csv", "cache", "raw")}
+    (tmp_path / "corrections.csv").write_text(NO_CORRECTIONS, encoding="utf-8")
+    lists = {name: tmp_path / f"{name}.csv" for name in ("arrivals", "corrections")}
     params = section(tmp_path / "params.yaml", "download", DownloadParams)
-    download(params, arrivals=paths["arrivals.csv"], cache=paths["cache"], out=paths["raw"])
-    return paths["raw"]
+    download(params, **lists, cache=tmp_path / "cache", out=tmp_path / "raw")
+    return tmp_path / "raw"
 
 
 def test_what_tells_an_older_output_is_what_the_first_stages_leave(sides: Path, downloaded: Path) -> None:
     found = {"download": downloaded, "prepare": sides / "prepared", "split": sides / "split"}
 
-    assert {name: names_in(folder) for name, folder in found.items()} == {name: OUTPUTS[name].always for name in found}
+    # An older release left no list of corrections.
+    newer = {"download": {"corrections.csv"}, "prepare": {"corrected.csv"}, "split": set()}
+    assert {name: names_in(found[name]) - newer[name] for name in found} == {
+        name: OUTPUTS[name].always for name in found
+    }
     assert set(OUTPUTS) == set(NAMES) - {"train"}
 
 

@@ -1,0 +1,156 @@
+"""Write into corrections.csv which images are withdrawn, or what their right label is: `python -m stages.correct`.
+
+Not a DVC stage: what it leaves is committed. Reads data/prepared/index.csv, the corrections that are there, and what
+params.yaml groups by. Leaves the list with a row more for each image, or with another label in the rows that it has.
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+from stages.committed_lists import check_label
+from stages.corrections import COLUMNS, Correction, read_corrections
+from stages.errors import DataError, printable
+from stages.labels import spelled, subject_of
+from stages.outputs import new_file, read_csv, write_csv
+
+_FEWEST_DIGITS = 8
+_MOST_TOLD = 5
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The index's rows by the sha256 of the original, in its order, and the corrections that are there."""
+
+    prepared: Path
+    images: dict[str, list[dict[str, str]]]
+    corrections: dict[str, list[Correction]]
+
+
+def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path, pattern: str | None) -> list[str]:
+    """Give `images` the right `label`, or withdraw them by an empty one; return what there is to say, a line each.
+
+    An image is named by its sha256 or the first eight digits or more of it, by its path or its source in the index, or
+    by a file of the same bytes. `pattern` is prepare's `group_pattern`. Raises DataError for one that is unknown, or
+    isn't the only one of that name; the list is then as it was.
+    """
+    check_label(label, "--label", column="it")
+    before = read_corrections(corrections)
+    known = _known(index, before)
+    found = {sha256 for image in images for sha256 in _named(image, known)}
+    rows = [replace(one, label=label) if one.sha256 in found else one for one in before]
+    for sha256, copies in known.images.items():
+        if sha256 in found and sha256 not in known.corrections:
+            rows += dict.fromkeys(_row(copy, label, pattern) for copy in copies)
+    with new_file(corrections) as path:
+        write_csv(path, COLUMNS, map(astuple, rows))
+    return list(_told(found, label, known, num_rows=sum(one.sha256 in found for one in rows)))
+
+
+def _known(index: Path, corrections: Iterable[Correction]) -> _Known:
+    if not index.exists():
+        raise DataError(f"no index of the images; run `dvc repro prepare`, or `dvc pull {index}`: {index}")
+    images, corrected = defaultdict(list), defaultdict(list)
+    for row in read_csv(index):
+        images[row["sha256"]].append(row)
+    for one in corrections:
+        corrected[one.sha256].append(one)
+    return _Known(index.parent, images, corrected)
+
+
+def _named(image: str, known: _Known) -> set[str]:
+    """Return the sha256 of the image that is meant."""
+    everyone = known.images.keys() | known.corrections.keys()
+    if re.fullmatch(f"[0-9a-f]{{{_FEWEST_DIGITS},64}}", image):
+        found = {sha256 for sha256 in everyone if sha256.startswith(image)}
+    else:
+        raw = known.prepared.parent / "raw"
+        names = {image, *(_below(image, folder) for folder in (known.prepared, raw))}
+        found = {sha for sha, rows in known.images.items() for row in rows if names & {row["path"], row["source"]}}
+        if not found and Path(image).is_file():
+            with Path(image).open("rb") as file:
+                found = {hashlib.file_digest(file, "sha256").hexdigest()} & everyone
+    if len(found) > 1:
+        raise DataError(f"{len(found)} images are called so, name one by its sha256: {', '.join(sorted(found)[:5])}")
+    if not found:
+        raise DataError(
+            "no such image in the index; name it by its sha256 (8 digits or more), its path or source in the index, or "
+            f"a file of the same bytes: {image}"
+        )
+    return found
+
+
+def _below(image: str, folder: Path) -> str:
+    path, top = Path(image).absolute(), folder.absolute()
+    return path.relative_to(top).as_posix() if path.is_relative_to(top) else image
+
+
+def _row(copy: dict[str, str], label: str, pattern: str | None) -> Correction:
+    return Correction(
+        sha256=copy["sha256"],
+        label=spelled(label),
+        dealt_as=copy["label"],
+        phash=copy["phash"],
+        subject=subject_of(copy["source"], pattern),
+        official=copy["official"],
+        arrival=int(copy["arrival"]),
+        arrived=copy["arrived"],
+    )
+
+
+def _told(found: set[str], label: str, known: _Known, *, num_rows: int) -> Iterable[str]:
+    what = f"labelled {label}" if label else "withdrawn"
+    images = "1 image" if len(found) == 1 else f"{len(found)} images"
+    rows = "1 row" if num_rows == 1 else f"{num_rows} rows"
+    groups = {row["group"] for sha256 in found for row in known.images.get(sha256, ())}
+    stay = [
+        f"{row['source']} ({row['label']})"
+        for sha256, copies in known.images.items() if sha256 not in found
+        for row in copies if row["group"] in groups
+    ]  # fmt: skip
+    if stay:
+        more = f" and {len(stay) - _MOST_TOLD} more" if len(stay) > _MOST_TOLD else ""
+        yield f"of the same group, so perhaps copies, stay as they are: {', '.join(stay[:_MOST_TOLD])}{more}"
+    labels = {row["label"] for copies in known.images.values() for row in copies}
+    if label and spelled(label) not in labels:
+        yield f"no image has had this label, and a label needs three images: {label}"
+    yield f"{images} {what} by {rows}; next: dvc repro, and commit the list with dvc.lock"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.correct", description=correct.__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    change = parser.add_mutually_exclusive_group(required=True)
+    change.add_argument("--withdraw", action="store_true", help="the images must go")
+    change.add_argument("--label", help="the images' right label")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    for name, path in {"index": "data/prepared/index.csv", "corrections": "data/corrections.csv"}.items():
+        parser.add_argument(f"--{name}", type=Path, default=Path(path), metavar="FILE")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    options = parser.parse_args()
+    if options.label is not None and not options.label.strip():
+        parser.error("--label is empty; --withdraw takes an image out")
+    return options
+
+
+def _main() -> None:
+    from stages.entry import failing_in_one_line
+    from stages.params import section
+    from stages.prepare import PrepareParams
+
+    options = _options()
+    with failing_in_one_line("correct"):
+        pattern = section(options.params, "prepare", PrepareParams).group_pattern
+        label = (options.label or "").strip()
+        lists = {"index": options.index, "corrections": options.corrections}
+        for line in correct(options.images, label, **lists, pattern=pattern):
+            print(f"correct: {printable(line)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    _main()
