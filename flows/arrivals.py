@@ -17,6 +17,7 @@ from flows.errors import BusyError, ChildError, RequestError
 from flows.workspace import Workspace
 
 PATH = "data/arrivals.csv"
+CORRECTIONS = "data/corrections.csv"  # people write it; here it is only handed on
 _TRIES = 8
 _IDENTITY = ("-c", "user.name=petmodels", "-c", "user.email=petmodels@localhost")
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 from prefect.client.orchestration import SyncPrefectClient
 from ruamel.yaml import YAML
 
+from flows.arrivals import CORRECTIONS
 from flows.arrivals import PATH as ARRIVALS
 from flows.environment import apart
 from flows.errors import FlowError, StackError
@@ -61,7 +62,10 @@ def run_loop(
 
 
 def first_project(project: Path, folder: Path, photographs: Sequence[Photograph], num_later: int) -> Path:
-    """Return a bare repository with the project as it is, but its source a folder of these images, and no arrivals."""
+    """Return a bare repository with the project as it is, but its source a folder of these images, and no arrivals.
+
+    Nor corrections: the images are those that are left, with the labels that were found to be right.
+    """
     source, clone, remote = folder / "source", folder / "clone", folder / "project.git"
     for photograph in photographs:
         target = source / photograph.label / photograph.path.name
@@ -69,8 +73,10 @@ def first_project(project: Path, folder: Path, photographs: Sequence[Photograph]
         shutil.copyfile(photograph.path, target)
     git(folder, "clone", "--quiet", "--origin", "origin", "--no-hardlinks", str(project), str(clone))
     _set_params(clone / "params.yaml", source, num_later)
-    arrivals = clone / ARRIVALS
-    arrivals.write_text(arrivals.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
+    for listing in (clone / ARRIVALS, clone / CORRECTIONS):
+        if listing.exists():
+            header = listing.read_text(encoding="utf-8").partition("\n")[0]
+            listing.write_text(f"{header}\n", encoding="utf-8")
     git(clone, "commit", "--quiet", "--all", "--message", "The first images")
     git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
     git(clone, "push", "--quiet", str(remote), "HEAD:refs/heads/main")

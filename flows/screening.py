@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.arrivals import CORRECTIONS
 from flows.dropped import Dropped, text_of
 from flows.dvc_lock import take_lock
 from flows.errors import RequestError
@@ -57,6 +58,9 @@ def verdicts(
     _write(folder / "files.csv", ("file", "name", "label"), listing)
     options = {"files": folder / "files.csv", "index": index, "arrivals": space.folder / "data/arrivals.csv",
                "labels": folder / "labels.txt", "out": folder / "verdicts.csv"}  # fmt: skip
+    corrections = space.folder / CORRECTIONS
+    if corrections.exists():  # a branch from before there was such a list has a stage that knows of none
+        options["corrections"] = corrections
     arguments = [str(part) for name, path in options.items() for part in (f"--{name}", path)]
     space.python("-m", "stages.screen", *arguments)
     found = {row["file"]: row for row in _rows(folder / "verdicts.csv")}

@@ -2,8 +2,8 @@
 
 Not a DVC stage: its answer depends on what others have brought meanwhile. It decodes, measures and hashes by prepare's
 own functions and reads prepare's section of params.yaml, so that what it lets through prepare doesn't reject. Reads the
-images that a list names, the index of those that are known, the list of arrivals and the labels that are allowed.
-Leaves verdicts.csv, a row an image.
+images that a list names, the index of those that are known, the lists of arrivals and of corrections, and the labels
+that are allowed. Leaves verdicts.csv, a row an image.
 """
 
 import csv
@@ -18,6 +18,7 @@ from typing import Literal
 
 from stages.archives import is_archive
 from stages.arrivals import read_arrivals
+from stages.corrections import read_corrections, withdrawn
 from stages.duplicates import groups
 from stages.errors import DataError
 from stages.labels import label_rule, spelled
@@ -47,22 +48,29 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Known:
-    """The images that are there already: (sha256, phash) and name by order of arrival, and the listed ones' labels."""
+    """The images that are there already: (sha256, phash) and name by order of arrival, and the listed ones' labels.
+
+    `gone` are (sha256, phash) of those that were withdrawn.
+    """
 
     hashes: list[tuple[str, str]]
     names: dict[str, str]
     listed: Mapping[str, str]
     labels: frozenset[str]
+    gone: dict[str, str]
 
 
-def screen(params: PrepareParams, *, files: Path, index: Path, arrivals: Path, labels: Path, out: Path) -> None:
+def screen(
+    params: PrepareParams, *, files: Path, index: Path, arrivals: Path, corrections: Path, labels: Path, out: Path
+) -> None:
     """Judge the images that the CSV file `files` names, in its order, which decides who is whose duplicate.
 
     Its columns are `file` (relative to the list), `name` (as it was given) and `label` ("": by prepare's
     `label_pattern`). Empty lists are allowed: without an index no near-duplicate of an older image is found; without a
     line in `labels` any label is allowed.
     """
-    known = _known(index, arrivals, labels)
+    gone = {one.sha256: one.phash for one in withdrawn(read_corrections(corrections))}
+    known = _known(index, arrivals, labels, gone)
     rows = _rows(files, ("file", "name", "label"))
     # Where labels come from folders or a CSV file the pattern may be any, also one without a group for the label.
     pattern = params.label_pattern if re.compile(params.label_pattern).groups else "^()"
@@ -75,6 +83,7 @@ def screen(params: PrepareParams, *, files: Path, index: Path, arrivals: Path, l
 
     with in_threads(judged, rows) as answers:
         verdicts = list(answers)
+    verdicts = _without_withdrawn(verdicts, known.gone, params.duplicate_distance)
     verdicts = _without_duplicates(verdicts, known, names, params.duplicate_distance)
     with new_file(out) as path:
         write_csv(path, [field.name for field in fields(Verdict)], map(astuple, verdicts))
@@ -82,14 +91,14 @@ def screen(params: PrepareParams, *, files: Path, index: Path, arrivals: Path, l
     print(f"screen: {num_good} of {len(verdicts)} images can be taken in; see {out}", file=sys.stderr)
 
 
-def _known(index: Path, arrivals: Path, labels: Path) -> _Known:
+def _known(index: Path, arrivals: Path, labels: Path, gone: dict[str, str]) -> _Known:
     rows = _rows(index, ("sha256", "phash", "label", "source"))
     names = {row["sha256"]: f"{row['source']} ({row['label']})" for row in reversed(rows)}
     listed = read_arrivals(arrivals)
     names = {row.sha256: f"{row.address} ({row.label})" for row in reversed(listed)} | names
     allowed = frozenset(filter(None, labels.read_text(encoding="utf-8").splitlines()))
     hashes = [(row["sha256"], row["phash"]) for row in rows]
-    return _Known(hashes, names, {row.sha256: spelled(row.label) for row in listed}, allowed)
+    return _Known(hashes, names, {row.sha256: spelled(row.label) for row in listed}, allowed, gone)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -103,6 +112,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 def _judged(params: PrepareParams, file: Path, label: str, known: _Known) -> Verdict:
     content = file.read_bytes()
     verdict = Verdict(file=file.name, label=label, sha256=hashlib.sha256(content).hexdigest(), verdict="bad")
+    if verdict.sha256 in known.gone:
+        return replace(verdict, reason="withdrawn: these bytes stand in data/corrections.csv")
     reason = label_reason(params, label) if label else "no label: neither a folder nor prepare.label_pattern gives one"
     if reason:
         return replace(verdict, label="", reason=reason)
@@ -125,6 +136,20 @@ def _suffix(content: bytes) -> str:
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return _SUFFIXES[image.format or ""]
+
+
+def _without_withdrawn(verdicts: list[Verdict], gone: Mapping[str, str], distance: int) -> list[Verdict]:
+    """Turn good ones that show what an image showed that was withdrawn into bad ones."""
+    pictures = [int(phash, 16) for phash in gone.values() if phash]
+    reason = "withdrawn: a near-duplicate of an image in data/corrections.csv"
+
+    def is_gone(one: Verdict) -> bool:
+        return any((int(one.phash, 16) ^ other).bit_count() <= distance for other in pictures)
+
+    return [
+        replace(one, verdict="bad", reason=reason) if one.verdict == "good" and is_gone(one) else one
+        for one in verdicts
+    ]
 
 
 def _without_duplicates(verdicts: list[Verdict], known: _Known, names: dict[str, str], distance: int) -> list[Verdict]:

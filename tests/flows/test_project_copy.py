@@ -8,6 +8,7 @@ from flows.loop import first_project
 from flows.photographs import Photograph
 from flows.project_copy import bring_up_to_date
 from tests.flows.projects import git
+from tests.stages.settings import NO_CORRECTIONS
 
 HEADER = "address,sha256,label,arrived\n"
 ROW = "s3://drop/accepted/aa.jpg,aa,Bombay,2026-11-30\n"
@@ -75,12 +76,29 @@ def test_arrivals_that_the_checkout_lists_too_are_nobodys_alone(project: Path, t
     assert (tmp_path / "copy/data/arrivals.csv").read_text() == HEADER + ROW
 
 
+def test_corrections_of_the_copy_outlive_the_next_demo_unless_the_checkout_says_otherwise(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / "data/corrections.csv").write_text(NO_CORRECTIONS)
+    bring_up_to_date(tmp_path / "copy", project)
+    listed = tmp_path / "copy/data/corrections.csv"
+    listed.write_text(NO_CORRECTIONS + "aa,,pug,,,,0,\nbb,,pug,,,,0,\n")
+    (project / "data/corrections.csv").write_text(NO_CORRECTIONS + "bb,Bengal,pug,,,,0,\n")
+
+    bring_up_to_date(tmp_path / "copy", project)
+
+    assert listed.read_text() == NO_CORRECTIONS + "bb,Bengal,pug,,,,0,\naa,,pug,,,,0,\n"
+
+
 def test_the_loop_begins_without_arrivals_for_it_deals_all_images_itself(project: Path, tmp_path: Path) -> None:
     (project / "data/arrivals.csv").write_text(HEADER + ROW)
-    git(project, "commit", "--quiet", "--all", "--message", "1 image arrived")
+    (project / "data/corrections.csv").write_text(NO_CORRECTIONS + "bb,Bengal,pug,,,,0,\n")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "1 image arrived")
     (tmp_path / "pug.jpg").write_bytes(b"a picture")
     (tmp_path / "loop").mkdir()
 
     remote = first_project(project, tmp_path / "loop", [Photograph(tmp_path / "pug.jpg", "pug")], 1)
 
     assert f"{git(remote, 'show', 'main:data/arrivals.csv')}\n" == HEADER
+    assert f"{git(remote, 'show', 'main:data/corrections.csv')}\n" == NO_CORRECTIONS

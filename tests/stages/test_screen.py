@@ -13,7 +13,7 @@ from stages.outputs import write_csv
 from stages.prepare import PrepareParams, prepare
 from stages.screen import screen
 from tests.pictures import also_a_tar, content, pet, unusable, write_source
-from tests.stages.settings import PREPARE
+from tests.stages.settings import NO_CORRECTIONS, PREPARE
 
 Judge = Callable[..., dict[str, dict[str, str]]]
 ODD = unusable(pet(0, 0))
@@ -30,6 +30,7 @@ def judge(tmp_path: Path) -> Judge:
         listed: str = "",
         labels: str = "",
         pattern: str = PREPARE["label_pattern"],
+        corrected: str = "",
     ) -> dict[str, dict[str, str]]:
         rows = []
         for number, (key, data) in enumerate(files.items()):
@@ -37,9 +38,10 @@ def judge(tmp_path: Path) -> Judge:
             rows.append((str(number), key.rpartition("/")[2], key.rpartition("/")[0]))
         write_csv(tmp_path / "files.csv", ["file", "name", "label"], rows)
         texts = {"index.csv": index, "arrivals.csv": f"address,sha256,label,arrived\n{listed}", "labels.txt": labels}
+        texts["corrections.csv"] = NO_CORRECTIONS + corrected
         for name, text in texts.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
-        paths = {name: tmp_path / f"{name}.csv" for name in ("files", "index", "arrivals", "out")}
+        paths = {name: tmp_path / f"{name}.csv" for name in ("files", "index", "arrivals", "corrections", "out")}
         params = PREPARE | {"labels_from": "folder", "label_pattern": pattern}
         screen(PrepareParams(**params), **paths, labels=tmp_path / "labels.txt")
         with paths["out"].open(encoding="utf-8", newline="") as file:
@@ -145,3 +147,35 @@ def test_an_image_of_a_known_subject_is_no_duplicate_of_it(judge: Judge, tmp_pat
 
     assert [one["verdict"] for one in found.values()] == ["good", "good", "bad"]
     assert found["pug/a.jpg"]["reason"] == "a near-duplicate of source/images/pug_1.jpg (pug)"
+
+
+def test_what_was_withdrawn_is_bad_by_its_bytes_and_by_its_picture(judge: Judge, index: str) -> None:
+    same, near = content(pet(0, 1), quality=95), content(pet(0, 1).resize((120, 96)), quality=80)
+    (row,) = [row for row in csv.DictReader(index.splitlines()) if row["source"] == "source/images/Bengal_1.jpg"]
+    corrected = f"{row['sha256']},,Bengal,{row['phash']},,,0,\n"
+    listed = f"photos/a.jpg,{row['sha256']},Bengal,2026-01-01\n"
+    files = {"Bengal/same.jpg": same, "Bengal/near.jpg": near, "Bengal/new.jpg": content(pet(0, 9))}
+
+    found = judge(files, index=index, listed=listed, corrected=corrected)
+
+    assert [(one["verdict"], one["reason"]) for one in found.values()] == [
+        ("bad", "withdrawn: these bytes stand in data/corrections.csv"),
+        ("bad", "withdrawn: a near-duplicate of an image in data/corrections.csv"),
+        ("good", ""),
+    ]
+
+
+def test_without_its_perceptual_hash_a_withdrawn_image_is_known_by_its_bytes_alone(judge: Judge) -> None:
+    same, near = content(pet(0, 1), quality=95), content(pet(0, 1).resize((120, 96)), quality=80)
+    corrected = f"{hashlib.sha256(same).hexdigest()},,Bengal,,,,0,\n"
+
+    found = judge({"Bengal/same.jpg": same, "Bengal/near.jpg": near}, corrected=corrected)
+
+    assert [one["verdict"] for one in found.values()] == ["bad", "good"]
+
+
+def test_an_image_whose_label_was_corrected_is_not_withdrawn(judge: Judge) -> None:
+    data = content(pet(0, 1))
+    corrected = f"{hashlib.sha256(data).hexdigest()},Bengal,pug,,,,0,\n"
+
+    assert judge({"Bengal/a.jpg": data}, corrected=corrected)["Bengal/a.jpg"]["verdict"] == "good"

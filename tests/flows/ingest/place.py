@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from petmodels.registry import Registry
 from petmodels.storage import Storage, open_storage
 from tests.petmodels.bundles import write_files
 from tests.pictures import content, pet, write_source
-from tests.stages.settings import params_yaml
+from tests.stages.settings import NO_CORRECTIONS, params_yaml
 
 ROOT = Path(__file__).parents[3]
 INGEST: dict[str, Any] = {
@@ -48,6 +49,7 @@ def make_project(folder: Path) -> None:
     write_source(project / "data/raw/source", num_images=3)
     (project / "data/.gitignore").write_text("/raw\n/prepared\n")
     (project / "data/arrivals.csv").write_text("address,sha256,label,arrived\n")
+    (project / "data/corrections.csv").write_text(NO_CORRECTIONS)
     for command in (
         "git init --quiet --initial-branch main", "dvc init --quiet", "dvc config core.analytics false",
         "git add --all", "git commit --quiet --message project",
@@ -123,11 +125,19 @@ class Place:
         (clone / "params.yaml").write_text(yaml.safe_dump(params))
         self._push(clone)
 
-    def list_row(self, row: str) -> None:
-        """Have somebody else add a row to the list on the branch."""
+    def list_row(self, row: str, listing: str = "arrivals") -> None:
+        """Have somebody else add a row to a list on the branch."""
         clone = self._clone()
-        with (clone / "data/arrivals.csv").open("a") as file:
+        with (clone / f"data/{listing}.csv").open("a") as file:
             file.write(row + "\n")
+        self._push(clone)
+
+    def replace_files(self, changes: Mapping[str, Callable[[str], str]], *, without: str) -> None:
+        """Commit other texts of files to the branch, and take one file away."""
+        clone = self._clone()
+        for name, change in changes.items():
+            (clone / name).write_text(change((clone / name).read_text()))
+        (clone / without).unlink()
         self._push(clone)
 
     def ingest(self, tell: Any = lambda _text: None, announce: Any = lambda _before, _num: None) -> Taken:

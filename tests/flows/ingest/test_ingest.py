@@ -131,6 +131,34 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
         assert entry == {"dropped": key, "reason": outcomes(taken)[key][1]}
 
 
+def test_what_was_withdrawn_is_put_aside_when_it_is_dropped_again(place: Place) -> None:
+    first = place.put("Bengal/tom.jpg")
+    place.ingest()
+    assert len(place.arrivals()) == 1
+    place.list_row(f"{sha256(first)},,Bengal,,,,1,{TODAY}", "corrections")
+    place.put("Bengal/tom-again.jpg", first)
+
+    taken = place.ingest()
+
+    reason = "withdrawn: these bytes stand in data/corrections.csv"
+    assert outcomes(taken) == {"Bengal/tom-again.jpg": ("quarantined", reason)}
+    assert len(place.arrivals()) == 1
+
+
+def test_a_branch_from_before_there_were_corrections_is_taken_into_as_ever(place: Place) -> None:
+    place.replace_files(
+        {
+            "stages/screen.py": lambda text: text.replace("corrections: Path, ", "").replace(
+                "read_corrections(corrections)", "[]"
+            )
+        },
+        without="data/corrections.csv",
+    )
+    place.put("Bengal/tom.jpg")
+
+    assert place.ingest().sentence.startswith("1 accepted")
+
+
 def test_what_no_disk_here_can_hold_keeps_nothing_waiting(published: Place) -> None:
     with small_disk(published.folder / "work", 24_000):
         video = published.put("Bengal/a-video.mov", b"x" * 20_000_000)
