@@ -6,7 +6,7 @@ Reads what the stages before left; leaves nothing itself.
 from collections.abc import Mapping
 from typing import Any
 
-from stages.hub import header
+from stages.hub import header, num_later
 from stages.published_params import published_training
 
 # What method `probe` leaves aside where no epochs follow the fit of the head.
@@ -16,9 +16,17 @@ _OF_EPOCHS = frozenset(
 
 
 def card(
-    *, about: Mapping[str, Any], metrics: Mapping[str, float], calibration: Mapping[str, Any], texts: Mapping[str, Any]
+    *,
+    about: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    calibration: Mapping[str, Any],
+    texts: Mapping[str, Any],
+    num_arrived: int,
 ) -> dict[str, Any]:
-    """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export."""
+    """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export.
+
+    `num_arrived` images, on the three sides together, aren't the source's, whose name and licence the words tell.
+    """
     settings = _in_effect(published_training(about["params"]))
     return {
         "format": 1,
@@ -39,6 +47,7 @@ def card(
         "num_train": about["num_train"],
         "num_valid": about["num_valid"],
         "num_test": metrics["num_test"],
+        "num_arrived": num_arrived,
         "metrics": dict(metrics),
         "unsure_precision": calibration["unsure_precision"],
         "unsure_below": calibration["unsure_below"],
@@ -134,7 +143,8 @@ def _summary(fields: Mapping[str, Any]) -> str:
     if simple >= metrics["accuracy"]:
         beaten = f"""
 It doesn't beat a logistic regression on the features of its body before any training: {simple:.1%}."""
-    return f"""A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}.
+    others = " and of others that came later" if fields["num_arrived"] else ""
+    return f"""A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}{others}.
 On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
 has seen it is right in {metrics["accuracy"]:.1%} of the cases
 (95 % interval {low:.1%} to {high:.1%}).{beaten}
@@ -169,7 +179,9 @@ def _photographs(fields: Mapping[str, Any]) -> str:
     parts = [f"Photographs: {fields['data_name']}", fields["data_citation"], fields["data_url"]]
     notice = "; ".join(part for part in parts if part)
     places = " and ".join(f"`{place}`" for place in fields["photographs_in"])
-    return f"""{notice}. Licence: {fields["data_license"]}. The images here (in {places}) are
+    arrived = f"{num_later(fields['num_arrived'])}, of whose licence this project knows nothing"
+    others = f"\nAnd {arrived}." if fields["num_arrived"] else ""
+    return f"""{notice}. Licence: {fields["data_license"]}.{others} The images here (in {places}) are
 resized copies, some of them changed further, to test readers and to show what misled the model."""
 
 

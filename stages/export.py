@@ -8,7 +8,7 @@ shown_images.csv, self_test.json and self_test/. Nothing in it depends on the cl
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -77,7 +77,7 @@ def export(
         images = [prepared / row["path"] for row in rows]
         expected = agreed(folder / "model.onnx", model, images, eval / "test_logits.npy", temperature)
         tested = write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
-        _write_words(folder, params, rows, about=about, metrics=metrics, calibration=calibration)
+        _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
         _write_shown(folder / "shown_images.csv", read_csv(eval / "shown_images.csv"), tested)
@@ -108,7 +108,7 @@ def _notes(about: Mapping[str, Any], *, temperature: float) -> dict[str, str]:
 def _write_words(
     folder: Path,
     params: ExportParams,
-    rows: Sequence[Mapping[str, str]],
+    split: Path,
     *,
     about: Mapping[str, Any],
     metrics: Mapping[str, float],
@@ -116,7 +116,8 @@ def _write_words(
 ) -> None:
     from stages.card import card, markdown
 
-    species = {row["label"]: row["species"] for row in rows}
+    sides = [read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")]
+    species = {row["label"]: row["species"] for row in sides[-1]}
     write_json(
         folder / "labels.json",
         {
@@ -126,7 +127,8 @@ def _write_words(
             "unsure_below": calibration["unsure_below"],
         },
     )
-    fields = card(about=about, metrics=metrics, calibration=calibration, texts=vars(params))
+    num_arrived = sum(row["arrival"] != "0" for rows in sides for row in rows)
+    fields = card(about=about, metrics=metrics, calibration=calibration, texts=vars(params), num_arrived=num_arrived)
     write_json(folder / "card.json", fields)
     (folder / "card.md").write_text(markdown(fields), encoding="utf-8")
 

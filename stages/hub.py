@@ -32,6 +32,11 @@ def header(fields: Mapping[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).strip()
 
 
+def num_later(number: int) -> str:
+    """Return the words for images that aren't the source's."""
+    return "1 image that came later" if number == 1 else f"{number} images that came later"
+
+
 def _license(text: str) -> dict[str, str]:
     """Return the Hub's name for it; else what it was called here, and the first address that was given with it."""
     name = text.strip().lower().replace(" ", "-")
@@ -55,8 +60,9 @@ def _slug(text: str) -> str:
 
 def _result(fields: Mapping[str, Any]) -> dict[str, Any]:
     name = fields["data_name"]
+    others = f" and {num_later(fields['num_arrived'])}" if fields["num_arrived"] else ""
     data = {
-        "name": name,
+        "name": f"{name}{others}",
         "type": name if _is_repository(name) else _slug(name) or "images",
         "split": "test",
         "args": {"num_images": fields["num_test"]},

@@ -20,6 +20,7 @@ def text(
     metrics: dict[str, float] | None = None,
     about: dict[str, Any] | None = None,
     texts: dict[str, Any] | None = None,
+    num_arrived: int = 0,
     **calibration: Any,
 ) -> str:
     """Return the card for a calibration, a training and words with some values changed."""
@@ -56,6 +57,7 @@ def text(
             metrics=numbers,
             calibration=chosen | calibration,
             texts=given | (texts or {}),
+            num_arrived=num_arrived,
         )
     )
 
@@ -65,9 +67,9 @@ def words(**changes: Any) -> str:
     return " ".join(text(**changes).split())
 
 
-def header(**texts: str) -> dict[str, Any]:
+def header(num_arrived: int = 0, **texts: str) -> dict[str, Any]:
     """Return what the Hub reads of the card."""
-    _, read, _ = text(texts=texts).split("---\n", maxsplit=2)
+    _, read, _ = text(texts=texts, num_arrived=num_arrived).split("---\n", maxsplit=2)
     content: dict[str, Any] = yaml.safe_load(read)
     return content
 
@@ -183,6 +185,23 @@ def test_the_card_gives_the_notice_that_goes_with_photographs_that_are_passed_on
 
     notice = "Photographs: Pets; Ann: Pets, 2012; https://pets.example. Licence: CC BY-SA 4.0, https://cc.example."
     assert f"{notice} The images here (in `self_test/` and `report.html`) are resized copies" in said
+
+
+@pytest.mark.parametrize(("number", "counted"), [(1, "1 image"), (12, "12 images")])
+def test_a_licence_is_claimed_for_the_sources_photographs_alone(number: int, counted: str) -> None:
+    texts = {"data_name": "Pets", "data_license": "CC BY-SA 4.0"}
+
+    said, read = words(texts=texts, num_arrived=number), header(num_arrived=number, **texts)
+
+    apart = f"And {counted} that came later, of whose licence this project knows nothing."
+    assert f"Licence: CC BY-SA 4.0. {apart} The images here" in said
+    assert "trained on 9 images of Pets and of others that came later." in said
+    data = read["model-index"][0]["results"][0]["dataset"]
+    assert (data["name"], data["type"]) == (f"Pets and {counted} that came later", "pets")
+
+
+def test_where_no_image_came_later_none_is_spoken_of() -> None:
+    assert "came later" not in text()
 
 
 def test_the_notice_leaves_out_what_nobody_has_said() -> None:

@@ -29,6 +29,7 @@ from stages.export import ExportParams, export
 from stages.features import network_inputs
 from stages.model import load
 from stages.onnx_file import probabilities
+from stages.outputs import write_csv
 from stages.selftest import write_self_test
 from tests.disks import small_disk
 from tests.pictures import write_source
@@ -242,6 +243,24 @@ def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, ju
         EXPORT[name] for name in ("intended_use", "limits", "data_license")
     ]
     assert card["license"] == EXPORT["weights_license"]
+
+
+def test_the_card_counts_the_images_that_are_not_the_sources(
+    made: Path, tmp_path: Path, sides: Path, trained: Path, judged: Path
+) -> None:
+    shutil.copytree(sides / "split", tmp_path / "split")
+    (tmp_path / "prepared").symlink_to(sides / "prepared")
+    for side in ("train", "test"):
+        first, *others = rows = table(tmp_path / f"split/{side}.csv")
+        late = first | {"arrival": "1", "arrived": "2026-11-20"}
+        write_csv(tmp_path / f"split/{side}.csv", list(first), [list(row.values()) for row in (late, *others)])
+        assert {row["arrival"] for row in rows} == {"0"}
+
+    out = bundle(tmp_path, tmp_path, trained, judged)
+
+    assert read(made / "card.json")["num_arrived"] == 0
+    assert read(out / "card.json")["num_arrived"] == 2
+    assert "And 2 images that came later, of whose licence" in (out / "card.md").read_text(encoding="utf-8")
 
 
 def test_the_card_in_markdown_opens_with_a_header_that_hubs_read(made: Path) -> None:
