@@ -43,6 +43,8 @@ def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path
     before = read_corrections(corrections)
     known = _known(index, before)
     found = {sha256 for image in images for sha256 in _named(image, known)}
+    if rejected := [one.sha256 for one in before if label and one.sha256 in found and not one.dealt_as]:
+        raise DataError(f"an image that was rejected has no label to correct; delete its row: {rejected[0]}")
     rows = [replace(one, label=label) if one.sha256 in found else one for one in before]
     for sha256, copies in known.images.items():
         if sha256 in found and sha256 not in known.corrections:

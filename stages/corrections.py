@@ -19,9 +19,9 @@ _MOST_DIGITS = 9
 class Correction:
     """One row: an image by the sha256 of its original, and its right label, "" when it is withdrawn.
 
-    Then what it was to the other images: the label that it had, its perceptual hash ("": it has no copies, or they may
-    be parted), what `prepare.group_pattern` found in its path, its official side, and when it came. One original that
-    came twice, under two labels or on two days, has two rows.
+    Then what it was to the other images: the label that it had ("": none, it was rejected), its perceptual hash ("": it
+    has no copies, or they may be parted), what `prepare.group_pattern` found in its path, its official side, and when
+    it came. One original that came twice, under two labels or on two days, has two rows.
     """
 
     sha256: str
@@ -56,13 +56,18 @@ def withdrawn(corrections: Iterable[Correction]) -> list[Correction]:
     return [one for one in corrections if not one.label]
 
 
+def ghosts(corrections: Iterable[Correction]) -> list[Correction]:
+    """Return the rows of the images that were withdrawn and have been grouped and dealt before."""
+    return [one for one in withdrawn(corrections) if one.dealt_as]
+
+
 def _correction(cells: list[str], place: str) -> Correction:
     values = dict(zip(COLUMNS, cells, strict=True))
     values |= {column: cell.strip() for column, cell in values.items() if column != "subject"}
     check_sha256(values["sha256"], place)
     for column in ("label", "dealt_as"):
         check_label(values[column], place, column=column)
-    if not values["dealt_as"]:
+    if values["label"] and not values["dealt_as"]:
         raise DataError(f"{place}: dealt_as must be the label that the image had")
     if not re.fullmatch("([0-9a-f]{64})?", values["phash"]):
         raise DataError(f"{place}: phash must be 64 hex digits in small letters, or be empty: {values['phash']!r}")

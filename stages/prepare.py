@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from stages import hints
 from stages.candidates import Candidate, candidates
 from stages.corrected import corrected, listed_corrections, write_corrected
-from stages.corrections import withdrawn
+from stages.corrections import ghosts
 from stages.errors import DataError, ParamsError, printable
 from stages.index import Grouped, Image, grouped, write_index
 from stages.labels import path_within, subject_of
@@ -106,7 +106,7 @@ def prepare(params: PrepareParams, *, raw: Path, out: Path) -> None:
     with new_folder(out) as folder:
         images, rejects = _stored(params, files, folder)
         _check_rejects(params, rejects, len(files))
-        found = grouped(images, params.duplicate_distance, params.group_pattern, withdrawn(corrections))
+        found = grouped(images, params.duplicate_distance, params.group_pattern, ghosts(corrections))
         write_index(params, folder, found, rejects)
         write_corrected(folder, found, mended.dealt_as)
     _tell(found, rejects, out)

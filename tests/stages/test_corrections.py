@@ -20,7 +20,7 @@ from stages.as_dealt import as_dealt
 from stages.candidates import Candidate
 from stages.correct import correct
 from stages.corrected import corrected, write_corrected
-from stages.corrections import Correction, read_corrections, withdrawn
+from stages.corrections import Correction, ghosts, read_corrections, withdrawn
 from stages.errors import DataError
 from stages.index import Image, grouped, write_index
 from stages.outputs import write_csv
@@ -68,7 +68,7 @@ MALFORMED = {
     "line 2: sha256 must be 64 hex digits in small letters: 'abc'": NO_CORRECTIONS + ROW.replace(SHA256, "abc"),
     "line 2: label must be able to name a folder.*: 'a/b'": NO_CORRECTIONS + ROW.replace(",,pug", ",a/b,pug"),
     r"line 2: dealt_as must be able to name a folder.*: '\.\.'": NO_CORRECTIONS + ROW.replace("pug", ".."),
-    "line 2: dealt_as must be the label that the image had": NO_CORRECTIONS + ROW.replace("pug", ""),
+    "line 2: dealt_as must be the label that the image had": NO_CORRECTIONS + ROW.replace(",,pug", ",pug,"),
     "line 2: phash must be 64 hex digits.*: '0f'": NO_CORRECTIONS + ROW.replace(PHASH, "0f"),
     "line 2: official must be trainval, test, .*: 'valid'": NO_CORRECTIONS + ROW.replace(",,3", ",valid,3"),
     "line 2: arrival must be 0, or a row's number .*: '-1'": NO_CORRECTIONS + ROW.replace(",3,", ",-1,"),
@@ -120,7 +120,7 @@ class World:
         found = corrected(candidates, corrections, {})
         images = [self._image(one) for one in found.files]
         images.sort(key=lambda image: (image.arrival, image.sha256, image.source))
-        together = grouped(images, PREPARE["duplicate_distance"], self.pattern, withdrawn(corrections))
+        together = grouped(images, PREPARE["duplicate_distance"], self.pattern, ghosts(corrections))
         write_index(PrepareParams(**PREPARE), self.folder, together, [])
         write_corrected(self.folder, together, found.dealt_as)
         rows = [
@@ -396,6 +396,21 @@ def test_without_its_perceptual_hash_an_image_that_has_no_copies_still_keeps_its
 
     assert project.rows() == rows
     assert after.items() <= before.items()
+
+
+def test_a_rejected_image_goes_by_a_row_that_deals_nothing(project: Project) -> None:
+    odd = project.folder / "raw/source/images/unlabelled.jpg"
+    odd.write_bytes(content(pet(0, 70)))
+    before = project.run()
+    sha256 = hashlib.sha256(odd.read_bytes()).hexdigest()
+    listed(project.folder, f"{sha256},,,,,,0,\n")
+
+    after = project.run()
+
+    assert after == before
+    assert table(project.folder / "prepared/rejects.csv") == []
+    with pytest.raises(DataError, match=rf"rejected has no label to correct; delete its row: {sha256}"):
+        project.correct(sha256, label="pug")
 
 
 def test_a_broken_list_of_what_was_corrected_says_what_to_run(project: Project) -> None:
