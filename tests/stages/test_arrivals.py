@@ -207,7 +207,7 @@ def test_a_corrected_label_leaves_the_file_where_it_is(tmp_path: Path) -> None:
     assert added == {"00001/pug_1.jpg": PHOTO}
 
 
-def test_a_project_from_before_corrections_is_told_how_to_begin_the_list(tmp_path: Path) -> None:
+def test_a_list_of_corrections_that_cannot_be_right_stops_the_stage_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"corrections\.csv: line 1: expected sha256,label,dealt_as,.*, found: $"):
         downloaded(tmp_path, corrected="")
 

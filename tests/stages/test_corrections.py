@@ -114,8 +114,10 @@ class World:
             file=path, source=f"{top}/{path.name}", label=label, official=side, arrival=arrival, arrived=day
         )
 
-    def dealt(self, candidates: list[Candidate], method: Any, seed: int, *, mended: bool = True) -> dict[str, int]:
-        """Index and deal the images as the stages do; return each source's side."""
+    def dealt(
+        self, candidates: list[Candidate], method: Any, seed: int, *, mended: bool = True
+    ) -> dict[str, tuple[int, str]]:
+        """Index and deal the images as the stages do; return each source's side and group."""
         corrections = read_corrections(self.folder / "corrections.csv") if mended else []
         found = corrected(candidates, corrections, {})
         images = [self._image(one) for one in found.files]
@@ -129,7 +131,7 @@ class World:
         ]
         all_rows, places = as_dealt(rows, self.folder / "corrected.csv")
         sides = method(all_rows, (0.65, 0.15, 0.2), seed)
-        return {one.source: sides[place] for one, place in zip(together.images, places, strict=True)}
+        return {one.source: (sides[place], one.group) for one, place in zip(together.images, places, strict=True)}
 
     def correct(self, images: Sequence[str], label: str) -> None:
         if images:
@@ -170,7 +172,7 @@ def drawn(data: st.DataObject, world: World, first: int, contents: Sequence[byte
 @pytest.mark.parametrize("method", [stable, official, by_time])
 @settings(max_examples=60)
 @given(seed=st.integers(0, 9), pattern=st.sampled_from([None, GROUPS]), data=st.data())
-def test_no_correction_moves_another_image_now_or_when_others_come(
+def test_no_correction_moves_or_regroups_another_image_now_or_when_others_come(
     method: Any, seed: int, pattern: str | None, data: st.DataObject
 ) -> None:
     with TemporaryDirectory() as folder:
