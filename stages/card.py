@@ -12,7 +12,7 @@ from stages.published_params import published_training
 # What method `probe` leaves aside where no epochs follow the fit of the head.
 _OF_EPOCHS = frozenset(
     ("batch_size", "gpus", "frozen_epochs", "epochs", "learning_rate", "learning_rate_spread", "weight_decay", "loss")
-) | {"early_stopping", "mixed_precision"}
+) | {"early_stopping", "mixed_precision", "seed"}
 
 
 def card(

@@ -4,7 +4,8 @@ Reads prepared images; leaves what known_outputs.py does. The body sees each of 
 of the train side.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,23 +23,19 @@ if TYPE_CHECKING:
 
 Features = NDArray[np.float32]
 
-# Settings of epochs, with the values that params.yaml and the demo have for them or that mean none.
-_OF_EPOCHS: dict[str, tuple[Any, ...]] = {
-    "gpus": (1,),
-    "learning_rate": ("auto", 0.001),
-    "learning_rate_spread": (1, 100),
-    "weight_decay": (0, 0.01),
-    "loss": ("cross_entropy",),
-    "early_stopping": (None,),
-    "mixed_precision": ("auto", "none"),
-}
+# Settings of epochs. README marks them, and the model card of a fitted head leaves them aside.
+_OF_EPOCHS = (
+    "batch_size", "gpus", "learning_rate", "learning_rate_spread", "weight_decay", "loss", "early_stopping",
+    "mixed_precision", "seed",
+)  # fmt: skip
 
 
-def passed_over(params: "TrainParams") -> list[str]:
-    """Return the settings, as `loss: focal`, that seem to be meant and that a head without epochs after it ignores."""
-    if params.method != "probe" or params.epochs:
-        return []
-    return [f"{name}: {value}" for name, usual in _OF_EPOCHS.items() if (value := getattr(params, name)) not in usual]
+def passed_over(params: "TrainParams") -> Sequence[str]:
+    """Return the settings that change nothing of the network, because its head is fitted and no epochs follow.
+
+    What params.yaml says of them need not be meant, so that none is an error.
+    """
+    return () if params.method != "probe" or params.epochs else _OF_EPOCHS
 
 
 def fit_head(training: "Training") -> dict[str, float]:

@@ -25,7 +25,7 @@ class Journal:
     def add(self, row: Row) -> None:
         """Tell of one more epoch."""
         self._plot(row)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float))
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in numbers_of(row).items())
         print(f"train: {row['phase']}: {numbers}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -33,8 +33,13 @@ class Journal:
         self._live.end()
 
     def _plot(self, row: Row) -> None:
-        for name, value in row.items():
-            if isinstance(value, float):
-                side = name.removesuffix("_loss") if name.endswith("_loss") else "valid"
-                self._live.log_metric(f"{side}/loss" if name.endswith("_loss") else name, value)
+        for name, value in numbers_of(row).items():
+            side = name.removesuffix("_loss") if name.endswith("_loss") else "valid"
+            self._live.log_metric(f"{side}/loss" if name.endswith("_loss") else name, value)
         self._live.next_step()
+
+
+def numbers_of(row: Row) -> dict[str, float]:
+    """Return an epoch's measured numbers by name; a head that is fitted at once has no learning rate."""
+    numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+    return {name: value for name, value in numbers.items() if (row["phase"], name) != ("probe", "learning_rate")}

@@ -62,11 +62,15 @@ def _preprocess(training: "Training") -> dict[str, Any]:
 
 def _metrics(training: "Training") -> dict[str, Any]:
     """Return the kept epoch's numbers, by names that no metric of the test side has: `dvc exp show` has both."""
-    history, params = training.progress.history, training.params
+    params = training.params
     rate = {"learning_rate": _rate(training)} if params.frozen_epochs + params.epochs > 0 else {}
     row = training.kept_row().items()
     numbers = {name: value for name, value in row if isinstance(value, float) and name != "learning_rate"}
-    return {"epochs": len(history)} | rate | {_of_valid_side(name): round(value, 6) for name, value in numbers.items()}
+    return (
+        {"epochs": training.num_epochs()}
+        | rate
+        | {_of_valid_side(name): round(value, 6) for name, value in numbers.items()}
+    )
 
 
 def _of_valid_side(name: str) -> str:

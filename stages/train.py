@@ -27,7 +27,10 @@ class TrainParams:
 
     method: Annotated[
         Literal["fine_tune", "probe"],
-        Field(description="`fine_tune`: frozen epochs, then unfrozen; `probe`: a head fitted at once, then `epochs`"),
+        Field(
+            description="`fine_tune`: frozen epochs, then unfrozen; `probe`: a head fitted at once, which is the same "
+            "whatever the settings with a † are, then `epochs`"
+        ),
     ]
     architecture: Annotated[
         str,
@@ -35,24 +38,26 @@ class TrainParams:
     ]
     weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
     image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
-    batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs")]
-    gpus: Annotated[int, Field(ge=1, le=64, description="so many GPUs of this machine share each step, if it has them")]
+    batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs †")]
+    gpus: Annotated[
+        int, Field(ge=1, le=64, description="so many GPUs of this machine share each step, if it has them †")
+    ]
     frozen_epochs: Annotated[int, Field(ge=0, description="epochs in which only the head learns; 0 for `probe`")]
     epochs: Annotated[int, Field(ge=0, description="epochs in which the whole network learns")]
     learning_rate: Annotated[
         Literal["auto"] | Annotated[float, Field(gt=0, le=10)],
         Field(
-            description="highest learning rate of the head, half of it unfrozen; `auto` asks the learning-rate finder"
+            description="highest learning rate of the head, half of it unfrozen; `auto` asks the learning-rate finder †"
         ),
     ]
     learning_rate_spread: Annotated[
-        float, Field(ge=1, description="head's learning rate over the first layers', once unfrozen")
+        float, Field(ge=1, description="head's learning rate over the first layers', once unfrozen †")
     ]
-    weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam")]
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam †")]
     loss: Annotated[
         Literal["cross_entropy", "label_smoothing", "focal"],
         Field(
-            description="what training minimises, but for `probe`'s head: cross entropy, each label counting the same"
+            description="what training minimises, but for `probe`'s head: cross entropy, each label counting the same †"
         ),
     ]
     metrics: Annotated[
@@ -68,15 +73,15 @@ class TrainParams:
         Field(
             ge=1,
             description="stop a phase after so many epochs without a lower valid loss, and keep the best weights; "
-            "null: never, and keep the last",
+            "null: never, and keep the last †",
         ),
     ]
     mixed_precision: Annotated[
         Literal["auto", "none", "bf16", "fp16"],
-        Field(description="`auto`: bf16 on a GPU that computes in it, else none"),
+        Field(description="`auto`: bf16 on a GPU that computes in it, else none †"),
     ]
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Field(description="`auto`: the best that is there")]
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the head, the order and the augmentation")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the head, the order and the augmentation †")]
 
     def __post_init__(self) -> None:
         if self.method == "probe" and (self.frozen_epochs or self.weights == "none"):

@@ -25,7 +25,7 @@ from stages.devices import checked_device, keep_to_own_cores
 from stages.errors import ParamsError
 from stages.fingerprints import training_name
 from stages.head import fit_head, passed_over
-from stages.journal import Journal
+from stages.journal import Journal, numbers_of
 from stages.learner import learner
 from stages.phases import SmoothLoss, fit_phase
 from stages.results import write_results
@@ -117,11 +117,16 @@ class Training:
         self.checkpoint.unlink(missing_ok=True)
 
     def told(self) -> str:
-        """Return the closing line's words: how many epochs, and the kept one's numbers."""
-        numbers = ", ".join(
-            f"{name} {value:.4f}" for name, value in self.kept_row().items() if isinstance(value, float)
-        )
-        return f"{len(self.progress.history)} epochs on {len(self.rows['train'])} images, {numbers}"
+        """Return the closing line's words: what was done, and the kept epoch's numbers."""
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in numbers_of(self.kept_row()).items())
+        done = ["a head fitted at once"] if self.params.method == "probe" else []
+        if number := self.num_epochs():
+            done.append(f"{number} epoch{'s' if number > 1 else ''}")
+        return f"{' and '.join(done)} on {len(self.rows['train'])} images, {numbers}"
+
+    def num_epochs(self) -> int:
+        """Return how many epochs were trained; the fit of a head is none."""
+        return sum(row["phase"] != "probe" for row in self.progress.history)
 
     def seed(self, phase: str, epoch: int) -> None:
         """Begin all random numbers anew, those of this epoch."""

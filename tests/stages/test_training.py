@@ -2,13 +2,13 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from stages.errors import DataError, ParamsError, ResourceError
 from stages.metrics import top_5_accuracy
 from stages.model import load
 from stages.outputs import write_csv
-from stages.params import section
 from stages.train import TrainParams, train
 from tests.stages.conftest import ROOT, start_training
 from tests.stages.settings import TRAIN, params_yaml
@@ -31,6 +30,7 @@ from tests.stages.settings import TRAIN, params_yaml
 pytestmark = pytest.mark.usefixtures("fastai")
 
 PROBE = {"method": "probe", "frozen_epochs": 0}
+USED = PROBE | {"weights": "imagenet", "epochs": 1}
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -419,34 +419,67 @@ def test_a_probes_losses_of_both_sides_are_of_the_named_loss(sides: Path, tmp_pa
     assert len(left) == 1
 
 
-def test_a_probe_without_epochs_names_the_settings_that_change_nothing(
+def test_train_names_the_settings_that_a_probe_without_epochs_does_not_use(
     sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = str(drawn_weights(tmp_path / "weights.safetensors"))
 
-    run(tmp_path, sides, **PROBE, epochs=0, weights=weights, loss="focal", early_stopping=2)
+    run(tmp_path, sides, **PROBE, epochs=0, weights=weights)
 
-    named = "learning_rate: 0.005, learning_rate_spread: 10.0, loss: focal, early_stopping: 2"
-    assert f"train: a head that is fitted at once is the same whatever these are: {named}\n" in capsys.readouterr().err
+    named = "batch_size, gpus, learning_rate, learning_rate_spread, weight_decay, loss, early_stopping, mixed_precision"
+    line = f"train: a head that is fitted at once is the same whatever these are: {named}, seed\n"
+    assert capsys.readouterr().err.count(line) == 1
 
 
-@pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"epochs": 0, "learning_rate": 0.001}, {"loss": "focal"}], ids=["own", "demo", "epochs"]
-)
-def test_settings_that_nobody_has_changed_or_that_epochs_use_are_not_named(changes: dict[str, Any]) -> None:
+def test_a_probe_without_epochs_is_the_same_whatever_the_settings_are_that_it_names(
+    sides: Path, tmp_path: Path
+) -> None:
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+    steps = {"batch_size": 3, "gpus": 2, "learning_rate": 0.1, "learning_rate_spread": 1.0, "weight_decay": 0.5}
+    others = {"loss": "focal", "early_stopping": 2, "mixed_precision": "auto", "seed": 1}
+
+    runs = [run(tmp_path / name, sides, **PROBE, epochs=0, weights=weights, **changes)
+            for name, changes in {"as they are": {}, "others": steps | others}.items()]  # fmt: skip
+
+    assert len({(out / "weights.safetensors").read_bytes() for out in runs}) == 1
+
+
+def test_settings_that_epochs_use_are_not_named_as_without_effect() -> None:
     from stages.head import passed_over
 
-    params = section(ROOT / "params.yaml", "train", TrainParams)
+    assert [list(passed_over(TrainParams(**(TRAIN | changes)))) for changes in ({}, USED)] == [[], []]
 
-    assert passed_over(replace(params, **(PROBE | changes))) == []
+
+def test_readme_marks_the_settings_that_a_fitted_head_passes_over() -> None:
+    from stages.head import passed_over
+
+    marked = re.findall(r"^\| `train\.(\w+)` .* † \|$", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+
+    assert marked == list(passed_over(TrainParams(**(TRAIN | USED | {"epochs": 0}))))
+
+
+def test_a_head_that_was_fitted_at_once_is_told_without_epochs_or_a_learning_rate(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+
+    out = run(tmp_path, sides, **PROBE, epochs=0, weights=weights)
+
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("train: a head fitted at once on 18 images, train_loss ")
+    assert [line for line in said if re.search(r"learning_rate \d", line)] == []
+    assert json.loads((out / "metrics.json").read_text(encoding="utf-8"))["epochs"] == 0
 
 
 @pytest.mark.slow
-def test_a_probe_may_be_followed_by_unfrozen_epochs(sides: Path, tmp_path: Path) -> None:
+def test_a_probe_may_be_followed_by_unfrozen_epochs(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = drawn_weights(tmp_path / "weights.safetensors")
 
     out = run(tmp_path, sides, **PROBE, epochs=1, weights=str(weights), augmentation="none")
 
+    assert "train: a head fitted at once and 1 epoch on 18 images, " in capsys.readouterr().err
     assert [row["phase"] for row in table(out / "history.csv")] == ["probe", "unfrozen"]
 
 
