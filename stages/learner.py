@@ -46,7 +46,7 @@ def learner(
             pretrained=False,
             loss_func=_loss(params.loss),
             opt_func=FusedAdam,
-            metrics=[metric(name) for name in params.metrics],
+            metrics=[metric(name, len(labels)) for name in params.metrics],
             wd=params.weight_decay,
             **head(params.architecture, params.method, len(labels)),
         )

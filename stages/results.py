@@ -17,6 +17,7 @@ from stages.devices import precision
 from stages.fingerprints import versions
 from stages.images import FILTER_NAME
 from stages.learner import short_side
+from stages.metrics import metric
 from stages.outputs import new_file, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def write_results(training: "Training") -> None:
     for name, content in (("preprocess", _preprocess), ("metrics", _metrics), ("train", _about)):
         with new_file(out / f"{name}.json") as path:
             write_json(path, content(training))
-    _export(training.learn, training.unused_loaders, out / "learner.pkl")
+    _export(training, out / "learner.pkl")
 
 
 def _preprocess(training: "Training") -> dict[str, Any]:
@@ -103,15 +104,17 @@ def _about(training: "Training") -> dict[str, Any]:
     }
 
 
-def _export(learn: Learner, loaders: Any, final: Path) -> None:
-    # A new learner, because the old one keeps its last batch (larger than many a network), the time of day and
-    # this project's own metrics; nothing in this one depends on how often training was interrupted.
+def _export(training: "Training", final: Path) -> None:
+    # A new learner with new metrics, because the old ones keep their last batch (larger than many a network) and
+    # answers, and the time of day; nothing in this one depends on how often training was interrupted.
+    learn = training.learn
     bare = Learner(
-        loaders,
+        training.unused_loaders,
         learn.model.eval().requires_grad_(True),
         loss_func=learn.loss_func,
         opt_func=Adam,
         splitter=learn.splitter,
+        metrics=[metric(name, len(training.labels)) for name in training.params.metrics],
         wd=learn.wd,
         path=Path(),
     )

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from stages import fingerprints
 from stages.devices import device_named
 from stages.errors import DataError, ParamsError, ResourceError
-from stages.metrics import top_5_accuracy
+from stages.metrics import metric
 from stages.model import load
 from stages.outputs import write_csv
 from stages.train import TrainParams, train
@@ -128,14 +128,15 @@ learn = load_learner(sys.argv[1] + "/learner.pkl")
 weights = load_file(sys.argv[1] + "/weights.safetensors")
 assert not any(name.split(".")[0] == "stages" for name in sys.modules)
 assert all((learn.model.state_dict()[name] == tensor).all() for name, tensor in weights.items())
-print(*learn.dls.vocab)
+print(*learn.dls.vocab, *learn.metrics.attrgot("name"))
 """
 
     done = subprocess.run(
         [sys.executable, "-c", code, str(trained)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert (done.returncode, done.stdout) == (0, "Bengal beagle pug\n"), done.stderr
+    names = "Bengal beagle pug accuracy error_rate top_k_accuracy f1_score\n"
+    assert (done.returncode, done.stdout) == (0, names), done.stderr
 
 
 @pytest.mark.slow
@@ -611,10 +612,10 @@ def test_auto_takes_a_device_that_is_there() -> None:
 def test_top_5_accuracy_of_few_labels_is_that_of_all() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0]])
 
-    assert top_5_accuracy(logits, torch.tensor([2])) == 1
+    assert metric("top_5_accuracy", 3)(logits, torch.tensor([2])) == 1
 
 
 def test_top_5_accuracy_counts_the_five_largest_logits() -> None:
     logits = torch.arange(8.0).repeat(2, 1)
 
-    assert top_5_accuracy(logits, torch.tensor([3, 2])) == 0.5
+    assert metric("top_5_accuracy", 8)(logits, torch.tensor([3, 2])) == 0.5
