@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot
 import onnx
 import pytest
+import torch
 
 from tests.stages.conftest import ROOT
 
@@ -17,17 +19,17 @@ FOUND = re.findall(r"<!-- run ?(\w*) -->\n```python\n(.*?)```", TEXT, flags=re.D
 BLOCKS: dict[str, str] = dict(FOUND)
 
 
-def run(*blocks: str) -> None:
-    """Run blocks one after the other, each with the names of those before it."""
+def run(*blocks: str) -> dict[str, Any]:
+    """Run blocks one after the other, each with the names of those before it; return all names."""
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "bundle-format.md", "exec"), names)  # noqa: S102
+    return names
 
 
 @pytest.fixture
 def fitted(made: Path, tmp_path: Path) -> Path:
     """A bundle of a network as `probe` makes it; what it has learned is drawn."""
-    import torch
     from safetensors.torch import save_file
 
     from stages.features import Preprocessing
@@ -91,6 +93,34 @@ def test_the_weights_of_a_fitted_head_answer_the_self_test(fitted: Path, monkeyp
     monkeypatch.chdir(fitted)
 
     run(BLOCKS[""], BLOCKS["probe"])
+
+
+@pytest.fixture
+def project(made: Path, trained: Path, sides: Path, tmp_path: Path) -> Path:
+    """A project's folder after its stages."""
+    (tmp_path / "data").mkdir()
+    parts = {"prepared": sides / "prepared", "split": sides / "split", "train": trained, "bundle": made}
+    for name, folder in parts.items():
+        (tmp_path / "data" / name).symlink_to(folder)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:load_learner:UserWarning")
+@pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
+def test_in_a_notebook_the_learner_is_as_good_as_train_says_and_goes_on_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matplotlib.use("agg")
+    monkeypatch.chdir(project)
+    measured = json.loads(Path("data/train/metrics.json").read_text(encoding="utf-8"))
+
+    names = run(BLOCKS["notebook"])
+
+    matplotlib.pyplot.close("all")
+    of_train = [value for name, value in measured.items() if name.startswith("valid_")]
+    assert [names["loss"], *names["metrics"]] == pytest.approx(of_train, abs=1e-5)
+    judged, trained_on = (loader.one_batch()[0] for loader in (names["valid"], names["learn"].dls.valid))
+    assert torch.equal(judged, trained_on[: len(judged)])
 
 
 def test_a_label_with_the_word_of_models_that_name_files_stands_in_no_onnx_file(fitted: Path) -> None:
