@@ -118,7 +118,7 @@ class Training:
 
     def told(self) -> str:
         """Return the closing line's words: what was done, and the kept epoch's numbers."""
-        numbers = ", ".join(f"{name} {value:.4f}" for name, value in numbers_of(self.kept_row()).items())
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in numbers_of(self.kept_row()).items())
         done = ["a head fitted at once"] if self.params.method == "probe" else []
         if number := self.num_epochs():
             done.append(f"{number} epoch{'s' if number > 1 else ''}")

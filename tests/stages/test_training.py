@@ -478,9 +478,11 @@ def test_a_probe_may_be_followed_by_unfrozen_epochs(
 ) -> None:
     weights = drawn_weights(tmp_path / "weights.safetensors")
 
-    out = run(tmp_path, sides, **PROBE, epochs=1, weights=str(weights), augmentation="none")
+    out = run(tmp_path, sides, **PROBE, epochs=1, weights=str(weights), augmentation="none", learning_rate=1e-5)
 
-    assert "train: a head fitted at once and 1 epoch on 18 images, " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "train: a head fitted at once and 1 epoch on 18 images, " in said
+    assert "learning_rate 0.0000" not in said
     assert [row["phase"] for row in table(out / "history.csv")] == ["probe", "unfrozen"]
 
 
