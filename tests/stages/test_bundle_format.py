@@ -107,6 +107,7 @@ def project(made: Path, trained: Path, sides: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:load_learner:UserWarning")
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of tensors that matplotlib draws
 def test_in_a_notebook_the_learner_is_as_good_as_train_says_and_goes_on_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
