@@ -8,7 +8,7 @@ shown_images.csv, self_test.json and self_test/. Nothing in it depends on the cl
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
