@@ -73,6 +73,13 @@ class Memory:
         told = f"this machine has seen it, and it is gone; bring it back or, {self._meant(model)}: {self.address}"
         return ReplayError(told)
 
+    def forget_withdrawn(self, model: str, version: int) -> None:
+        """Forget it: the registry has the manifest again, or has refused to withdraw it."""
+        path = self._withdrawn(model, version)
+        if path.exists():
+            with self._kept_if_it_may_be(), writing(path):
+                path.unlink(missing_ok=True)
+
     def alias(self, model: str, name: str) -> tuple[Alias, float] | None:
         """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
         path = self._alias(model, name)

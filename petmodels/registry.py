@@ -16,7 +16,16 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
-from petmodels.errors import AddressError, ChecksumError, FormatError, NotFoundError, RequestError, TrustError
+from petmodels.errors import (
+    AddressError,
+    ChecksumError,
+    FormatError,
+    NotFoundError,
+    RequestError,
+    StoreError,
+    TrustError,
+    WithdrawnError,
+)
 from petmodels.hashing import Progress, no_progress
 from petmodels.listing import Listed, listing
 from petmodels.manifest import Manifest
@@ -177,7 +186,7 @@ class Registry:
         version = found.version or self.manifest(spec).version
         done = verify(self.storage, found.model, [version], progress, known=self.memory)
         if done.num_withdrawn:
-            versions.refuse_withdrawn(self.storage, found.model, version)
+            self._refuse_withdrawn(found.model, version)
         return done
 
     def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
@@ -231,18 +240,24 @@ class Registry:
         found = spec_of(spec)
         if found.version is None:
             raise RequestError(f"name the version that is to go by its number, as {found.model}@7: {spec}")
-        storage = self.storage if is_dry else self._writable()
+        place = found.model, found.version
+        if is_dry:
+            return withdraw(self.storage, *place, reason, grace_hours=grace_hours)
         try:
-            return withdraw(storage, found.model, found.version, reason, is_dry=is_dry, grace_hours=grace_hours)
-        finally:
-            if not is_dry:  # whatever became of it, the registry is asked from now on
-                self.memory.remember_withdrawn(found.model, found.version)
+            done = withdraw(self._writable(), *place, reason, is_dry=False, grace_hours=grace_hours)
+        except (StoreError, TrustError):  # it may be withdrawn all the same: the registry is asked when it is used next
+            self.memory.remember_withdrawn(*place)
+            raise
+        self.memory.remember_withdrawn(*place)
+        return done
 
     def copy(self, spec: str, target: str | Path, *, progress: Progress = no_progress) -> bool:
         """Copy a version to another registry under the same number; False when it was there already."""
         from petmodels.transfer import copy
 
-        return copy(self.storage, self._other(target).storage, self.cache, self.resolve(spec), progress)
+        found = self.resolve(spec)
+        self._refuse_withdrawn(found.manifest.model, found.manifest.version)
+        return copy(self.storage, self._other(target).storage, self.cache, found, progress)
 
     def repair(self, spec: str, source: str | Path, *, progress: Progress = no_progress) -> tuple[str, ...]:
         """Put back from another registry what a version has lost in this one; return what was wrong, a line each.
@@ -281,7 +296,15 @@ class Registry:
         try:
             yield
         except ChecksumError:
-            versions.refuse_withdrawn(self.storage, manifest.model, manifest.version)
+            self._refuse_withdrawn(manifest.model, manifest.version)
+            raise
+
+    def _refuse_withdrawn(self, model: str, version: int) -> None:
+        """Raise WithdrawnError, and ask each time from then on, when the registry says that it was withdrawn."""
+        try:
+            versions.refuse_withdrawn(self.storage, model, version)
+        except WithdrawnError:
+            self.memory.remember_withdrawn(model, version)
             raise
 
     def _writable(self) -> Storage:
@@ -294,7 +317,8 @@ class Registry:
         from petmodels.fetch import fetch
 
         files = [file for file in manifest.files if file.path == LABELS]
-        paths = fetch(self.storage, self.cache, manifest.model, files)
+        with self._told_if_withdrawn(manifest):
+            paths = fetch(self.storage, self.cache, manifest.model, files)
         try:
             found = load_object(paths[LABELS].read_bytes(), LABELS).get("labels") if paths else []
         except FormatError:

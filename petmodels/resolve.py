@@ -163,10 +163,12 @@ def _version(storage: Storage, memory: Memory, model: str, version: int, expecte
 
 def _asked(storage: Storage, memory: Memory, model: str, version: int) -> Statement:
     try:
-        return read_statement(storage, model, version)
+        statement = read_statement(storage, model, version)
     except WithdrawnError:
         memory.remember_withdrawn(model, version)
         raise
+    memory.forget_withdrawn(model, version)
+    return statement
 
 
 def _is_signed(statement: Statement, keys: frozenset[str], where: str) -> bool:

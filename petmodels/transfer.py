@@ -15,20 +15,18 @@ from petmodels.parallel import at_once
 from petmodels.resolve import Resolved
 from petmodels.storage import Storage
 from petmodels.verify import is_whole
-from petmodels.versions import read_statement, refuse_withdrawn
+from petmodels.versions import read_statement
 from petmodels.writable import check_writable
 
 
 def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
     """Copy a version; False when the other registry has exactly this one already.
 
-    Raises WithdrawnError when it was withdrawn in either of them.
-    Raises ConflictError when it has another version under that number, which stays as it is, or had one; FormatError
-    when it can't read what would tell.
+    Raises WithdrawnError when the other one has withdrawn it, ConflictError when it has another version under that
+    number, which stays as it is, or had one; FormatError when it can't read what would tell.
     """
     manifest, model = found.manifest, found.manifest.model
     check_writable(target)
-    refuse_withdrawn(source, model, manifest.version)
     paths = fetch(source, cache, model, manifest.files)
     blobs = {file.sha256 for file in manifest.files}
     with note(target, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from petmodels.documents import Statement, load_payload, load_statement
-from petmodels.errors import ConflictError, FormatError, NotFoundError, RequestError, WithdrawnError
+from petmodels.errors import (
+    ConflictError,
+    FormatError,
+    NotFoundError,
+    RequestError,
+    UnreachableError,
+    WithdrawnError,
+)
 from petmodels.names import alias_key, blob_key, version_key
 from petmodels.notes import INTENTS, PRUNES, note
 from petmodels.publish import Origin
@@ -207,6 +214,73 @@ def test_a_pinned_version_is_served_by_the_cache_until_this_machine_is_told(
         consumer.verify("pets@1")
     with pytest.raises(WithdrawnError, match="pets@1 was withdrawn"):
         consumer.load("pets@1")
+
+
+@pytest.mark.parametrize("ask", ["pull", "copy"])
+def test_a_machine_that_was_told_by_whatever_it_asked_for_asks_each_time_from_then_on(
+    folder_registry: Registry, tmp_path: Path, ask: str
+) -> None:
+    for number in (1, 2):
+        bundle = make_bundle(tmp_path / str(number), tag=str(number))
+        (bundle / "more").write_bytes(b"%d" % number)
+        folder_registry.publish(bundle, "pets")
+    consumer = other_machine(folder_registry, tmp_path)
+    consumer.load("pets@1")
+    folder_registry.withdraw("pets@1", WHY, is_dry=False)
+
+    with pytest.raises(WithdrawnError, match="pets@1 was withdrawn"):
+        getattr(consumer, ask)("pets@1", tmp_path / "target")
+    with pytest.raises(WithdrawnError, match="pets@1 was withdrawn"):
+        consumer.load("pets@1")
+
+
+def test_a_diff_with_a_remembered_version_whose_labels_are_gone_calls_it_withdrawn(
+    folder_registry: Registry, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        files = {"labels.json": b'{"labels": ["%d"]}' % number}
+        folder_registry.publish(write_files(tmp_path / str(number), files), "pets")
+    consumer = other_machine(folder_registry, tmp_path)
+    consumer.manifest("pets@1")
+    folder_registry.withdraw("pets@1", WHY, is_dry=False)
+
+    with pytest.raises(WithdrawnError, match="pets@1 was withdrawn"):
+        consumer.diff("pets@1", "pets@2")
+
+
+def test_a_withdrawal_that_was_refused_leaves_the_version_to_this_machine_without_a_network(
+    three: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three.pull("pets@3")
+    with pytest.raises(RequestError, match="pets@production names it"):
+        three.withdraw("pets@3", WHY, is_dry=False)
+
+    cut_off(three, monkeypatch)
+
+    assert three.manifest("pets@3").version == 3
+
+
+def test_a_version_whose_tombstone_was_taken_away_is_there_without_a_network_once_it_was_asked_for(
+    three: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = version_key("pets", 2)
+    was, _ = three.storage.read(key, 10_000)
+    three.withdraw("pets@2", WHY, is_dry=False)
+    three.storage.delete(key)
+    three.storage.create(key, was)
+    three.manifest("pets@2")
+
+    cut_off(three, monkeypatch)
+
+    assert three.manifest("pets@2").version == 2
+
+
+def cut_off(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_args: object) -> None:
+        raise UnreachableError("no network")
+
+    for name in ("read", "list", "find"):
+        monkeypatch.setattr(registry.storage, name, refused)
 
 
 def test_a_remembered_version_whose_files_were_not_fetched_is_called_withdrawn_and_not_broken(
