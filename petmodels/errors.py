@@ -15,6 +15,7 @@ PetmodelsError                        1   one line that names the culprit and th
 │   └── UnsupportedStoreError         8   this store can't be written safely; choose another one
 ├── TrustError                        6   do not use these bytes
 │   ├── FormatError                   6   a document breaks the format, or is of a newer one
+│   │   └── BrokenTombstoneError      6   the version was taken back, by a document that breaks the format
 │   ├── ChecksumError                 6   a file's bytes aren't the published ones
 │   ├── SignatureError                6   not signed by a key that you trust
 │   ├── ReplayError                   6   older or other than what this machine has already seen
@@ -98,6 +99,10 @@ class TrustError(PetmodelsError):
 
 class FormatError(TrustError):
     """A document isn't what docs/registry-format.md says, or is of a newer format."""
+
+
+class BrokenTombstoneError(FormatError):
+    """What says that a version was taken back breaks the format; the version is no less gone for that."""
 
 
 class ChecksumError(TrustError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from petmodels.aliases import alias_names, read_alias
-from petmodels.errors import FormatError, NotFoundError, RequestError
+from petmodels.errors import BrokenTombstoneError, FormatError, NotFoundError, RequestError
 from petmodels.manifest import Manifest
 from petmodels.names import LAST_VERSION, blob_key, is_blob, version_key
 from petmodels.notes import (
@@ -115,6 +115,8 @@ def _withdrawn(storage: Storage, model: str, versions: Iterable[int]) -> frozens
     def is_withdrawn(version: int) -> bool:
         try:
             return isinstance(read_version(storage, model, version), Tombstone)
+        except BrokenTombstoneError:
+            return True
         except (FormatError, NotFoundError):
             return False  # whether what can't be read is an obstacle depends on whether it is to be kept
 
@@ -145,6 +147,8 @@ def _manifest_or_none(storage: Storage, model: str, version: int) -> Manifest | 
         return read_manifest(storage, model, version)
     except NotFoundError:
         return None  # another prune was quicker
+    except BrokenTombstoneError:
+        return None  # it names no files, as a whole one
 
 
 def _without_withdrawn(storage: Storage, model: str, plan: _Plan, opened: OpenNote, limit: datetime) -> _Plan:

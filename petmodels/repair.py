@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from petmodels.cache import Cache
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
-from petmodels.errors import ConflictError, FormatError
+from petmodels.errors import BrokenTombstoneError, ConflictError, FormatError
 from petmodels.fetch import fetch
 from petmodels.hashing import Progress, digest_of, no_progress
 from petmodels.lineage import check_number, promised
@@ -102,6 +102,8 @@ def _state(storage: Storage, found: Resolved) -> tuple[str, str, bytes]:
         if tombstone := tombstone_in(statement, model, version):
             raise tombstone.error()
         manifest_in(statement, model, version)
+    except BrokenTombstoneError:
+        raise  # whatever became of it, the version was withdrawn
     except FormatError:
         return "broken", etag, wanted
     if statement.sha256 == found.statement.sha256:

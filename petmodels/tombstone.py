@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petmodels.documents import Statement, dump, load_object
-from petmodels.errors import FormatError, WithdrawnError
+from petmodels.errors import BrokenTombstoneError, FormatError, WithdrawnError
 from petmodels.forms import is_id, is_time
 from petmodels.manifest import Parent, parent_in
 from petmodels.names import is_sha256
@@ -62,7 +62,8 @@ class Tombstone:
 def tombstone_in(statement: Statement, model: str, version: int) -> Tombstone | None:
     """Return the tombstone of `model` number `version` in a statement, None when the statement holds something else.
 
-    Raises FormatError for one that another reader could understand differently.
+    Raises BrokenTombstoneError for one that another reader could understand differently, FormatError for what is no
+    JSON object at all.
     """
     if len(statement.payload.encode()) > _MOST_BYTES:  # so that no large manifest is parsed twice
         return None
@@ -72,8 +73,11 @@ def tombstone_in(statement: Statement, model: str, version: int) -> Tombstone | 
         return None
     if "withdrawn" not in content:
         return None  # of whatever newer release: its reader says so
-    _check(content, model, version, where)
-    parent = parent_in(content["parent"], where)
+    try:
+        _check(content, model, version, where)
+        parent = parent_in(content["parent"], where)
+    except FormatError as error:
+        raise BrokenTombstoneError(str(error)) from error
     kept = {key: content[key] for key in ("id", "withdrawn", "reason", "manifest")}
     return Tombstone(model=model, version=version, parent=parent, **kept)
 

@@ -486,6 +486,26 @@ def test_a_tombstone_that_another_reader_might_read_otherwise_is_refused(
         folder_registry.resolve("pets@1")
 
 
+def test_a_broken_tombstone_is_a_finding_that_nobody_repairs_and_no_prune_deletes(
+    three: Registry, tmp_path: Path
+) -> None:
+    three.copy("pets@2", tmp_path / "backup")
+    three.withdraw("pets@2", WHY, is_dry=False)
+    key = version_key("pets", 2)
+    data, etag = three.storage.read(key, 10_000)
+    content = json.loads(load_statement(data, "").payload)
+    three.storage.replace(key, Statement(json.dumps(content | {"more": 1})).to_bytes(), etag)
+    for number in (1, 3, 1):
+        three.promote(f"pets@{number}", "production")
+
+    with pytest.raises(FormatError, match="pets@2, which was withdrawn, lacks or adds keys: more"):
+        three.repair("pets@2", tmp_path / "backup")
+    assert three.prune("pets", keep=1, is_dry=False).versions == ()
+
+    assert len(three.verify_all("pets").findings) == 1
+    assert (three.versions("pets"), len(blobs_of(three))) == ([3, 2, 1], 3)
+
+
 def test_a_manifest_that_speaks_of_something_withdrawn_is_no_tombstone(
     folder_registry: Registry, tmp_path: Path
 ) -> None:
