@@ -111,7 +111,8 @@ def find(
     for line in () if json else found.unknown:
         say(f"can't be known of {line}")
     if not found.uses:
-        gap = f"; of {counted(len(found.unknown), 'version')} it can't be known" if found.unknown else ""
+        num_unknown = len({line.partition(":")[0] for line in found.unknown})
+        gap = f"; of {counted(num_unknown, 'version')} it can't be known" if num_unknown else ""
         raise NotFoundError(f"no version's lists have this image or a copy of it{gap}: {found.sha256}")
 
 

@@ -170,3 +170,13 @@ def test_the_command_prints_a_row_a_use_and_ends_with_3_where_there_is_none(run:
     assert none.talk[-1] == (
         f"petmodels: no version's lists have this image or a copy of it; of 1 version it can't be known: {'c' * 64}"
     )
+
+
+def test_a_version_of_which_neither_list_can_be_read_counts_once(run: Command, tmp_path: Path) -> None:
+    files = {SEEN: b"no list\n", SHOWN: b"none either\n"}
+    run("publish", write_files(make_bundle(tmp_path / "bundle"), files), "--model", "pets")
+
+    found = run("find", IT)
+
+    assert len(found.talk) == 3
+    assert found.talk[-1].endswith(f"; of 1 version it can't be known: {IT}")
