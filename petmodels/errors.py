@@ -56,7 +56,7 @@ class NotFoundError(RequestError):
 
 
 class WithdrawnError(NotFoundError):
-    """The version was taken back for good; the text says when and why."""
+    """The version was taken back for good; the text says when and why, and where to look for another one."""
 
 
 class ImageError(RequestError):

@@ -72,7 +72,7 @@ def rollback(storage: Storage, memory: Memory, model: str, name: str, message: s
         try:
             _check_same(storage, model, target.version, target.manifest)
         except WithdrawnError as error:
-            raise WithdrawnError(f"{error}; choose another one: petmodels promote {model}@VERSION {name}") from error
+            raise WithdrawnError(f"{error}, then petmodels promote {model}@VERSION {name}") from error
         return _moved(storage, memory, (model, name), back, message)
 
 

@@ -269,7 +269,11 @@ class Registry:
         found = spec_of(spec)
         name = f"{found.model}@{found.version}" if found.version else self.manifest(spec).name
         other = self._other(source)
-        return repair(self._writable(), other.storage, self.cache, other.resolve(name), progress)
+        try:
+            there = other.resolve(name)
+        except WithdrawnError as error:
+            raise WithdrawnError(f"{error} (in {other.storage.address})") from error
+        return repair(self._writable(), other.storage, self.cache, there, progress)
 
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""

@@ -73,7 +73,7 @@ def _newest_left(storage: Storage, memory: Memory, model: str, told: WithdrawnEr
             found = _listed(storage, memory, model, listed)
         except NotFoundError:
             continue  # withdrawn too, or pruned meanwhile
-        notice(f"{told}; the newest version that is left is {found.manifest.name}")
+        notice(f"{found.manifest.name} is the newest version that is left: {told}")
         return found
     raise told
 

@@ -49,7 +49,7 @@ class Tombstone:
 
     def error(self) -> WithdrawnError:
         """Return the error that whoever asks for the version gets."""
-        return WithdrawnError(f"{self.name} was {self.told}")
+        return WithdrawnError(f"{self.name} was {self.told}; petmodels list {self.model} says what is left")
 
     def to_statement(self) -> Statement:
         """Return the statement that is stored."""

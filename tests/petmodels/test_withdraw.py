@@ -24,7 +24,7 @@ from tests.petmodels.bundles import make_bundle, write_files
 from tests.petmodels.commands import Command
 
 WHY = "the owner of a photograph asked for it"
-TOLD = rf"pets@2 was withdrawn on 20\d\d-\d\d-\d\d: {WHY}"
+TOLD = rf"pets@2 was withdrawn on 20\d\d-\d\d-\d\d: {WHY}; petmodels list pets says what is left"
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_version_that_an_alias_names_stays_and_the_line_says_how_to_move_it(th
 def test_a_rollback_to_a_withdrawn_version_is_refused_and_the_history_stays_valid(three: Registry) -> None:
     three.withdraw("pets@2", WHY, is_dry=False)
 
-    with pytest.raises(WithdrawnError, match=rf"{TOLD}; choose another one: petmodels promote pets@VERSION production"):
+    with pytest.raises(WithdrawnError, match=rf"{TOLD}, then petmodels promote pets@VERSION production"):
         three.rollback("pets", "production")
 
     assert three.alias("pets", "production").version == 3
@@ -138,13 +138,22 @@ def test_a_copy_from_a_backup_and_a_repair_bring_it_back_no_more(three: Registry
     other_machine(three, tmp_path).copy("pets@2", tmp_path / "backup")
     three.withdraw("pets@2", WHY, is_dry=False)
 
-    with pytest.raises(WithdrawnError, match=TOLD):
+    with pytest.raises(WithdrawnError, match=rf"{TOLD} \(in {three.storage.address}\)$"):
         backup.copy("pets@2", three.storage.address)
     with pytest.raises(WithdrawnError, match=TOLD):
         three.repair("pets@2", tmp_path / "backup")
 
     assert len(blobs_of(three)) == 3
     assert three.verify_all("pets").num_withdrawn == 1
+
+
+def test_a_repair_from_where_it_was_withdrawn_says_which_registry_that_is(three: Registry, tmp_path: Path) -> None:
+    three.copy("pets@2", tmp_path / "backup")
+    backup = Registry(tmp_path / "backup", cache=tmp_path / "backup's cache")
+    backup.withdraw("pets@2", WHY, is_dry=False)
+
+    with pytest.raises(WithdrawnError, match=rf"{TOLD} \(in {backup.storage.address}\)$"):
+        three.repair("pets@2", tmp_path / "backup")
 
 
 def test_no_prune_deletes_a_tombstone_or_counts_it_among_the_newest(three: Registry, tmp_path: Path) -> None:
@@ -169,8 +178,7 @@ def test_the_newest_version_is_the_newest_that_is_left_and_a_line_says_so(three:
     three.withdraw("pets@3", WHY, is_dry=False)
 
     assert consumer.manifest("pets").version == 2
-    assert "pets@3 was withdrawn on " in heard[0]
-    assert heard[0].endswith("the newest version that is left is pets@2")
+    assert heard[0].startswith("pets@2 is the newest version that is left: pets@3 was withdrawn on ")
 
 
 def test_a_model_of_which_everything_was_withdrawn_says_so_and_goes_on_counting(
