@@ -1,6 +1,7 @@
 """A version that was withdrawn is gone for good: its number stays taken, its bytes go, and everybody is told why."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,9 @@ def test_the_listing_and_verify_all_count_it_and_call_nothing_broken(three: Regi
 
 
 def test_a_version_that_an_alias_names_stays_and_the_line_says_how_to_move_it(three: Registry) -> None:
-    with pytest.raises(RequestError, match=r"pets@production names it; .* petmodels promote pets@VERSION production"):
-        three.withdraw("pets@3", WHY, is_dry=False)
+    for is_dry in (True, False):
+        with pytest.raises(RequestError, match=r"pets@production names it; .* petmodels promote pets@VERSION produc"):
+            three.withdraw("pets@3", WHY, is_dry=is_dry)
 
     assert three.verify("pets@3").findings == ()
 
@@ -371,6 +373,64 @@ def test_a_repair_that_was_overtaken_by_a_withdrawal_brings_no_byte_back(
     assert len(blobs_of(three)) == 3
 
 
+def test_a_withdrawal_that_was_overtaken_by_a_promotion_takes_nothing_back(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, other = three.storage.create, other_machine(three, tmp_path)
+
+    def created(key: str, data: bytes) -> bool:
+        other.promote("pets@2", "staging")
+        return create(key, data)
+
+    monkeypatch.setattr(three.storage, "create", created)
+
+    with pytest.raises(RequestError, match="pets@staging names it"):
+        three.withdraw("pets@2", WHY, is_dry=False)
+
+    assert other.verify("pets@2").findings == ()
+
+
+def test_a_withdrawal_whose_answer_got_lost_knows_its_own_tombstone(
+    three: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = three.storage.replace
+    monkeypatch.setattr(three.storage, "replace", lambda *given: replace(*given) and False)
+
+    assert three.withdraw("pets@2", WHY, is_dry=False).is_new
+
+
+def test_a_withdrawal_that_was_overtaken_by_another_one_is_not_called_new(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, other = three.storage.replace, other_machine(three, tmp_path)
+
+    def replaced(key: str, data: bytes, etag: str) -> bool:
+        other.withdraw("pets@2", "of theirs", is_dry=False)
+        return replace(key, data, etag)
+
+    monkeypatch.setattr(three.storage, "replace", replaced)
+
+    assert not three.withdraw("pets@2", WHY, is_dry=False).is_new
+    with pytest.raises(WithdrawnError, match="of theirs"):
+        three.resolve("pets@2")
+
+
+def test_a_withdrawal_whose_machine_slept_for_a_day_stops(three: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, read = time.time, three.storage.read
+
+    def asleep(key: str, most_bytes: int) -> tuple[bytes, str]:
+        if "/prunes/" in key:
+            monkeypatch.setattr(time, "time", lambda: now() + 25 * 3600)
+        return read(key, most_bytes)
+
+    with note(three.storage, "pets", PRUNES, versions=[1]):  # is read after its own note is written
+        monkeypatch.setattr(three.storage, "read", asleep)
+        with pytest.raises(ConflictError, match="this took more than 12 hours; run it again"):
+            three.withdraw("pets@2", WHY, is_dry=False)
+
+    assert read_manifest(three.storage, "pets", 2).version == 2
+
+
 def test_a_promotion_that_was_overtaken_by_a_withdrawal_moves_no_alias(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -551,6 +611,11 @@ def test_no_signature_is_asked_of_a_tombstone_and_what_is_left_must_be_signed(
 def test_what_cant_be_withdrawn_is_said_in_a_line(three: Registry, spec: str, reason: str, told: str) -> None:
     with pytest.raises(RequestError, match=told):
         three.withdraw(spec, reason, is_dry=False)
+
+
+def test_a_withdrawal_respects_notes_for_no_less_than_0_hours(three: Registry) -> None:
+    with pytest.raises(RequestError, match=r"notes are respected for 0 to .*--grace-hours -1"):
+        three.withdraw("pets@2", WHY, is_dry=False, grace_hours=-1)
 
 
 def test_a_version_that_is_not_there_cant_be_withdrawn(three: Registry) -> None:
