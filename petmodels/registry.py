@@ -100,14 +100,20 @@ class Registry:
         return names
 
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
-        """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none."""
+        """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none.
+
+        Those that were withdrawn are among them: their numbers stay taken.
+        """
         found = [version for version, _ in versions.stored_versions(self.storage, model, limit)]
         if not found:
             raise versions.no_model(self.storage, model)
         return found
 
     def newest(self, model: str) -> int | None:
-        """Return the number of a model's newest version, None when it has none; one request."""
+        """Return the highest number that was given, None when there is none; one request.
+
+        If that version was withdrawn, `pets` means an older one: ask `manifest`.
+        """
         return versions.newest_version(self.storage, model)
 
     def listing(self, model: str, *, limit: int = 10) -> list[Listed]:
