@@ -71,8 +71,6 @@ def tombstone_in(statement: Statement, model: str, version: int) -> Tombstone | 
     content = load_object(statement.payload, where)
     if type(content.get("format")) is not int or content["format"] != TOMBSTONE_FORMAT:
         return None
-    if "withdrawn" not in content:
-        return None  # of whatever newer release: its reader says so
     try:
         _check(content, model, version, where)
         parent = parent_in(content["parent"], where)

@@ -244,6 +244,17 @@ def test_a_machine_that_was_told_by_whatever_it_asked_for_asks_each_time_from_th
         consumer.load("pets@1")
 
 
+def test_who_verifies_all_asks_for_what_was_withdrawn_from_then_on(three: Registry, tmp_path: Path) -> None:
+    consumer = other_machine(three, tmp_path)
+    consumer.manifest("pets@2")
+    three.withdraw("pets@2", WHY, is_dry=False)
+
+    assert consumer.verify_all("pets").num_withdrawn == 1
+
+    with pytest.raises(WithdrawnError, match=TOLD):
+        consumer.manifest("pets@2")
+
+
 def test_a_diff_with_a_remembered_version_whose_labels_are_gone_calls_it_withdrawn(
     folder_registry: Registry, tmp_path: Path
 ) -> None:
@@ -415,6 +426,14 @@ def test_a_withdrawal_that_was_overtaken_by_another_one_is_not_called_new(
         three.resolve("pets@2")
 
 
+def test_a_withdrawal_before_whose_note_another_one_was_done_is_not_called_new(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(three, PRUNES, monkeypatch, tmp_path)
+
+    assert not three.withdraw("pets@2", "again", is_dry=False).is_new
+
+
 def test_a_withdrawal_whose_machine_slept_for_a_day_stops(three: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     now, read = time.time, three.storage.read
 
@@ -535,6 +554,7 @@ def test_a_tombstone_is_never_as_large_as_the_manifest_that_it_replaces(
         ("reason", 7, "a reason that is no text"),
         ("files", [], "lacks or adds keys: files"),
         ("format", 3, "of a newer format"),
+        ("format", 2.0, "of no format that petmodels knows"),
         ("reason", "x" * 66_000, "of a newer format"),
         ("parent", {"version": 0, "sha256": "0" * 64}, "names a parent that can't be"),
     ],
