@@ -103,6 +103,15 @@ def test_a_list_that_cant_be_read_is_said_and_hides_nothing(
     assert found.unknown[0].startswith(f"pets@1: {why}")
 
 
+def test_images_without_a_group_are_no_copies_of_each_other_and_a_short_row_is_read(
+    folder_registry: Registry, tmp_path: Path
+) -> None:
+    files = lists([(OTHER, "")], []) | {SHOWN: f"sha256,group,file\n{IT}\n".encode()}
+    folder_registry.publish(write_files(tmp_path / "1", files), "pets")
+
+    assert told(folder_registry, IT) == [(1, "shows", False, "")]
+
+
 def test_a_list_whose_bytes_were_changed_is_not_believed(four: Registry, tmp_path: Path) -> None:
     manifest = four.manifest("pets@2")
     blob = next(file.blob for file in manifest.files if file.path == SEEN)

@@ -637,6 +637,8 @@ def test_a_withdrawal_respects_notes_for_no_less_than_0_hours(three: Registry) -
     with pytest.raises(RequestError, match=r"notes are respected for 0 to .*--grace-hours -1"):
         three.withdraw("pets@2", WHY, is_dry=False, grace_hours=-1)
 
+    assert read_manifest(three.storage, "pets", 2).version == 2
+
 
 def test_a_version_that_is_not_there_cant_be_withdrawn(three: Registry) -> None:
     with pytest.raises(NotFoundError, match="no version 9 of pets; published versions: 1, 2, 3"):
