@@ -50,8 +50,17 @@ def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Res
         return _version(storage, memory, spec.model, spec.version, "")
     if spec.alias == LATEST:
         return _newest(storage, memory, spec.model, notice)
+    return _named(storage, memory, spec, notice)
+
+
+def _named(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
     alias = _alias(storage, memory, spec, notice)
-    return _version(storage, memory, spec.model, alias.version, alias.steps[-1].manifest)
+    try:
+        return _version(storage, memory, spec.model, alias.version, alias.steps[-1].manifest)
+    except WithdrawnError:
+        if _alias(storage, memory, spec, notice).steps == alias.steps:
+            raise
+        return _named(storage, memory, spec, notice)  # it was moved meanwhile, and what it had named withdrawn
 
 
 def _newest(storage: Storage, memory: Memory, model: str, notice: Notice) -> Resolved:

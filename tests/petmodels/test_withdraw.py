@@ -401,6 +401,25 @@ def test_a_withdrawal_that_was_overtaken_by_a_promotion_takes_nothing_back(
     assert other.verify("pets@2").findings == ()
 
 
+def test_who_has_read_an_alias_before_it_moved_and_its_version_was_withdrawn_gets_the_new_one(
+    three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = other_machine(three, tmp_path)
+    read, left = consumer.storage.read, ["alias"]
+
+    def overtaken(key: str, most_bytes: int) -> tuple[bytes, str]:
+        found = read(key, most_bytes)
+        if left and "/aliases/" in key:
+            left.clear()
+            three.promote("pets@1", "production")
+            three.withdraw("pets@3", WHY, is_dry=False)
+        return found
+
+    monkeypatch.setattr(consumer.storage, "read", overtaken)
+
+    assert consumer.manifest("pets@production").version == 1
+
+
 def test_a_withdrawal_whose_answer_got_lost_knows_its_own_tombstone(
     three: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,6 +519,8 @@ def test_an_alias_that_somebody_set_to_a_tombstone_all_the_same_is_a_finding(thr
     (finding,) = other_machine(three, tmp_path).verify_all("pets").findings
 
     assert finding.startswith("pets@production: pets@2 was withdrawn on ")
+    with pytest.raises(WithdrawnError, match=TOLD):
+        other_machine(three, tmp_path).resolve("pets@production")
 
 
 def test_nobody_promotes_what_is_being_withdrawn(three: Registry) -> None:
