@@ -13,11 +13,12 @@ from flows import pipeline
 from flows.dvc_lock import take_lock, take_lock_of
 from flows.dvc_process import DvcProcess
 from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError, StageError
-from flows.object_store import serving, weed
+from flows.object_store import weed
 from flows.settings import Settings
 from flows.workspace import Workspace, workspace
 from tests.disks import small_disk
 from tests.flows.projects import Project, git, toy_project
+from tests.petmodels.stores import serving
 
 
 def quiet(_line: str) -> None:

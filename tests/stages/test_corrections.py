@@ -439,7 +439,8 @@ def test_the_program_writes_the_list_or_says_in_a_line_why_not(project: Project)
 
     def ended(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "stages.correct", *lists, *arguments]
-        done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
     status, said = ended("--withdraw", "source/images/pug_2.jpg", "source/images/pug_3.jpg")
