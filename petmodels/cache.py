@@ -142,6 +142,8 @@ def _fill(file: BufferedRandom, partial: Path, size_bytes: int, download: Downlo
         progress(start)
         for piece in download(start, max(size_bytes - start, 0)) if start <= size_bytes else ():
             file.write(piece)
+            if not piece:
+                os.utime(partial)  # who waits for it sees that it gets on
             whole.update(piece)
             progress(len(piece))
         file.flush()

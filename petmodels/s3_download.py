@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from functools import partial
-from itertools import takewhile
 from threading import BoundedSemaphore, Event
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -25,13 +24,15 @@ _THREADS = 4
 _AHEAD = BoundedSemaphore(8)
 # A connection that brings less than this before it breaks is not getting anywhere.
 _HEADWAY_BYTES = 64 * 2**10
+_TOLD_SECONDS = 0.2
 
 
 def download(storage: "S3Storage", key: str, start: int, length: int) -> Iterator[bytes]:
     """Yield bytes `start` to `start + length` of an object, in order; goes on where a connection broke.
 
-    Gives up after as many breaks without headway as there are tries. One connection costs both ends the least, and is
-    enough for a store nearby; what it would still need a second or more for is shared among several.
+    An empty piece says that bytes have come which are not next in order. Gives up after as many breaks without headway
+    as there are tries. One connection costs both ends the least, and is enough for a store nearby; what it would still
+    need a second or more for is shared among several.
     """
     if length == 0 and storage.find(key) is None:
         raise NotStoredError(key)
@@ -55,13 +56,14 @@ def _takes_long(left_bytes: int, num_bytes: int, seconds: float) -> bool:
 def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[bytes]:
     """Yield what several connections bring, in order; all downloads together hold a few ranges in memory."""
     coming: deque[Future[list[bytes]]] = deque()
-    ended = Event()
+    came, ended = Event(), Event()
     try:
         while start < end or coming:
             while start < end and len(coming) < _THREADS and _AHEAD.acquire(blocking=False):
-                coming.append(begun(partial(_listed, storage, key, start, min(start + RANGE_BYTES, end), ended)))
+                coming.append(begun(partial(_listed, storage, key, start, min(start + RANGE_BYTES, end), came, ended)))
                 start += RANGE_BYTES
             if coming:
+                yield from _told(coming[0], came)
                 yield from coming[0].result()
                 coming.popleft()
                 _AHEAD.release()
@@ -74,9 +76,23 @@ def _ranges(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[by
             _AHEAD.release()
 
 
-def _listed(storage: "S3Storage", key: str, start: int, end: int, ended: Event) -> list[bytes]:
+def _told(coming: "Future[list[bytes]]", came: Event) -> Iterator[bytes]:
+    """Yield an empty piece now and then until a range is there, while any connection brings something."""
+    while not wait([coming], timeout=_TOLD_SECONDS).done:
+        if came.is_set():
+            came.clear()
+            yield b""
+
+
+def _listed(storage: "S3Storage", key: str, start: int, end: int, came: Event, ended: Event) -> list[bytes]:
+    found = []
     with closing(_stream(storage, key, start, end)) as pieces:
-        return list(takewhile(lambda _: not ended.is_set(), pieces))
+        for piece in pieces:
+            if ended.is_set():
+                break
+            came.set()
+            found.append(piece)
+    return found
 
 
 def _stream(storage: "S3Storage", key: str, start: int, end: int) -> Generator[bytes]:
@@ -103,7 +119,11 @@ def _range(storage: "S3Storage", key: str, start: int, end: int) -> Iterator[byt
             if error.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
                 return
             raise
+    num_bytes, began = _HEADWAY_BYTES, monotonic()
     with reading(storage.address), closing(answer["Body"]) as body:
-        while start < end and (piece := body.read(min(PIECE_BYTES, end - start))):
+        while start < end and (piece := body.read(min(num_bytes, end - start))):
             start += len(piece)
+            if monotonic() - began < _TOLD_SECONDS:  # a piece comes whole: over a slow line a large one takes long
+                num_bytes = min(2 * num_bytes, PIECE_BYTES)
             yield piece
+            began = monotonic()

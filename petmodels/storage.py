@@ -93,7 +93,10 @@ class Storage(Protocol):
         ...
 
     def download(self, key: str, start: int, length: int) -> Iterator[bytes]:
-        """Yield `length` bytes of an object from `start` on, fewer if it is shorter; NotStoredError when absent."""
+        """Yield `length` bytes of an object from `start` on, fewer if it is shorter; NotStoredError when absent.
+
+        A piece may be empty: bytes have come, but none that are next.
+        """
         ...
 
     def list(self, prefix: str, limit: int | None = None) -> Iterator[Stored]:

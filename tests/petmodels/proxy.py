@@ -29,7 +29,7 @@ class Fault:
     `status` and `code`: the proxy answers instead of the store. `reset`: the connection is reset "before" the store
     hears of the request, or "after" it has done it. `cut_after`: so many bytes of the answer's body, then the end
     of the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so
-    many bytes, then silence until the proxy ends.
+    many bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
     store never gets to see.
     """
@@ -43,6 +43,7 @@ class Fault:
     reset: str = ""
     cut_after: int | None = None
     stall_after: int | None = None
+    bytes_per_second: int | None = None
     stall_seconds: float = 0
     flip: bool = False
     without: tuple[str, ...] = ()
@@ -174,11 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.server.proxy.ended.wait()
             self.close_connection = True
+        elif self.command != "HEAD" and fault.bytes_per_second:
+            self._trickle(body, fault.bytes_per_second // 20)
         elif self.command != "HEAD":
             self.wfile.write(body if fault.cut_after is None else body[: fault.cut_after])
         if fault.cut_after is not None:
             self.wfile.flush()
             self.close_connection = True
+
+    def _trickle(self, body: bytes, num_bytes: int) -> None:
+        for start in range(0, len(body), num_bytes):
+            self.wfile.write(body[start : start + num_bytes])
+            time.sleep(0.05)
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

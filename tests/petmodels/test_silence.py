@@ -225,6 +225,30 @@ def test_a_download_that_goes_on_is_waited_for(tmp_path: Path, impatient: None) 
     assert (waiting.result() / "00").read_bytes() == whole
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bytes_per_second", "num_connections"), [(MIB // 3, 1), (MIB // 5, 4)], ids=["one connection", "several"]
+)
+def test_a_slow_line_brings_a_file_once_however_many_wait_for_it(
+    proxy: Proxy, s3_address: str, tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch,
+    bytes_per_second: int, num_connections: int,
+) -> None:  # fmt: skip
+    """A piece, or a range beside others, takes longer than the store may be silent."""
+    monkeypatch.setattr("petmodels.s3_download.RANGE_BYTES", MIB // 2 if num_connections > 1 else 8 * MIB)
+    monkeypatch.setattr("petmodels.s3_download.PATIENCE_SECONDS", 0)
+    first = publish_files(s3_address, tmp_path, size_bytes=MIB * (3 if num_connections > 1 else 1))
+    second = Registry(s3_address, cache=tmp_path / "fresh")
+    proxy.faults.append(Fault(method="GET", part="/blobs/", bytes_per_second=bytes_per_second, times=FOREVER))
+    proxy.requests.clear()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one, name: one.pull("pets@1", tmp_path / name), [first, second], "ab"))
+
+    spans = [span for _, path, span in proxy.requests if "/blobs/" in path]
+    assert len(spans) >= num_connections
+    assert len(set(spans)) == len(spans)
+
+
 def test_who_waits_for_another_process_can_be_ended(tmp_path: Path) -> None:
     registry = publish_files(str(tmp_path / "registry"), tmp_path)
     partial = partial_of(registry)
