@@ -90,7 +90,8 @@ def find(storage: Storage, cache: Cache, sha256: str, models: Mapping[str, Seque
     lists = [one for model, versions in models.items() for listed in versions for one in _lists(model, listed)]
     unknown = [line for model, versions in models.items() for listed in versions for line in _lacking(model, listed)]
     files = {one.key: one for one in lists}
-    read = dict(zip(files, at_once(lambda one: _read(storage, cache, one, sha256), files.values()), strict=True))
+    found = at_once(lambda one: _read(storage, cache, one, sha256), files.values(), is_left_when_ended=True)
+    read = dict(zip(files, found, strict=True))
     # An image's group is known from any version that lists it; one of that group is its copy in all of them.
     groups = {sha256}.union(*(one.groups for one in read.values()))
     matches = {key: _matches(one.path, sha256, groups) for key, one in read.items() if one.path}

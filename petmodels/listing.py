@@ -39,4 +39,4 @@ def listing(storage: Storage, model: str, versions: Iterable[int], aliases: Sequ
         except (TrustError, NotFoundError) as error:
             return Listed(version, None, names, str(error))
 
-    return at_once(listed, versions)
+    return at_once(listed, versions, is_left_when_ended=True)

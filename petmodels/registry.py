@@ -126,7 +126,7 @@ class Registry:
         Raises ReplayError when one is older than, or forks off, what this machine has seen.
         """
         names = aliases.alias_names(self.storage, model)
-        return at_once(lambda name: remembered_alias(self.storage, self.memory, model, name, is_kept=False)[0], names)
+        return at_once(lambda name: self.alias(model, name), names, is_left_when_ended=True)
 
     def alias(self, model: str, name: str) -> Alias:
         """Return one alias with its history; raises NotFoundError, and ReplayError as `aliases` does."""

@@ -61,6 +61,7 @@ def verify(
     found = at_once(
         lambda file: broken(storage, blob_key(model, file.blob), file.sha256, file.size_bytes, progress),
         [file for file, _ in users.values()],
+        is_left_when_ended=True,
     )
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ from threading import Event, main_thread
 
 import pytest
 
+from petmodels.bundle import SEEN
 from petmodels.errors import UnreachableError
 from petmodels.locks import lock
 from petmodels.parallel import THREADS, at_once
@@ -96,6 +97,40 @@ def test_when_a_signal_ends_it_what_is_under_way_is_waited_for_unless_it_may_be_
         assert ended.is_set() != is_left
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    ("ask", "place"),
+    [
+        (lambda registry: registry.listing("pets"), "petmodels.listing.read_version"),
+        (lambda registry: registry.aliases("pets"), "petmodels.registry.remembered_alias"),
+        (lambda registry: registry.verify("pets"), "petmodels.folder.FolderStorage.download"),
+        (lambda registry: registry.find("0" * 64), "petmodels.folder.FolderStorage.download"),
+    ],
+    ids=["listing", "aliases", "verify", "find"],
+)
+def test_what_only_reads_waits_for_no_silent_store_when_a_signal_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Registry], object], place: str
+) -> None:
+    bundle = write_files(tmp_path / "b", {SEEN: b"sha256,group\n"})
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(bundle, "pets")
+    registry.promote("pets@1", "production")
+    ended, given_up = Event(), []
+
+    def silent(*_: object, **__: object) -> None:
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+        ended.wait(3)
+        given_up.append(1)
+        raise UnreachableError("no answer in time")
+
+    monkeypatch.setattr(place, silent)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(registry)
+        assert given_up == []
+    finally:
+        ended.set()
 
 
 # A store that falls silent.
