@@ -64,6 +64,7 @@ def rgb_in(taken: Taken) -> "Image":
     content, image, name = taken
     try:
         if isinstance(image, Image.Image):
+            _check_scans(_undecoded(image) if image.format in _JPEGS else b"", name)
             return _upright(image, name)
         return _from_array(image, name) if content is None else _decoded(content, name)
     except RequestError:
@@ -105,8 +106,15 @@ def most_pixels() -> int:
 def _decoded(file: io.BytesIO, name: str) -> "Image":
     from PIL import Image
 
+    _check_scans(file.getvalue(), name)  # which copies nothing
     with Image.open(file, formats=FORMATS) as opened:
         return _upright(opened, name)
+
+
+def _check_scans(content: bytes, name: str) -> None:
+    """Raise ImageError for a JPEG that no camera makes; Pillow may take a minute for one already when it opens it."""
+    if content.startswith(b"\xff\xd8\xff") and (excess := excess_in(content)):
+        raise ImageError(f"{excess}, refused undecoded: {name}")
 
 
 def _upright(image: "Image", name: str) -> "Image":
@@ -118,8 +126,6 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"{text}, refused undecoded: {name}")
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels: {name}")
-    if image.format in _JPEGS and (excess := excess_in(_undecoded(image))):
-        raise ImageError(f"{excess}, refused undecoded: {name}")
     if codec := _codec_in_python(image):
         raise ImageError(f"Pillow unpacks its {codec} in Python, a minute for some, refused undecoded: {name}")
     image.load()

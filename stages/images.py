@@ -110,9 +110,10 @@ def _unread(content: bytes) -> str:
 
 
 def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    # Before it is opened, for which Pillow may take a minute already.
+    if content.startswith(b"\xff\xd8\xff") and (excess := excess_in(content)):
+        raise UnusableImageError(f"{excess}, refused undecoded")
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.format in _JPEGS and (excess := excess_in(content)):
-            raise UnusableImageError(f"{excess}, refused undecoded")
         # Such as a BMP of run lengths: a kilobyte may hold a thread for a minute. petmodels/images.py refuses the same.
         if codecs := [tile[0] for tile in image.tile if tile[0] in Image.DECODERS]:
             raise UnusableImageError(f"Pillow unpacks its {codecs[0]} in Python, a minute for some, refused undecoded")

@@ -166,6 +166,20 @@ def test_a_jpeg_of_endless_segments_is_told_as_that() -> None:
         decoded(picture[:2] + bytes([0xFF, 0xFE, 0, 2]) * 10_001 + picture[2:])
 
 
+EXIF = b"\xff\xe1\0\x09Exif\0\0."
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xd9", b"\xff\xf0\xff\xff"], ids=["plainly", "past an end", "hidden"])
+def test_a_jpeg_of_endless_exif_is_refused_unopened(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    """Opening one costs Pillow the square of its Exif data; of the markers it passes over others than libjpeg does."""
+    picture = jpeg_of_scans(1, progressive=False)
+    assert decoded(picture[:2] + EXIF * 100 + picture[2:])[0].mode == "RGB"
+    monkeypatch.setattr("PIL.Image.open", lambda *_, **__: pytest.fail("opened"))
+
+    with pytest.raises(UnusableImageError, match=r"^more than 100 pieces of Exif, refused undecoded$"):
+        decoded(picture[:2] + before + EXIF * 101 + picture[2:])
+
+
 def test_consumers_count_scans_as_prepare_does() -> None:
     ours, theirs = (Path(one.__file__ or "").read_text(encoding="utf-8") for one in (scans, petmodels.scans))
 
