@@ -1,8 +1,9 @@
 """The cache: every file once by its hash, shared by all models, versions and registries on this machine.
 
 `blobs/<sha256>` is there whole and verified or not at all; `<sha256>.partial` beside it is what a broken download has
-so far, and the next one goes on from there. Any number of processes may use one cache. Nothing waits for the disk (no
-fsync): each use reads and hashes the file first, so what a power cut tears is noticed and fetched again.
+so far, and the next one goes on from there; `<sha256>.1.partial` is one beside that of a frozen process. Any number of
+processes may use one cache. Nothing waits for the disk (no fsync): each use reads and hashes the file first, so what a
+power cut tears is noticed and fetched again.
 """
 
 import errno
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
-from secrets import token_hex
 from stat import S_ISREG
 
 from petmodels.disk import CACHE, machine_error, writing
@@ -72,20 +72,21 @@ class Cache:
             return path
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._fetched(path.with_name(f"{sha256}.partial"), size_bytes, name, download, progress)
-        except NoHeadwayError:  # the process that downloads it is frozen, or its store is silent
-            own = path.with_name(f"{sha256}.{token_hex(8)}.partial")
+        number = 0
+        while True:
+            # Numbered and kept: one that is ended again and again, as by gunicorn, gets on, and leaves one file.
+            partial = path.with_name(f"{sha256}.{number}.partial" if number else f"{sha256}.partial")
             try:
-                return self._fetched(own, size_bytes, name, download, progress)
-            finally:
-                own.unlink(missing_ok=True)
+                return self._fetched(partial, size_bytes, name, download, progress)
+            except NoHeadwayError:  # the process that downloads it is frozen, or its store is silent
+                number += 1
 
     def _fetched(self, partial: Path, size_bytes: int, name: str, download: Download, progress: Progress) -> Path:
         sha256 = partial.name.partition(".")[0]
         path = self.path(sha256)
+        patience = silence_seconds() if partial.stem == sha256 else 0  # who has waited once waits for no other
         # The partial file is its own lock: making a second file for it would cost as much as what it protects.
-        with lock(partial, silence_seconds=silence_seconds()) as held:
+        with lock(partial, silence_seconds=patience) as held:
             if self.holds(sha256, size_bytes):  # another process has brought it while we waited
                 partial.unlink()
                 progress(size_bytes)

@@ -30,7 +30,7 @@ def lock(
     Yields the file's descriptor: on a CIFS disk, what is locked can be read and written through no other. Who holds it
     may rename or remove the file; who waited for it then takes the lock on a new one. When it can't be made, `border`
     says what that means; without one the disk is this machine's own. Raises NoHeadwayError when the file stays as it is
-    for `silence_seconds`, while somebody holds it; None waits for ever.
+    for `silence_seconds`, while somebody holds it; 0 waits not at all, None for ever.
     """
     with border or writing(path):
         descriptor, process = _taken(path, silence_seconds), os.getpid()
@@ -72,7 +72,7 @@ def _wait(descriptor: int, silence_seconds: float | None) -> None:
             found = os.fstat(descriptor)
         if (found.st_size, found.st_mtime_ns) != seen:
             seen, since = (found.st_size, found.st_mtime_ns), time.monotonic()
-        elif time.monotonic() - since > silence_seconds:
+        if time.monotonic() - since >= silence_seconds:
             raise NoHeadwayError
         time.sleep(pause)
         pause = min(2 * pause, longest)

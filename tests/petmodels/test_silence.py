@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, main_thread
 
@@ -15,6 +15,7 @@ import pytest
 
 from petmodels.bundle import SEEN
 from petmodels.errors import UnreachableError
+from petmodels.folder import FolderStorage
 from petmodels.locks import lock
 from petmodels.parallel import THREADS, at_once
 from petmodels.registry import Registry
@@ -243,6 +244,44 @@ def test_a_frozen_download_does_not_hold_other_processes_for_ever(
     assert [path.name for path in (tmp_path / "fresh" / "blobs").iterdir() if "." in path.name] == [
         partial_of(fresh).name
     ]
+
+
+def test_a_download_beside_a_frozen_one_goes_on_where_it_was_ended(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, asked = publish_files(str(tmp_path / "registry"), tmp_path), []
+    real, partial = FolderStorage.download, partial_of(registry)
+
+    def ended(storage: FolderStorage, key: str, start: int, length: int) -> Iterator[bytes]:
+        asked.append(start)
+        yield from real(storage, key, start, min(length, 800))
+        if length > 800:
+            raise UnreachableError("ended here")
+
+    monkeypatch.setattr(FolderStorage, "download", ended)
+    with lock(partial):
+        for _ in range(2):
+            with pytest.raises(UnreachableError, match="ended here"):
+                registry.pull("pets@1", tmp_path / "out")
+        registry.pull("pets@1", tmp_path / "out")
+
+    assert asked == [0, 800, 1600]
+    assert sorted(path.name for path in partial.parent.iterdir()) == [partial.stem, partial.name]
+
+
+def test_who_finds_a_second_download_under_way_waits_for_that_no_more(tmp_path: Path, impatient: None) -> None:
+    """Each would take its silence for as long as the first one's."""
+    registry = publish_files(str(tmp_path / "registry"), tmp_path)
+    partial = partial_of(registry)
+    others = [partial.with_name(f"{partial.stem}.{number}.partial") for number in range(1, 6)]
+
+    with ExitStack() as frozen:
+        for path in (partial, *others):
+            frozen.enter_context(lock(path))
+        began = time.monotonic()
+        registry.pull("pets@1", tmp_path / "out")
+
+    assert time.monotonic() - began < 4
 
 
 def test_a_download_that_goes_on_is_waited_for(tmp_path: Path, impatient: None) -> None:
