@@ -36,5 +36,5 @@ def test_dropped_photographs_become_a_promoted_version_that_a_consumer_predicts_
     assert "demo: production names pets@1 because the first version: " in done.stdout
     assert re.search(r"\d+ accepted.*; a retraining is due", done.stdout)
     assert "demo: production moved from pets@1 to pets@2 because " in done.stdout
-    assert re.search(r"^2 .* 24 +production", done.stdout, re.MULTILINE)
+    assert re.search(r"^2 .* 25 +production", done.stdout, re.MULTILINE)
     assert re.search(r"^ +\d+\.\d% \w+ ", done.stdout, re.MULTILINE)
