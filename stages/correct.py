@@ -1,7 +1,7 @@
 """Write into corrections.csv which images are withdrawn, or what their right label is: `python -m stages.correct`.
 
-Not a DVC stage: what it leaves is committed. Reads data/prepared/index.csv, the corrections that are there, and what
-params.yaml groups by. Leaves the list with a row more for each image, or with another label in the rows that it has.
+Not a DVC stage: what it leaves is committed. Reads data/prepared: index.csv, and corrected.csv, by which an image is
+dealt whose label was corrected; the corrections that are there, and what params.yaml groups by. Leaves the list with a row more for each image, or with another label in the rows that it has.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from stages.committed_lists import check_label
+from stages.corrected import RELABELLED
 from stages.corrections import COLUMNS, Correction, read_corrections
 from stages.errors import DataError, printable
 from stages.labels import spelled, subject_of
@@ -25,7 +26,10 @@ _MOST_TOLD = 5
 
 @dataclass(frozen=True)
 class _Known:
-    """The index's rows by the sha256 of the original, in its order, and the corrections that are there."""
+    """The index's rows by the sha256 of the original, in its order, and the corrections that are there.
+
+    A row has a column more, `dealt_as`: a label may be one that a correction gave which is there no more.
+    """
 
     prepared: Path
     images: dict[str, list[dict[str, str]]]
@@ -56,13 +60,21 @@ def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path
 
 def _known(index: Path, corrections: Iterable[Correction]) -> _Known:
     if not index.exists():
-        raise DataError(f"no index of the images; run `dvc repro prepare`, or `dvc pull {index}`: {index}")
+        pulled = f"{index} {index.parent / 'corrected.csv'}"
+        raise DataError(f"no index of the images; run `dvc repro prepare`, or `dvc pull {pulled}`: {index}")
     images, corrected = defaultdict(list), defaultdict(list)
-    for row in read_csv(index):
-        images[row["sha256"]].append(row)
+    dealt_as = _labels_dealt(index.parent / "corrected.csv")
+    for number, row in enumerate(read_csv(index)):
+        images[row["sha256"]].append(row | {"dealt_as": dealt_as.get(str(number), row["label"])})
     for one in corrections:
         corrected[one.sha256].append(one)
     return _Known(index.parent, images, corrected)
+
+
+def _labels_dealt(listing: Path) -> dict[str, str]:
+    """Return, by the index's row, the label as which an image is dealt that has another one there."""
+    rows = read_csv(listing) if listing.exists() else []  # an older prepare left no list
+    return {row["row"]: row["label"] for row in rows if row["change"] == RELABELLED}
 
 
 def _named(image: str, known: _Known) -> set[str]:
@@ -96,7 +108,7 @@ def _row(copy: dict[str, str], label: str, pattern: str | None) -> Correction:
     return Correction(
         sha256=copy["sha256"],
         label=spelled(label),
-        dealt_as=copy["label"],
+        dealt_as=copy["dealt_as"],
         phash=copy["phash"],
         subject=subject_of(copy["source"], pattern),
         official=copy["official"],

@@ -372,6 +372,21 @@ def test_correcting_twice_keeps_the_label_that_an_image_is_dealt_as(project: Pro
     assert before.items() - after.items() == {("source/images/pug_2.jpg", before["source/images/pug_2.jpg"])}
 
 
+def test_an_index_from_before_a_correction_was_taken_back_gives_the_label_that_an_image_is_dealt_as(
+    project: Project,
+) -> None:
+    before = project.run()
+    project.correct("source/images/pug_2.jpg", label="Bengal")
+    project.run()
+    listed(project.folder)
+    project.correct("source/images/pug_2.jpg")
+
+    after = project.run()
+
+    assert [one.dealt_as for one in project.rows()] == ["pug"]
+    assert after.items() <= before.items()
+
+
 def test_a_row_holds_what_the_groups_pattern_found_and_no_files_name(project: Project) -> None:
     images = project.folder / "raw/source/images"
     (images / "pug_5.jpg").rename(images / "pug_05_of_ann_smith.jpg")
