@@ -40,12 +40,6 @@ def check_sha256(text: str, place: str) -> None:
         raise DataError(f"{place}: sha256 must be 64 hex digits in small letters: {text!r}")
 
 
-def check_label(text: str, place: str, *, column: str) -> None:
-    """Raise DataError for a label that no folder can have; an empty one passes."""
-    if re.search(r"[/\\\0]", text) or text in {".", ".."}:
-        raise DataError(f"{place}: {column} must be able to name a folder, or be empty: {text!r}")
-
-
 def check_day(text: str, place: str) -> None:
     """Raise DataError for what is no day in the one way to write it."""
     try:

@@ -1,7 +1,8 @@
 """Write into corrections.csv which images are withdrawn, or what their right label is: `python -m stages.correct`.
 
 Not a DVC stage: what it leaves is committed. Reads data/prepared: index.csv, and corrected.csv, by which an image is
-dealt whose label was corrected; the corrections that are there, and what params.yaml groups by. Leaves the list with a row more for each image, or with another label in the rows that it has.
+dealt whose label was corrected; the corrections that are there, and what params.yaml groups by. Leaves the list with a
+row more for each image, or with another label in the rows that it has.
 """
 
 import argparse
@@ -13,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from stages.committed_lists import check_label
 from stages.corrected import RELABELLED
 from stages.corrections import COLUMNS, Correction, read_corrections
 from stages.errors import DataError, printable
-from stages.labels import spelled, subject_of
+from stages.labels import is_folder_name, spelled, subject_of
 from stages.outputs import new_file, read_csv, write_csv
 
 _FEWEST_DIGITS = 8
@@ -43,7 +43,8 @@ def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path
     by a file of the same bytes. `pattern` is prepare's `group_pattern`. Raises DataError for one that is unknown, or
     isn't the only one of that name; the list is then as it was.
     """
-    check_label(label, "--label", column="it")
+    if not is_folder_name(label):
+        raise DataError(f"--label must be able to name a folder: {label!r}")
     before = read_corrections(corrections)
     known = _known(index, before)
     found = {sha256 for image in images for sha256 in _named(image, known)}

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from stages.committed_lists import check_day, check_label, check_sha256, listed_rows
+from stages.committed_lists import check_day, check_sha256, listed_rows
 from stages.errors import DataError
+from stages.labels import is_folder_name
 
 _MOST_DIGITS = 9
 
@@ -66,7 +67,8 @@ def _correction(cells: list[str], place: str) -> Correction:
     values |= {column: cell.strip() for column, cell in values.items() if column != "subject"}
     check_sha256(values["sha256"], place)
     for column in ("label", "dealt_as"):
-        check_label(values[column], place, column=column)
+        if not is_folder_name(values[column]):
+            raise DataError(f"{place}: {column} must be able to name a folder, or be empty: {values[column]!r}")
     if values["label"] and not values["dealt_as"]:
         raise DataError(f"{place}: dealt_as must be the label that the image had")
     if not re.fullmatch("([0-9a-f]{64})?", values["phash"]):

@@ -46,6 +46,12 @@ def spelled(label: str) -> str:
     return unicodedata.normalize("NFC", label)
 
 
+def is_folder_name(label: str) -> bool:
+    """Say whether a label can name the folder of its images; prepare rejects those of others."""
+    plain = label.isprintable() and label == label.strip() and len(label.encode()) <= 200
+    return plain and label not in {".", ".."} and not set(label) & set("/\\")
+
+
 def species_of(label: str, species: Mapping[str, str]) -> str:
     """Return the first species whose pattern is found in `label`, or an empty string."""
     return next((name for name, pattern in species.items() if re.search(pattern, label)), "")

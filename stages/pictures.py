@@ -15,6 +15,7 @@ from PIL.Image import Resampling
 
 from stages.candidates import Candidate
 from stages.index import Image
+from stages.labels import is_folder_name
 
 if TYPE_CHECKING:
     from stages.prepare import PrepareParams
@@ -78,7 +79,7 @@ def label_reason(params: "PrepareParams", label: str | None) -> str:
     """Return why an image with this label is rejected, "" when it isn't."""
     if not label:
         return f"no label by the {params.labels_from}"
-    return "" if _is_folder_name(label) else f"label is no folder's name: {label!r}"
+    return "" if is_folder_name(label) else f"label is no folder's name: {label!r}"
 
 
 def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
@@ -127,8 +128,3 @@ def _save(picture: Picture, path: Path, quality: int) -> None:
         buffer = io.BytesIO()
         picture.save(buffer, **how)
         path.write_bytes(buffer.getvalue())
-
-
-def _is_folder_name(label: str) -> bool:
-    plain = label.isprintable() and label == label.strip() and len(label.encode()) <= 200
-    return plain and label not in {".", ".."} and not set(label) & set("/\\")

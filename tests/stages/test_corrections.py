@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,8 @@ MALFORMED = {
     "line 2: expected 8 cells, found: 2": NO_CORRECTIONS + "a,b\n",
     "line 2: sha256 must be 64 hex digits in small letters: 'abc'": NO_CORRECTIONS + ROW.replace(SHA256, "abc"),
     "line 2: label must be able to name a folder.*: 'a/b'": NO_CORRECTIONS + ROW.replace(",,pug", ",a/b,pug"),
+    r"line 2: label must be able to name a folder.*: 'p{201}'": NO_CORRECTIONS
+    + ROW.replace(",,pug", f",{'p' * 201},pug"),
     r"line 2: dealt_as must be able to name a folder.*: '\.\.'": NO_CORRECTIONS + ROW.replace("pug", ".."),
     "line 2: dealt_as must be the label that the image had": NO_CORRECTIONS + ROW.replace(",,pug", ",pug,"),
     "line 2: phash must be 64 hex digits.*: '0f'": NO_CORRECTIONS + ROW.replace(PHASH, "0f"),
@@ -356,6 +359,18 @@ def test_a_label_that_no_image_has_had_is_told(project: Project) -> None:
     project.run()
 
     assert project.correct("source/images/pug_2.jpg", label="Pgu")[0].endswith("needs three images: Pgu")
+
+
+@pytest.mark.parametrize("label", ["a/b", "..", "two\nlines", "p" * 201])
+def test_a_label_that_prepare_would_reject_is_refused_for_the_image_would_be_dealt_no_more(
+    project: Project, label: str
+) -> None:
+    project.run()
+
+    with pytest.raises(DataError, match=rf"--label must be able to name a folder: {re.escape(repr(label))}"):
+        project.correct("source/images/pug_2.jpg", label=label)
+
+    assert project.rows() == []
 
 
 def test_correcting_twice_keeps_the_label_that_an_image_is_dealt_as(project: Project) -> None:
