@@ -445,12 +445,24 @@ def test_a_rejected_image_goes_by_a_row_that_deals_nothing(project: Project) -> 
         project.correct(sha256, label="pug")
 
 
-def test_a_broken_list_of_what_was_corrected_says_what_to_run(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("number", "old", "new"),
+    [
+        (1, "row,change", "row,changed"),
+        (2, "\n", "\n37,relabelled,pug,g,,0,\n"),  # 37 images are numbered from 0 on
+        (2, "\n", "\n38,withdrawn,pug,g,,0,\n"),
+        (2, "\n", "\n1,renamed,pug,g,,0,\n"),
+        (2, "\n", "\n1,withdrawn,pug\n"),
+    ],
+)
+def test_a_broken_list_of_what_was_corrected_says_what_to_run(
+    project: Project, number: int, old: str, new: str
+) -> None:
     project.run()
     listing = project.folder / "prepared/corrected.csv"
-    listing.write_text(listing.read_text() + "99,relabelled,pug,g,,0,\n")
+    listing.write_text(listing.read_text().replace(old, new))
 
-    with pytest.raises(DataError, match=r"corrected\.csv: line 2 is broken, run `dvc repro prepare`$"):
+    with pytest.raises(DataError, match=rf"corrected\.csv: line {number} is broken, run `dvc repro prepare`$"):
         split(SplitParams(**SPLIT), prepared=project.folder / "prepared", out=project.folder / "split")
 
 
