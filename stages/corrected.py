@@ -14,7 +14,7 @@ from stages.candidates import Candidate
 from stages.corrections import Correction, read_corrections
 from stages.errors import DataError
 from stages.index import Grouped
-from stages.labels import species_of, spelled
+from stages.labels import species_of
 from stages.outputs import write_csv
 from stages.threads import in_threads
 
@@ -53,7 +53,7 @@ def corrected(files: list[Candidate], corrections: Sequence[Correction], species
     with in_threads(_sha256, files) as hashes:
         for file, sha256 in zip(files, hashes, strict=True):
             found = rows.get(sha256)
-            label = spelled(found[0].label) if found else file.label
+            label = found[0].label if found else file.label
             if found and label:
                 dealt_as[file.source] = _dealt_as(file.label, found)
                 file = replace(file, label=label, species=species_of(label, species))  # noqa: PLW2901
@@ -69,8 +69,7 @@ def write_corrected(folder: Path, found: Grouped, dealt_as: Mapping[str, str]) -
 
     `row` counts the index's rows before the image: of one that is there, its own number.
     """
-    rows = sorted([*_ghosts(found), *_relabelled(found, dealt_as)], key=lambda row: row[0])
-    write_csv(folder / "corrected.csv", COLUMNS, rows)
+    write_csv(folder / "corrected.csv", COLUMNS, [*_ghosts(found), *_relabelled(found, dealt_as)])
 
 
 def _sha256(candidate: Candidate) -> str:
@@ -83,13 +82,13 @@ def _dealt_as(label: str | None, rows: Sequence[Correction]) -> str:
 
     A label that was mended where it comes from, too, is none that the image had.
     """
-    had = [spelled(one.dealt_as) for one in rows]
+    had = [one.dealt_as for one in rows]
     return label if label in had else had[0]
 
 
 def _ghosts(found: Grouped) -> Iterator[_Row]:
     for place, one, group in found.ghosts:
-        yield place, WITHDRAWN, spelled(one.dealt_as), group, one.official, one.arrival, one.arrived
+        yield place, WITHDRAWN, one.dealt_as, group, one.official, one.arrival, one.arrived
 
 
 def _relabelled(found: Grouped, dealt_as: Mapping[str, str]) -> Iterator[_Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.committed_lists import check_day, check_sha256, listed_rows
 from stages.errors import DataError
-from stages.labels import is_folder_name
+from stages.labels import is_folder_name, spelled
 
 _MOST_DIGITS = 9
 
@@ -64,7 +64,7 @@ def ghosts(corrections: Iterable[Correction]) -> list[Correction]:
 
 def _correction(cells: list[str], place: str) -> Correction:
     values = dict(zip(COLUMNS, cells, strict=True))
-    values |= {column: cell.strip() for column, cell in values.items() if column != "subject"}
+    values |= {column: spelled(cell.strip()) for column, cell in values.items() if column != "subject"}
     check_sha256(values["sha256"], place)
     for column in ("label", "dealt_as"):
         if not is_folder_name(values[column]):

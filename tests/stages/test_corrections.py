@@ -63,6 +63,12 @@ def test_rows_are_read_in_their_order(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_labels_are_read_in_the_one_way_to_spell_them(tmp_path: Path) -> None:
+    path = listed(tmp_path, f"{SHA256},Ce\u0301zanne, Me\u0301lusine,,,,0,\n")
+
+    assert [(one.label, one.dealt_as) for one in read_corrections(path)] == [("C\u00e9zanne", "M\u00e9lusine")]
+
+
 MALFORMED = {
     "line 1: expected sha256,label,.*, found: $": "",
     "line 2: expected 8 cells, found: 2": NO_CORRECTIONS + "a,b\n",
@@ -355,6 +361,19 @@ def test_a_copy_that_stays_is_named_with_what_to_do_next(project: Project) -> No
     assert next_step == "1 image withdrawn by 1 row; next: dvc repro, and commit the list with dvc.lock"
 
 
+def test_copies_of_every_image_that_is_named_are_told_and_a_row_is_written_once(project: Project) -> None:
+    images = project.folder / "raw/source/images"
+    for number in (2, 3):
+        (images / f"pug_{number}0.jpg").write_bytes((images / f"pug_{number}.jpg").read_bytes())
+        (images / f"pug_{number}1.jpg").write_bytes(content(pet(2, number).resize((120, 96)), quality=80))
+    project.run()
+
+    copies, next_step = project.correct("source/images/pug_2.jpg", "source/images/pug_3.jpg")
+
+    assert {name for name in ("pug_21.jpg", "pug_31.jpg") if name in copies} == {"pug_21.jpg", "pug_31.jpg"}
+    assert next_step.startswith("2 images withdrawn by 2 rows; ")
+
+
 def test_a_label_that_no_image_has_had_is_told(project: Project) -> None:
     project.run()
 
@@ -435,12 +454,14 @@ def test_a_rejected_image_goes_by_a_row_that_deals_nothing(project: Project) -> 
     odd.write_bytes(content(pet(0, 70)))
     before = project.run()
     sha256 = hashlib.sha256(odd.read_bytes()).hexdigest()
+    odd.with_name("nameless.jpg").write_bytes(content(pet(0, 71)))
     listed(project.folder, f"{sha256},,,,,,0,\n")
 
     after = project.run()
 
     assert after == before
-    assert table(project.folder / "prepared/rejects.csv") == []
+    assert [row["source"] for row in table(project.folder / "prepared/rejects.csv")] == ["source/images/nameless.jpg"]
+    assert table(project.folder / "prepared/corrected.csv") == []
     with pytest.raises(DataError, match=rf"rejected has no label to correct; delete its row: {sha256}"):
         project.correct(sha256, label="pug")
 
