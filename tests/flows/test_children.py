@@ -17,6 +17,7 @@ from flows import telling
 from flows.children import output, run
 from flows.errors import ChildError, RemoteError, StageError
 from flows.pipeline import steps_in
+from flows.reasons import Heard, failure
 from flows.telling import redacted
 from stages import errors
 from tests.flows.projects import git, toy_project
@@ -132,6 +133,21 @@ def test_a_checkout_that_fails_says_how_little_room_there_is(
 
     expected = told.replace("FOLDER", str(tmp_path))
     assert str(caught.value) == f"dvc pull: failed to pull data - Checkout failed for following targets: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("unexpected error - The AWS Access Key Id is wrong", "; the DVC remote is s3://pets/dvc"),
+        ("'dvc.lock' is broken", ""),
+    ],
+)
+def test_the_remote_is_named_where_dvc_may_have_failed_at_it(tmp_path: Path, said: str, told: str) -> None:
+    printed = [f"ERROR: {said}"]
+
+    error = failure(Heard(["dvc", "status"], printed, printed), 255, tmp_path, dvc_remote="s3://pets/dvc")
+
+    assert str(error) == f"dvc status: {said}{told}"
 
 
 def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:

@@ -421,6 +421,18 @@ def test_an_index_from_before_a_correction_was_taken_back_gives_the_label_that_a
     assert after.items() <= before.items()
 
 
+def test_beside_withdrawn_images_the_others_are_dealt_as_what_they_are(project: Project) -> None:
+    project.run()
+    project.correct(*(f"source/images/pug_{number}.jpg" for number in range(1, 4)))
+    project.run()
+    others = [row for row in table(project.folder / "prepared/index.csv") if row["label"] != "pug"]
+    project.correct(*(row["sha256"] for row in others), label="pug")
+
+    dealt_as = {one.sha256: one.dealt_as for one in project.rows() if one.label}
+
+    assert dealt_as == {row["sha256"]: row["label"] for row in others}
+
+
 def test_a_row_holds_what_the_groups_pattern_found_and_no_files_name(project: Project) -> None:
     images = project.folder / "raw/source/images"
     (images / "pug_5.jpg").rename(images / "pug_05_of_ann_smith.jpg")
