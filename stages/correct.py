@@ -138,15 +138,22 @@ def _told(found: set[str], label: str, known: _Known, *, num_rows: int) -> Itera
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.correct", description=correct.__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.correct",
+        description="Withdraw images, or correct their label, without moving any other image between the sides: by "
+        "rows in the committed list of corrections. The next `dvc repro` does it; commit the list.",
+    )
     change = parser.add_mutually_exclusive_group(required=True)
-    change.add_argument("--withdraw", action="store_true", help="the images must go")
-    change.add_argument("--label", help="the images' right label")
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    for name, path in {"index": "data/prepared/index.csv", "corrections": "data/corrections.csv"}.items():
-        parser.add_argument(f"--{name}", type=Path, default=Path(path), metavar="FILE")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    change.add_argument("--withdraw", action="store_true", help="take the images out of all that is made from now on")
+    change.add_argument("--label", help="give the images this label")
+    named = "a sha256 or its first 8 digits or more, a path or source as in the index, or a file of the same bytes"
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=named)
+    for name, path in {
+        "index": "data/prepared/index.csv",
+        "corrections": "data/corrections.csv",
+        "params": "params.yaml",
+    }.items():
+        parser.add_argument(f"--{name}", type=Path, default=Path(path), metavar="FILE", help=f"default: {path}")
     options = parser.parse_args()
     if options.label is not None and not options.label.strip():
         parser.error("--label is empty; --withdraw takes an image out")
