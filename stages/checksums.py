@@ -1,4 +1,4 @@
-"""Compare a file with the size and checksum that were promised for it.
+"""Tell a file by its bytes, and compare it with the size and checksum that were promised for it.
 
 Reads the file; leaves nothing.
 """
@@ -29,6 +29,12 @@ def check_bytes(path: Path, *, checksum: str | None, size_bytes: int | None, nam
         raise ChecksumError(f"wrong checksum, {found} instead of {checksum}; get the file again or correct it: {name}")
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def wrong_size(found_bytes: int | None, size_bytes: int, name: str) -> str:
     """Return the message for a file of the wrong size, found before or after it came."""
     return (
@@ -48,9 +54,9 @@ Checksum = Annotated[str, AfterValidator(_checked_form)]
 
 
 def _digest(path: Path, kind: str) -> str:
+    if kind == "sha256":
+        return sha256_of(path)
     with path.open("rb") as file:
-        if kind == "sha256":
-            return hashlib.file_digest(file, "sha256").hexdigest()
         if kind == "md5-of-first-mib":
             return hashlib.md5(file.read(_MIB), usedforsecurity=False).hexdigest()
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -6,7 +6,6 @@ row more for each image, or with another label in the rows that it has.
 """
 
 import argparse
-import hashlib
 import re
 import sys
 from collections import defaultdict
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from stages.checksums import sha256_of
 from stages.corrected import RELABELLED
 from stages.corrections import COLUMNS, Correction, read_corrections
 from stages.errors import DataError, printable
@@ -88,8 +88,7 @@ def _named(image: str, known: _Known) -> set[str]:
         names = {image, *(_below(image, folder) for folder in (known.prepared, raw))}
         found = {sha for sha, rows in known.images.items() for row in rows if names & {row["path"], row["source"]}}
         if not found and Path(image).is_file():
-            with Path(image).open("rb") as file:
-                found = {hashlib.file_digest(file, "sha256").hexdigest()} & everyone
+            found = {sha256_of(Path(image))} & everyone
     if len(found) > 1:
         raise DataError(f"{len(found)} images are called so, name one by its sha256: {', '.join(sorted(found)[:5])}")
     if not found:

@@ -4,13 +4,13 @@ Reads the candidates' files where there is anything to correct. Leaves corrected
 or is dealt by another label than the index has; with nothing corrected, its header alone.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.candidates import Candidate
+from stages.checksums import sha256_of
 from stages.corrections import Correction, read_corrections
 from stages.errors import DataError
 from stages.index import Grouped
@@ -50,7 +50,7 @@ def corrected(files: list[Candidate], corrections: Sequence[Correction], species
         rows[one.sha256].append(one)
     stay: list[Candidate] = []
     dealt_as: dict[str, str] = {}
-    with in_threads(_sha256, files) as hashes:
+    with in_threads(lambda candidate: sha256_of(candidate.file), files) as hashes:
         for file, sha256 in zip(files, hashes, strict=True):
             found = rows.get(sha256)
             label = found[0].label if found else file.label
@@ -70,11 +70,6 @@ def write_corrected(folder: Path, found: Grouped, dealt_as: Mapping[str, str]) -
     `row` counts the index's rows before the image: of one that is there, its own number.
     """
     write_csv(folder / "corrected.csv", COLUMNS, [*_ghosts(found), *_relabelled(found, dealt_as)])
-
-
-def _sha256(candidate: Candidate) -> str:
-    with candidate.file.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _dealt_as(label: str | None, rows: Sequence[Correction]) -> str:

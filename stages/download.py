@@ -6,7 +6,6 @@ the modes that new files have: DVC protects what it keeps in its own cache, and 
 way of its links and of `rm`.
 """
 
-import hashlib
 import os
 import shutil
 import sys
@@ -20,7 +19,7 @@ from pydantic import ConfigDict, Field
 from stages.addresses import Kind, file_name, kind_of, names_image, shown
 from stages.archives import copy_tree, extract, is_archive
 from stages.arrivals import COLUMNS, Arrival, read_arrivals
-from stages.checksums import Checksum
+from stages.checksums import Checksum, sha256_of
 from stages.corrections import COLUMNS as CORRECTED
 from stages.corrections import read_corrections, withdrawn
 from stages.errors import ParamsError, SourceError, UnreachableError
@@ -148,14 +147,10 @@ def _take_out(folder: Path, gone: Collection[str]) -> int:
     """Remove the files that were withdrawn from what was unpacked or copied; return how many."""
     if not gone:
         return 0
-    num_files = 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            is_gone = hashlib.file_digest(file, "sha256").hexdigest() in gone
-        if is_gone:
-            path.unlink()
-            num_files += 1
-    return num_files
+    files = [path for path in folder.rglob("*") if path.is_file() and sha256_of(path) in gone]
+    for path in files:
+        path.unlink()
+    return len(files)
 
 
 if __name__ == "__main__":
