@@ -93,8 +93,12 @@ def outputs_of(lock: str) -> dict[str, str]:
 
 def made_by_stages(text: str) -> list[str]:
     """Return the paths of all outputs in dvc.yaml's text; one may stand there with options of its own."""
-    stages = stages_in(text).values()
-    outs = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or []]
+    return [out for stage in stages_in(text).values() for out in outputs_in(stage)]
+
+
+def outputs_in(stage: Mapping[str, Any]) -> list[str]:
+    """Return the paths of one stage's outputs, of what dvc.yaml says about it."""
+    outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or []]
     return [str(next(iter(out))) if isinstance(out, dict) else str(out) for out in outs]
 
 

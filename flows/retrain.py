@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows import pipeline, records
+from flows import graph, pipeline, records
 from flows.candidate import Candidate
 from flows.dvc_lock import take_lock, take_lock_of
 from flows.errors import ChildError, RequestError, StageError
@@ -122,11 +122,13 @@ def _check_cache() -> None:
             pass
 
 
-@task(name="before training", cache_policy=NO_CACHE, task_run_name="download, prepare, split")
+@task(name="before training", cache_policy=NO_CACHE, task_run_name="the stages before train")
 @without_secrets()
 def _before_training(w: Workspace) -> tuple[list[pipeline.Step], bool]:
     """Do the stages before train; return what became of them, and whether train is done and its outputs are here."""
-    lines = w.dvc("repro --pull split", "push --run-cache download prepare split", f"status --json {STAGE}")
+    text = w.text(pipeline.STAGES)
+    last, before = " ".join(graph.last_before(text, STAGE)), " ".join(graph.stages_before(text, STAGE))
+    lines = w.dvc(f"repro --pull {last}", f"push --run-cache {before}", f"status --json {STAGE}")
     is_trained = not pipeline.changed_in(w, lines) and pipeline.can_pull(w, STAGE)
     return pipeline.steps_in(lines), is_trained
 
@@ -144,7 +146,7 @@ def _training(w: Workspace, train_on: str, begin_within_hours: float) -> tuple[p
     return pipeline.Step(STAGE, f"{what.removeprefix('train: ')}, by {train_on}"), f"{train_on}, run {run.id}"
 
 
-@task(name="after training", cache_policy=NO_CACHE, task_run_name="evaluate, export")
+@task(name="after training", cache_policy=NO_CACHE, task_run_name="the stages after train")
 @without_secrets()
 def _after_training(w: Workspace, where: str) -> list[pipeline.Step]:
     """Do the stages after train, which was done elsewhere or, where `where` is "", is as it was.
@@ -160,7 +162,8 @@ def _after_training(w: Workspace, where: str) -> list[pipeline.Step]:
         if where and pipeline.changed_stages(w, STAGE):
             raise StageError(f"what was trained on is not what this run has prepared: {where}") from error
         raise
-    return [step for step in steps if step.stage in {"evaluate", "export"}]
+    before = graph.stages_before(w.text(pipeline.STAGES), STAGE)
+    return [step for step in steps if step.stage not in {STAGE, *before}]
 
 
 @task(name="gate", cache_policy=NO_CACHE)

@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows import pipeline
+from flows import graph, pipeline
 from flows.checkpoints import carried, training_id
 from flows.dvc_lock import take_lock
 from flows.errors import RemoteError
@@ -19,7 +19,6 @@ from flows.workspace import workspace
 
 LOCK_KEY = "dvc-lock"
 STAGE = "train"
-_INPUTS = ("data/prepared", "data/split")
 _SLOTS = 16  # trainings at once on one machine, each in a folder of its own; the pool's limit says how many
 
 
@@ -31,12 +30,12 @@ def train(revision: str, dvc_lock: str, params: str) -> str:
     with workspace(settings, "train", revision, tell, slots=_SLOTS, with_dvc=True) as w:
         take_lock(w, dvc_lock)
         w.set_text(pipeline.PARAMS, params)
-        inputs = pipeline.outputs_of(dvc_lock)
+        inputs, made = graph.inputs_of(w.text(pipeline.STAGES), STAGE), pipeline.outputs_of(dvc_lock)
         told = pipeline.values_of(params, pipeline.PARAMS).get(STAGE)
-        name = training_id(told, *(str(inputs.get(folder)) for folder in _INPUTS))
+        name = training_id(told, *(str(made.get(path)) for path in inputs))
         with carried(settings.checkpoints, name, w):
             # The inputs first: DVC reproduces a single stage on what lies in the workspace, be it of another lock.
-            first = f"pull --force {' '.join(_INPUTS)}"
+            first = f"pull --force {' '.join(inputs)}"
             steps = pipeline.steps_in(w.dvc(first, f"repro --pull --single-item {STAGE}", f"push --run-cache {STAGE}"))
         lock = w.text(pipeline.LOCK)
     create_markdown_artifact(f"```yaml\n{lock}\n```", key=LOCK_KEY, description="dvc.lock after the stage train")

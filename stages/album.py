@@ -69,12 +69,13 @@ def jpeg_address(image: Image.Image) -> str:
 
 
 def listing(predictions: Sequence[Row], labels: Sequence[str], pictured: Sequence[int]) -> dict[str, Any]:
-    """Return what the page's script needs to show the pictures of a cell `<row>-<column>` of the matrix."""
+    """Return what the page's script needs to show the pictures of a cell `<row>-<column>` of a matrix of labels."""
     place = {label: number for number, label in enumerate(labels)}
     embedded = set(pictured)
     content = {
         f"{place[label]}-{place[predicted]}": [_entry(predictions[n], n) for n in numbers if n in embedded]
         for (label, predicted), numbers in cells(predictions).items()
+        if label in place and predicted in place
     }
     return {"labels": [readable(label) for label in labels], "cells": content}
 

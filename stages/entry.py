@@ -70,6 +70,7 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
     params_path = paths.pop("params")
     with failing_in_one_line(name):
         if not reads:
+            _check_known(name)
             _check_out(name, paths | {"params": params_path})
         stage(_checked_params(params_path, reads or name), **paths)
 
@@ -103,6 +104,14 @@ def _parser(stage: Callable[..., None], paths: list[str]) -> argparse.ArgumentPa
     for path in paths:
         parser.add_argument(f"--{path.replace('_', '-')}", type=Path, required=True, metavar="PATH")
     return parser
+
+
+def _check_known(name: str) -> None:
+    """Raise ParamsError for a new stage of which nobody has said what it leaves: its `out` is replaced whole."""
+    if name not in NAMES:
+        raise ParamsError(f"a stage that stages/entry.py doesn't know; write it into NAMES there: {name}")
+    if name not in {*OUTPUTS, "train"}:
+        raise ParamsError(f"write into OUTPUTS in stages/entry.py what the stage leaves; its --out is replaced: {name}")
 
 
 def _check_out(name: str, paths: dict[str, Path]) -> None:

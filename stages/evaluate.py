@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from stages.entry import NAMES
 from stages.errors import DataError
 from stages.outputs import new_folder, read_csv, write_json
 from stages.params import STRICT
@@ -154,7 +155,7 @@ def _sections(settings: Path, train: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of this stage and those before it; train's as the model at hand was trained."""
     trained = json.loads((train / "train.json").read_text(encoding="utf-8"))["params"]
     sections = published(settings) | {"train": published_training(trained)}
-    return {name: sections[name] for name in ("download", "prepare", "split", "train", "evaluate")}
+    return {name: sections[name] for name in NAMES[: NAMES.index("evaluate") + 1]}
 
 
 def _tell(numbers: Mapping[str, float | int], out: Path) -> None:

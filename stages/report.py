@@ -25,6 +25,7 @@ from stages.outputs import read_csv, write_csv
 HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
 NUM_SHADES = 9
+MAX_CHARTED, NUM_MISTAKEN = 200, 100  # labels in the matrix; beyond so many, those that are mistaken most
 
 Row = dict[str, str]
 Page = dict[str, Any]
@@ -44,6 +45,7 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
     history = read_csv(train / "history.csv")
     pictured = album.chosen(predictions, settings["num_top_losses"])
     data = _data(prepared, split, training["labels"])
+    charted = _charted(training["labels"], predictions)
     page = {
         "metrics": metrics,
         "calibration": calibration,
@@ -59,15 +61,16 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "best": min(history, key=lambda row: float(row["valid_loss"]), default=None),
         "breeds": read_csv(evaluation / "breeds.csv"),
         "pairs": read_csv(evaluation / "confused_pairs.csv"),
-        "place": {label: number for number, label in enumerate(training["labels"])},
+        "charted": charted,
+        "place": {label: number for number, label in enumerate(charted)},
         "predictions": predictions,
         "file_names": [album.file_name(row) for row in predictions],
         "losses": album.worst_first(predictions)[: settings["num_top_losses"]],
         "heatmaps": _heatmaps(evaluation / "heatmaps", predictions),
         "heatmap_method": _heatmap_method(evaluation / "heatmaps"),
-        "matrix": _matrix(training["labels"], predictions),
+        "matrix": _matrix(charted, predictions),
         "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
-        "cells": album.listing(predictions, training["labels"], pictured),
+        "cells": album.listing(predictions, charted, pictured),
     }
     page["charts"] = _charts(page, read_csv(train / "learning_rate.csv"))
     (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
@@ -124,6 +127,16 @@ def _heatmaps(folder: Path, predictions: Sequence[Row]) -> list[tuple[int, str]]
 def _heatmap_method(folder: Path) -> str:
     facts = folder / "heatmaps.json"
     return str(_json(facts)["method"]) if facts.exists() else ""
+
+
+def _charted(labels: Sequence[str], predictions: Sequence[Row]) -> list[str]:
+    """Return the labels of the matrix, whose cells grow with their square: all, or of very many the most mistaken."""
+    if len(labels) <= MAX_CHARTED:
+        return list(labels)
+    wrong = [row for row in predictions if row["label"] != row["predicted"]]
+    mistakes = Counter(row[column] for row in wrong for column in ("label", "predicted"))
+    chosen = set(sorted(labels, key=lambda label: -mistakes[label])[:NUM_MISTAKEN])
+    return [label for label in labels if label in chosen]
 
 
 def _matrix(labels: Sequence[str], predictions: Sequence[Row]) -> list[tuple[str, int, list[tuple[int, str]]]]:

@@ -320,6 +320,21 @@ def test_what_tells_an_older_output_is_what_the_last_stages_leave(trained: Path,
     assert names_in(made) == OUTPUTS["export"].always | OUTPUTS["export"].sometimes
 
 
+def test_a_new_stage_is_told_what_to_write_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_empty(tmp_path / "precious", ["thesis.txt"])
+
+    assert not worked("calibrate", tmp_path / "precious")
+    told = "calibrate: a stage that stages/entry.py doesn't know; write it into NAMES there: calibrate\n"
+    assert capsys.readouterr().err == told
+
+    monkeypatch.setattr("stages.entry.NAMES", (*NAMES, "calibrate"))
+    assert not worked("calibrate", tmp_path / "precious")
+    told = "write into OUTPUTS in stages/entry.py what the stage leaves; its --out is replaced: calibrate\n"
+    assert capsys.readouterr().err == f"calibrate: {told}"
+
+
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 

@@ -455,3 +455,31 @@ def test_report_speaks_of_breeds_only_where_a_species_is_known(data: Path) -> No
 
     assert "How good, label by label" in told
     assert re.findall("(?i)breed|unknown", told.partition("Parameters of")[0]) == []
+
+
+def test_the_matrix_of_very_many_labels_shows_those_that_are_mistaken_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [f"breed {number:02}" for number in range(30)]
+    write_data(tmp_path, labels, num_images=2)
+    monkeypatch.setattr("stages.report.MAX_CHARTED", 29)
+    monkeypatch.setattr("stages.report.NUM_MISTAKEN", 4)
+
+    page = reported(tmp_path)
+
+    with (tmp_path / "eval/predictions.csv").open(encoding="utf-8", newline="") as file:
+        wrong = [row for row in csv.DictReader(file) if row["label"] != row["predicted"]]
+    mistakes = {label: sum(label in (row["label"], row["predicted"]) for row in wrong) for label in labels}
+    matrix = page.partition('<table id="matrix"')[2].partition("</table>")[0]
+    shown = re.findall(r'<th scope="row">(.*?)</th>', matrix)
+    others = [mistakes[label] for label in labels if label not in shown]
+    assert len(shown) == 4
+    assert shown == sorted(shown)
+    assert min(mistakes[label] for label in shown) >= max(others)
+    assert len(re.findall(r"<td", matrix)) == 1 + 4 * 4
+    assert "Of 30 breeds the 4 that are mistaken most are here" in page
+    ids = set(re.findall(r'<td id="(cell-\d+-\d+)"', matrix))
+    assert {link.removeprefix("#") for link in re.findall(r'href="(#cell-[^"]*)"', page)} <= ids | {
+        f"cell-{n}-{n}" for n in range(4)
+    }
+    assert set(cells_of(page)) <= {one.removeprefix("cell-") for one in ids}
