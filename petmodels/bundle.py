@@ -77,6 +77,11 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"a file can't be read ({error.strerror}): {error.filename}") from error
 
 
+def is_needed(path: str) -> bool:
+    """Say whether predicting needs the file of a bundle: the model, what it means, what it is tested by."""
+    return path in {MODEL, LABELS, PREPROCESS, SELF_TEST, CARD, METRICS} or path.startswith("self_test/")
+
+
 def local_files(folder: Path) -> dict[str, Path]:
     """Return the files of a bundle folder by their path in it."""
     if not is_folder(folder):

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
-from stat import S_ISREG
 
 from petmodels.disk import CACHE, machine_error, writing
 from petmodels.errors import ChecksumError, MachineError
-from petmodels.hashing import Progress, sha256_of
+from petmodels.hashing import Progress, has_bytes
 from petmodels.locks import NoHeadwayError, lock
 from petmodels.patience import silence_seconds
 
@@ -52,8 +51,7 @@ class Cache:
         """Say whether the file is there with the right bytes: it is read and hashed."""
         path = self.path(sha256)
         try:
-            found = path.lstat()
-            return S_ISREG(found.st_mode) and found.st_size == size_bytes and sha256_of(path) == sha256
+            return not path.is_symlink() and has_bytes(path, sha256, size_bytes)
         except FileNotFoundError:
             return False
         except OSError as error:

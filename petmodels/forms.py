@@ -7,6 +7,7 @@ whole number has neither.
 import re
 import secrets
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -40,6 +41,6 @@ def is_id(content: object) -> bool:
     return isinstance(content, str) and _ID.fullmatch(content) is not None
 
 
-def is_whole_number(content: object, least: int, most: int) -> bool:
+def is_whole_number(content: object, least: int, most: int) -> TypeGuard[int]:
     """Say whether this is a number without fraction or exponent, and neither too small nor too large."""
     return type(content) is int and least <= content <= most

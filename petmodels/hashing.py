@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from petmodels.errors import ChecksumError
 
@@ -27,6 +28,12 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_bytes(path: Path, sha256: str, size_bytes: int) -> bool:
+    """Say whether this is a plain file with just these bytes: it is read and hashed. Raises OSError's kinds."""
+    found = path.stat()
+    return S_ISREG(found.st_mode) and found.st_size == size_bytes and sha256_of(path) == sha256
 
 
 def sha256_of_all(paths: Iterable[Path]) -> list[str]:

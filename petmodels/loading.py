@@ -20,12 +20,13 @@ def load(
     notice: Notice = tell_the_log,
     progress: Progress = no_progress,
 ) -> "Model":
-    """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a bundle's folder (`./model`).
+    """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a folder (`./model`), pulled or one's own.
 
     Comes from the registry, by default PETMODELS_REGISTRY, through the cache: asks nothing of the store for a version
     that was loaded before, one request for an alias, and works offline with what this machine has, which `notice` is
-    told (see Registry). Every byte is verified, the first self-test image is answered. Raises NotFoundError,
-    UnreachableError, AccessError, TrustError's kinds, and MachineError when onnxruntime is not installed.
+    told (see Registry). Every byte of theirs, and of a folder that a pull has made, is verified; a folder of one's own
+    is taken as it is. The first self-test image is answered. Raises NotFoundError, UnreachableError, AccessError,
+    TrustError's kinds, and MachineError when onnxruntime is not installed.
     """
     if isinstance(spec, Path) or (isinstance(spec, str) and is_folder(spec)):
         return _from_folder(Path(spec))
@@ -40,8 +41,10 @@ def is_folder(spec: str) -> bool:
 def _from_folder(folder: Path) -> "Model":
     from petmodels.bundle import local_files
     from petmodels.model import Model
+    from petmodels.pulled import checked_files
     from petmodels.selftest import self_test
 
-    model = Model(local_files(folder), str(folder))
+    checked = checked_files(folder)
+    model = Model(local_files(folder) if checked is None else checked, str(folder))
     self_test(model, most_images=1)
     return model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from petmodels import aliases, notes, promotion, versions
 from petmodels.aliases import Alias
-from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, SELF_TEST, read_bundle
+from petmodels.bundle import LABELS, is_needed, read_bundle
 from petmodels.cache import Cache
 from petmodels.diff import Diff, diff
 from petmodels.documents import load_object
@@ -177,7 +177,7 @@ class Registry:
         from petmodels.selftest import self_test
 
         manifest = self.resolve(spec).manifest
-        needed = [file for file in manifest.files if _is_needed(file.path)]
+        needed = [file for file in manifest.files if is_needed(file.path)]
         with self._told_if_withdrawn(manifest):
             files = fetch(self.storage, self.cache, manifest.model, needed, progress)
         model = Model(files, manifest.name, manifest.version)
@@ -334,7 +334,3 @@ class Registry:
         except FormatError:
             return []
         return found if isinstance(found, list) else []
-
-
-def _is_needed(path: str) -> bool:
-    return path in {MODEL, LABELS, PREPROCESS, SELF_TEST, CARD, METRICS} or path.startswith("self_test/")

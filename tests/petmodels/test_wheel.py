@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -145,11 +146,14 @@ def test_help_loads_no_heavy_package(site: Path, tmp_path: Path) -> None:
     assert not found["loaded"] & {"numpy", "PIL", "boto3", "botocore", "onnxruntime", "nacl"}
 
 
-def test_a_prediction_from_a_folder_loads_no_s3(site: Path, tmp_path: Path) -> None:
-    make_bundle(tmp_path / "bundle")
+@pytest.mark.parametrize("folder", ["bundle", "pulled"])
+def test_a_prediction_from_a_folder_loads_no_s3(site: Path, tmp_path: Path, folder: str) -> None:
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    registry.publish(make_bundle(tmp_path / "bundle"), "pets")
+    registry.pull("pets@1", tmp_path / "pulled")
     (tmp_path / "red.png").write_bytes(image_bytes("red", kind="PNG"))
 
-    found = modules_after(site, "import petmodels; petmodels.load('./bundle').predict('red.png')", tmp_path)
+    found = modules_after(site, f"import petmodels; petmodels.load('./{folder}').predict('red.png')", tmp_path)
 
     print(f"predict loads: {', '.join(sorted(found['loaded']))}")
     assert not found["loaded"] & {"boto3", "botocore", "nacl", *NOT_WANTED}
