@@ -44,7 +44,7 @@ class Settings:
             dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
             workspaces=Path(os.environ.get(WORKSPACES) or _default_folder()).expanduser().absolute(),
             drop=os.environ.get(DROP, ""),
-            signing_key=Path(key) if (key := os.environ.get(SIGNING_KEY)) else None,
+            signing_key=_signing_key(),
         )
 
     @property
@@ -58,6 +58,13 @@ def _variable(name: str, example: str) -> str:
     if not value:
         raise SettingsError(f"the worker's environment lacks {name}; set it, for example to {example}")
     return value
+
+
+def _signing_key() -> Path | None:
+    value = os.environ.get(SIGNING_KEY)
+    if value == "":  # as an unfilled ${KEY} leaves it: whoever wrote that meant to sign
+        raise SettingsError(f"{SIGNING_KEY} is set and names no file; to publish unsigned versions, unset it")
+    return Path(value) if value else None
 
 
 def _without_password(address: str) -> str:

@@ -12,6 +12,7 @@ import typer
 from petmodels.errors import NotFoundError
 from petmodels.listing import listing
 from petmodels.options import JsonOption, RegistryOption, SpecArgument, registry_at
+from petmodels.signing import claims
 from petmodels.terminal import counted, say, show, show_json, show_table, size_text
 
 if TYPE_CHECKING:
@@ -46,12 +47,14 @@ def show_version(spec: SpecArgument, registry: RegistryOption = "", json: JsonOp
     """Show where a version comes from, its metrics and its files."""
     found = registry_at(registry).resolve(spec)
     manifest = found.manifest
-    signers = [one.key for one in found.statement.signatures]
+    signers, others = claims(found.statement)
     if json:
-        show_json({**manifest.to_json(), "sha256": found.statement.sha256, "signed_by": signers})
+        signed = {"signed_by": signers, "signatures_that_do_not_hold": others}
+        show_json({**manifest.to_json(), "sha256": found.statement.sha256, **signed})
         return
     facts = {"version": manifest.name, "created": manifest.created, "message": manifest.message,
-             "git commit": manifest.git_commit, "signed by": ", ".join(signers), "manifest": found.statement.sha256,
+             "git commit": manifest.git_commit, "signed by": ", ".join(signers),
+             "signature doesn't hold": ", ".join(others), "manifest": found.statement.sha256,
              "parent": f"{manifest.model}@{manifest.parent.version}" if manifest.parent else ""}  # fmt: skip
     show_table(("what", "value"), [*(row for row in facts.items() if row[1]), *manifest.metrics.items()])
     show("")

@@ -64,8 +64,13 @@ def check_key_file(path: Path) -> None:
 
 
 def trusted_keys(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the public keys that PETMODELS_TRUSTED_KEYS lists; empty when signatures aren't asked for."""
-    keys = environment.get(TRUSTED_KEYS, "").replace(",", " ").split()
+    """Return the public keys that PETMODELS_TRUSTED_KEYS lists; empty when it is unset: signatures aren't asked for."""
+    value = environment.get(TRUSTED_KEYS)
+    if value is None:
+        return frozenset()
+    keys = value.replace(",", " ").split()
+    if not keys:  # as an unfilled ${KEYS} leaves it: whoever wrote that meant to be protected
+        raise RequestError(f"{TRUSTED_KEYS} is set and holds no key; to ask for no signature, unset it: {value[:60]!r}")
     for key in keys:
         if len(_decoded(key)) != 32:
             raise RequestError(f"{TRUSTED_KEYS} holds something that is no public key of petmodels keygen: {key[:60]}")
@@ -83,6 +88,14 @@ def check_signed(statement: Statement, keys: frozenset[str], where: str) -> None
         raise SignatureError(f"{where} is signed by a key that isn't trusted here: {statement.signatures[0].key[:60]}")
     if not any(_holds(statement.payload, one) for one in known):
         raise SignatureError(f"{where} carries a wrong signature; its bytes are not what was signed")
+
+
+def claims(statement: Statement) -> tuple[list[str], list[str]]:
+    """Return the keys whose signatures hold over the statement, and those whose don't, or are of an unknown kind."""
+    keys: tuple[list[str], list[str]] = [], []
+    for one in statement.signatures:
+        keys[not _holds(statement.payload, one)].append(one.key)
+    return keys
 
 
 def _holds(payload: str, signature: Signature) -> bool:

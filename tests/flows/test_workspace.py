@@ -112,6 +112,14 @@ def test_an_address_of_git_that_holds_none_is_taken(address: str, monkeypatch: p
     assert Settings.from_environment().git == address
 
 
+def test_a_signing_key_that_was_left_empty_signs_nothing_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"REGISTRY": "s3://b/m", "DVC_REMOTE": "s3://b/d", "GIT": "/r.git", "SIGNING_KEY": ""}.items():
+        monkeypatch.setenv(f"PETMODELS_{name}", value)
+
+    with pytest.raises(SettingsError, match=r"^PETMODELS_SIGNING_KEY is set and names no file; to publish unsigned"):
+        Settings.from_environment()
+
+
 @pytest.mark.slow
 def test_a_second_run_is_refused_while_the_first_works(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet), pytest.raises(BusyError, match="another run works here"):

@@ -18,6 +18,7 @@ import pytest
 
 import petmodels
 from petmodels.diff import diff
+from petmodels.documents import Signature, Statement, load_statement
 from petmodels.names import version_key
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
@@ -279,6 +280,23 @@ def test_keygen_sign_and_trust(run: Command, bundle: Path, monkeypatch: pytest.M
     ]
 
 
+def test_show_tells_signatures_that_hold_from_those_that_do_not(run: Command, bundle: Path, tmp_path: Path) -> None:
+    ours, theirs = (run("keygen", name).data[0] for name in ("our.key", "their.key"))
+    run("publish", bundle, "--model", "pets", "--sign", "our.key")
+    path = tmp_path / "registry" / version_key("pets", 1)
+    statement = load_statement(path.read_bytes(), "")
+    claims = (Signature(theirs, statement.signatures[0].signature), Signature("ml-dsa-65:AAAA", "of another kind"))
+    path.write_bytes(Statement(statement.payload, (*statement.signatures, *claims)).to_bytes())
+
+    rows, found = run("show", "pets").data, run("show", "pets", "--json").json
+
+    assert [row.split()[-1] for row in rows if row.startswith("signed by")] == [ours]
+    assert [row for row in rows if row.startswith("signature doesn't hold")] == [
+        f"signature doesn't hold  {theirs}, ml-dsa-65:AAAA"
+    ]
+    assert (found["signed_by"], found["signatures_that_do_not_hold"]) == ([ours], [theirs, "ml-dsa-65:AAAA"])
+
+
 def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> None:
     assert {row["answer"] for row in two("doctor", "--json").json} == {"yes"}
     assert two("doctor").data[0].split() == ["check", "answer", "found"]
@@ -286,6 +304,16 @@ def test_doctor_answers_question_by_question(two: Command, tmp_path: Path) -> No
     broken = two("doctor", "--registry", tmp_path / "file")
     assert broken.code == 1
     assert any("a registry's folder is wanted, this is a file" in line for line in broken.data)
+
+
+def test_doctor_calls_trusted_keys_that_were_left_empty_a_fault(two: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUSTED_KEYS, "")
+
+    done = two("doctor", "--json")
+
+    (keys,) = (row for row in done.json if row["question"] == "trusted keys")
+    assert (done.code, keys["answer"]) == (1, "no")
+    assert keys["found"].startswith("PETMODELS_TRUSTED_KEYS is set and holds no key")
 
 
 def test_doctor_makes_no_registry_of_a_typing_mistake(two: Command, tmp_path: Path) -> None:

@@ -76,6 +76,24 @@ def test_trusted_keys_are_separated_by_commas_or_spaces(tmp_path: Path) -> None:
     assert trusted_keys({}) == frozenset()
 
 
+@pytest.mark.parametrize("value", ["", " ", ",", " , \t"])
+def test_a_setting_that_was_left_empty_trusts_nobody(
+    folder_registry: Registry, bundle: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """As where a file has ${KEYS} and nobody filled it in: it was taken for a wish to check no signature."""
+    folder_registry.publish(bundle, "pets")
+    folder_registry.pull("pets@1", bundle.parent / "model")
+    monkeypatch.setenv(TRUSTED_KEYS, value)
+
+    for spec in ("pets@1", bundle.parent / "model"):
+        with pytest.raises(
+            RequestError, match="PETMODELS_TRUSTED_KEYS is set and holds no key; to ask for no signature"
+        ):
+            petmodels.load(spec, registry=folder_registry.storage.address)
+    with pytest.raises(RequestError, match="unset it"):
+        folder_registry.verify("pets@1")
+
+
 def test_a_trusted_key_that_is_none_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRUSTED_KEYS, "AAAA")
 
