@@ -1,11 +1,13 @@
 """The commands that change a registry: publish, promote, rollback, withdraw, prune, and keygen for those who sign."""
 
+import re
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from petmodels.errors import UsageError
 from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at, where
 from petmodels.progress import progress
 from petmodels.terminal import counted, say, show, show_json, size_text
@@ -21,7 +23,7 @@ def publish(
     model: Annotated[str, typer.Option("--model", help="The model's name.")],
     registry: RegistryOption = "",
     message: MessageOption = "",
-    git_commit: Annotated[str, typer.Option("--git-commit", help="The commit that made it.")] = "",
+    git_commit: Annotated[str | None, typer.Option("--git-commit", help="The commit that made it, in full.")] = None,
     dvc_lock: Annotated[Path | None, typer.Option("--dvc-lock", help="The dvc.lock that made it.")] = None,
     params: Annotated[Path | None, typer.Option("--params", help="Instead of the bundle's params.yaml.")] = None,
     sign: Annotated[Path | None, typer.Option("--sign", help="A secret key made by keygen.")] = None,
@@ -30,8 +32,8 @@ def publish(
     """Publish a folder as the model's next version."""
     from petmodels.publish import Origin
 
-    texts = {"dvc_lock": _text(dvc_lock), "params": _text(params)}
-    origin = Origin(message=message, git_commit=git_commit, key_file=sign, **texts)
+    texts = {"git_commit": _commit(git_commit), "dvc_lock": _text(dvc_lock), "params": _text(params)}
+    origin = Origin(message=message, key_file=sign, **texts)
     with progress(f"publishing {bundle}", is_quiet=json) as told:
         done = registry_at(registry).publish(bundle, model, origin, progress=told)
     manifest = done.manifest
@@ -142,6 +144,13 @@ def _show_alias(moved: "Alias", registry: str, *, json: bool) -> None:
         return
     show(f"{model}@{name} is {model}@{version}")
     say(f"done; next: petmodels pull {model}@{name} ./model{where(registry)}")
+
+
+def _commit(text: str | None) -> str:
+    if text is not None and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        way = "takes a commit's whole hash, of 40 or 64 hex digits, as git rev-parse HEAD prints it"
+        raise UsageError(f"--git-commit {way}: {text[:90]!r}")
+    return text or ""
 
 
 def _text(path: Path | None) -> str:

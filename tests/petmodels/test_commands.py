@@ -55,13 +55,32 @@ def test_publish_of_the_same_says_so(run: Command, bundle: Path) -> None:
 
 def test_publish_keeps_what_the_publisher_says(run: Command, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
-    origin = ["--git-commit", "abc123", "--dvc-lock", tmp_path / "dvc.lock", "--message", "more epochs"]
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    origin = ["--git-commit", commit, "--dvc-lock", tmp_path / "dvc.lock", "--message", "more epochs"]
     run("publish", bundle, "--model", "pets", *origin)
 
     shown = run("show", "pets", "--json").json
 
-    assert (shown["git_commit"], shown["dvc_lock"], shown["message"]) == ("abc123", "schema: '2.0'\n", "more epochs")
+    assert (shown["git_commit"], shown["dvc_lock"], shown["message"]) == (commit, "schema: '2.0'\n", "more epochs")
     assert (shown["params"], shown["metrics"]) == ("train:\n  epochs: 1\n", {"accuracy": 0.9})
+
+
+@pytest.mark.parametrize("commit", ["", "main", "abc1234", "g" * 40, "a" * 41, "a" * 40 + "-dirty", "a" * 40 + "\n"])
+def test_publish_takes_no_word_for_a_commit(run: Command, bundle: Path, tmp_path: Path, commit: str) -> None:
+    done = run("publish", bundle, "--model", "pets", "--git-commit", commit)
+
+    told = (
+        "petmodels: --git-commit takes a commit's whole hash, of 40 or 64 hex digits, as git rev-parse HEAD prints it: "
+    )
+    assert (done.code, done.talk) == (2, [f"{told}{commit!r}"])
+    assert not (tmp_path / "registry").exists()
+
+
+def test_publish_takes_a_commit_of_either_of_gits_hashes(run: Command, tmp_path: Path) -> None:
+    for number, commit in enumerate(("a1" * 20, "b2" * 32), start=1):
+        run("publish", make_bundle(tmp_path / commit, tag=commit), "--model", "pets", "--git-commit", commit)
+
+        assert run("show", f"pets@{number}", "--json").json["git_commit"] == commit
 
 
 def test_list_shows_models_and_versions(two: Command) -> None:

@@ -201,4 +201,5 @@ def commands_in(text: str) -> list[str]:
     """Return the petmodels commands in a page's blocks of shell commands, what the shell would fill in filled in."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line.strip() for language, block in blocks if not language for line in block.splitlines()]
-    return [re.sub(r"\$\(.*?\)", "filled-in", line) for line in lines if line.startswith("petmodels ")]
+    lines = [re.sub(r"\$\(.*?\)", "a1" * 20, line.removeprefix("git diff --quiet HEAD && ")) for line in lines]
+    return [line for line in lines if line.startswith("petmodels ")]
