@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from petmodels.aliases import alias_names, read_alias
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
-from petmodels.errors import ConflictError, FormatError, NotFoundError, RequestError
+from petmodels.errors import BrokenTombstoneError, ConflictError, FormatError, NotFoundError, RequestError
 from petmodels.forms import new_id, now
 from petmodels.manifest import manifest_in
 from petmodels.names import LAST_VERSION, version_key
@@ -49,7 +49,7 @@ def withdraw(
     check_grace(grace_hours)
     if not reason.strip():
         raise RequestError(f"say why, those who miss the version are told it: --reason TEXT: {model}@{version}")
-    is_new = not isinstance(read_version(storage, model, version), Tombstone)
+    is_new = _is_left(storage, model, version)
     if is_new:
         _refuse_named(storage, model, version)
     if is_dry:
@@ -65,6 +65,21 @@ def withdraw(
         model=model, version=version, is_new=is_new, num_blobs=freed.num_blobs, size_bytes=freed.size_bytes,
         num_left=len(freed_without(storage, model, version)),
     )  # fmt: skip
+
+
+def _is_left(storage: Storage, model: str, version: int) -> bool:
+    """Say whether the version is there and not withdrawn; raise FormatError for one that its tombstone can't name."""
+    try:
+        found = read_version(storage, model, version)
+        if isinstance(found, Tombstone):
+            return False
+        manifest_in(found, model, version)
+    except BrokenTombstoneError:
+        raise
+    except FormatError as error:
+        way = f"first petmodels repair {model}@{version} OTHER, then withdraw it"
+        raise FormatError(f"its manifest is broken; {way}: {error}") from error
+    return True
 
 
 def _freed(storage: Storage, model: str, version: int, grace_hours: float) -> Pruned:

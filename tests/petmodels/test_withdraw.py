@@ -661,6 +661,25 @@ def test_a_withdrawal_respects_notes_for_no_less_than_0_hours(three: Registry) -
     assert read_manifest(three.storage, "pets", 2).version == 2
 
 
+@pytest.mark.parametrize("data", [b"torn", b'{"payload":"{}","signatures":[]}'])
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_version_whose_manifest_is_broken_is_to_be_repaired_first_and_then_goes(
+    three: Registry, tmp_path: Path, data: bytes, is_dry: bool
+) -> None:
+    three.copy("pets@2", tmp_path / "backup")
+    key = version_key("pets", 2)
+    three.storage.replace(key, data, three.storage.read(key, 10_000)[1])
+
+    with pytest.raises(
+        FormatError,
+        match=r"^its manifest is broken; first petmodels repair pets@2 OTHER, then withdraw it: the manifest",
+    ):
+        three.withdraw("pets@2", WHY, is_dry=is_dry)
+
+    three.repair("pets@2", tmp_path / "backup")
+    assert three.withdraw("pets@2", WHY, is_dry=False).is_new
+
+
 def test_a_version_that_is_not_there_cant_be_withdrawn(three: Registry) -> None:
     with pytest.raises(NotFoundError, match="no version 9 of pets; published versions: 1, 2, 3"):
         three.withdraw("pets@9", WHY, is_dry=False)
