@@ -1,6 +1,7 @@
 """What was looked at is what is used: aliases vouch for it, writers write what readers take, and races lose nothing."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -248,6 +249,26 @@ def test_signing_what_was_published_unsigned_makes_a_signed_version(two: Registr
     assert (signed.is_new, signed.manifest.version) == (True, 3)
     assert [one.key for one in two.resolve("pets@3").statement.signatures] == [public]
     assert two.publish(tmp_path / "bundle2", "pets", Origin(key_file=tmp_path / "key")).is_new is False
+
+
+@pytest.mark.parametrize("key", ["shared", "production's"])
+def test_a_signature_names_no_registry_so_that_each_wants_a_key_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Who may write to production puts a candidate of staging there, whole and signed, that nobody has released."""
+    keys = {name: new_key(tmp_path / name) for name in ("shared", "production's")}
+    candidate = write_files(tmp_path / "bundle", {"a": b"a candidate"})
+    Registry(tmp_path / "staging").publish(candidate, "pets", Origin(key_file=tmp_path / "shared"))
+    shutil.copytree(tmp_path / "staging", tmp_path / "production")
+    monkeypatch.setenv(TRUSTED_KEYS, keys[key])
+
+    consumer = Registry(tmp_path / "production", cache=tmp_path / "consumer")
+
+    if key == "shared":
+        assert (consumer.pull("pets@1", tmp_path / "out") / "a").read_bytes() == b"a candidate"
+    else:
+        with pytest.raises(SignatureError, match="the manifest of pets@1 is signed by a key that isn't trusted here"):
+            consumer.pull("pets@1", tmp_path / "out")
 
 
 def test_repair_brings_a_lost_signature_back(folder_registry: Registry, tmp_path: Path) -> None:
