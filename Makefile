@@ -31,9 +31,9 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# pip 25.1 is the first that knows dependency groups.
+# pip 25.3 is the first that knows --build-constraint, by which the project is built with the pinned setuptools.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]' --group pipeline --group flows --group dev
+	$(BIN)/python -m pip install --quiet 'pip>=25.3'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt --editable '.[onnx]' --group pipeline --group flows --group dev
 	touch $@

@@ -19,14 +19,15 @@ def environment_with_the_wheel(project: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     environment = folder / "venv"
     python = environment / "bin/python"
-    pip = [sys.executable, "-m", "pip"]
+    pip, pins = [sys.executable, "-m", "pip"], str(project / "constraints.txt")
     wheels = folder / "wheels"
     shutil.rmtree(project / "build/lib", ignore_errors=True)  # what setuptools has built there before, it packs again
-    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(project)], check=True)
+    building = [*pip, "wheel", "--build-constraint", pins, "--quiet", "--no-deps", "--wheel-dir", str(wheels)]
+    subprocess.run([*building, str(project)], check=True)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     wheel = max(wheels.glob("petmodels-*.whl"), key=lambda path: path.stat().st_mtime)
-    into = [*pip, "--python", str(python), "install", "--quiet", "--constraint", str(project / "constraints.txt")]
+    into = [*pip, "--python", str(python), "install", "--quiet", "--constraint", pins]
     subprocess.run([*into, f"{wheel}[onnx]"], check=True)
     subprocess.run([*into, "--no-deps", "--force-reinstall", str(wheel)], check=True)
     _check_light(python)
