@@ -1,13 +1,18 @@
 """The wheel in an environment that has nothing but what its metadata asks for."""
 
+import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -18,6 +23,7 @@ from tests.petmodels.bundles import image_bytes, make_bundle
 from tests.requirements import required
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_WANTED = {"torch", "fastai", "timm", "dvc", "prefect", "pandas", "sklearn", "stages", "flows"}
 PROGRAM = "import sys; sys.path.insert(0, {site!r}); from petmodels.main import main; main()"
 
@@ -25,13 +31,18 @@ PROGRAM = "import sys; sys.path.insert(0, {site!r}); from petmodels.main import 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the wheel, built from a copy so that nothing is left in the checkout."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "petmodels", source / "petmodels")
+    source, out = copied(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
     subprocess.run([*command, out, source], check=True)
     return next(out.glob("petmodels-*.whl"))
+
+
+def copied(folder: Path) -> Path:
+    """Make a folder of what the wheel is built from."""
+    shutil.copytree(ROOT / "petmodels", folder / "petmodels", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +57,30 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             if not (folder / top).exists():
                 (folder / top).symlink_to(str(found.locate_file(top)))
     return folder
+
+
+def test_two_clones_make_the_same_bytes_by_readmes_lines_whatever_the_time_and_the_rights(tmp_path: Path) -> None:
+    """So whoever gets a wheel can build its commit and compare the two by hash."""
+    block = re.search(r"^rm -rf build/lib .*?^\(.*?pip wheel.*?\)$", README, flags=re.DOTALL | re.MULTILINE)
+    assert block
+    isolated = "pip wheel --build-constraint constraints.txt"
+    assert isolated in block[0]
+    # Without an index: what builds is then this environment's setuptools, which constraints.txt pins as well.
+    script = block[0].replace(isolated, f"{quote(sys.executable)} -m pip wheel --quiet --no-build-isolation")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    run_in = partial(subprocess.run, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
+    first, second = copied(tmp_path / "first"), tmp_path / "second"
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        run_in([*git, *words], cwd=first)
+    run_in(["sh", "-c", f"umask 077; git clone --quiet {quote(str(first))} {quote(str(second))}"])
+    for path in second.rglob("*.py"):
+        os.utime(path, (10**9, 10**9))
+
+    for clone, umask in ((first, "002"), (second, "077")):
+        run_in(["sh", "-c", f"umask {umask}\n{script}"], cwd=clone)
+
+    made = [next(clone.glob("dist/*.whl")).read_bytes() for clone in (first, second)]
+    assert len({hashlib.sha256(data).hexdigest() for data in made}) == 1
 
 
 def metadata_of(wheel: Path) -> list[Requirement]:
