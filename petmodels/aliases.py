@@ -4,6 +4,8 @@ An alias is one document of lines, oldest first; each line is a statement that c
 Here is what these lines say, and how a document is read and checked; `petmodels.promotion` adds steps.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +66,16 @@ class Alias:
 
 def read_alias(storage: Storage, model: str, name: str) -> tuple[Alias, bytes, str]:
     """Return an alias, the document's bytes and its change mark; raise NotFoundError when there is none."""
-    try:
+    with _told_if_absent(storage, model, name):
         data, etag = storage.read(alias_key(check_model(model), check_alias(name)), LONGEST_ALIAS_BYTES)
-    except NotStoredError as error:
-        raise NotFoundError(_absent(storage, model, name)) from error
     return alias_in(data, model, name), data, etag
+
+
+def moved_alias(storage: Storage, model: str, name: str, etag: str) -> tuple[Alias, bytes, str] | None:
+    """Return what `read_alias` does, None when the store says that the document still carries this change mark."""
+    with _told_if_absent(storage, model, name):
+        found = storage.read_changed(alias_key(check_model(model), check_alias(name)), LONGEST_ALIAS_BYTES, etag)
+    return found and (alias_in(found[0], model, name), *found)
 
 
 def alias_in(data: bytes, model: str, name: str) -> Alias:
@@ -88,6 +95,13 @@ def alias_in(data: bytes, model: str, name: str) -> Alias:
     if not steps:
         raise FormatError(f"{where} is empty")
     return Alias(model, name, tuple(steps))
+
+
+def last_step_in(data: bytes, model: str, name: str) -> Step:
+    """Return the last step of a document that `alias_in` has taken before; no other one is read."""
+    line = data.removesuffix(b"\n").rpartition(b"\n")[2]
+    where = f"the history of {model}@{name}"
+    return _step(load_statement(line, where), model, name, where)
 
 
 def next_step(model: str, name: str, alias: Alias | None, move: tuple[str, int, str], message: str) -> Statement:
@@ -147,6 +161,14 @@ def _pile_up(pile: list[Step], step: Step, where: str) -> None:
         raise FormatError(
             f"{where} is broken: step {step.serial} rolls back to another version than was promoted before"
         )
+
+
+@contextmanager
+def _told_if_absent(storage: Storage, model: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except NotStoredError as error:
+        raise NotFoundError(_absent(storage, model, name)) from error
 
 
 def _absent(storage: Storage, model: str, name: str) -> str:

@@ -36,6 +36,11 @@ class FolderStorage:
             data = file.read(limit + 1)
         return data, hashlib.sha256(data).hexdigest()
 
+    def read_changed(self, key: str, limit: int, etag: str) -> tuple[bytes, str] | None:
+        """Return what `read` does, None when the bytes still hash to `etag`."""
+        found = self.read(key, limit)
+        return None if found[1] == etag else found
+
     def find(self, key: str) -> Stored | None:
         """Return a file's size and time; a symbolic link is no stored object."""
         path = self._path(key)

@@ -2,8 +2,9 @@
 
 Kept in the cache: `seen/<registry>/<model>/versions/<n>.json`, the manifest as it was when first read, and
 `…/aliases/<name>.jsonl`, the longest history that was ever read, whose time is when it was last confirmed. Beside a
-manifest, `<n>.withdrawn` says that the version was withdrawn as it was last asked for. A cache that
-may only be read, such as one in a container's image, is compared with and stays as it is.
+history, `<name>.etag` has the store's change mark of it; beside a manifest, `<n>.withdrawn` says that the version was
+withdrawn as it was last asked for. A cache that may only be read, such as one in a container's image, is compared with
+and stays as it is.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from petmodels.documents import Statement, load_statement
 from petmodels.endpoint import configured_endpoint
 from petmodels.errors import FormatError, ReadOnlyError, ReplayError
 from petmodels.locks import lock
+from petmodels.marks import etag_in, mark_of
 
 
 class Memory:
@@ -84,24 +86,43 @@ class Memory:
         """Return an alias as it was last confirmed, and how many days ago that was; None when it was never seen."""
         path = self._alias(model, name)
         data = _read(path)
-        if not data:
-            return None
-        age_days = max(0.0, time.time() - path.stat().st_mtime) / 86_400
-        return alias_in(data, model, name), age_days
+        try:
+            alias = alias_in(data, model, name)
+        except FormatError:
+            return None  # as with a manifest; who can spoil it could as well delete it
+        return alias, max(0.0, time.time() - path.stat().st_mtime) / 86_400
 
-    def remember_alias(self, alias: Alias, data: bytes) -> None:
+    def marked_alias(self, model: str, name: str) -> tuple[bytes, str]:
+        """Return an alias's history and its change mark, as they were last read; the mark is "" when it isn't known."""
+        path = self._alias(model, name)
+        data = _read(path)
+        return data, etag_in(_read(path.with_suffix(".etag")), data)
+
+    def confirm_alias(self, model: str, name: str, seen: tuple[bytes, str]) -> bool:
+        """Keep that an alias is now as it was `seen`; False when another process here has seen more meanwhile."""
+        if self.marked_alias(model, name) != seen:
+            return False
+        path = self._alias(model, name)
+        with self._kept_if_it_may_be(), writing(path):
+            os.utime(path)
+        return True
+
+    def remember_alias(self, alias: Alias, data: bytes, etag: str) -> None:
         """Keep an alias's history; raise ReplayError when it is older than, or forks off, what was seen before."""
-        self.check_alias(alias)
+        self.check_alias(alias, data)
         path = self._alias(alias.model, alias.name)
         with self._kept_if_it_may_be():
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with lock(path.with_suffix(".lock")):
-                self.check_alias(alias)
+                self.check_alias(alias, data)
                 self._write(path, data)
+                self._write(path.with_suffix(".etag"), mark_of(data, etag))
 
-    def check_alias(self, alias: Alias) -> None:
+    def check_alias(self, alias: Alias, data: bytes) -> None:
         """Raise ReplayError when an alias's history is older than, or forks off, what was seen before."""
+        if data.startswith(_read(self._alias(alias.model, alias.name))):
+            return  # it goes on from just these bytes, or nothing was seen; to parse them would tell no more
         if seen := self.alias(alias.model, alias.name):
             self._check_goes_on(seen[0], alias)
 

@@ -5,9 +5,10 @@ names a known version. When the store can't be reached, what was seen before is 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from petmodels.aliases import Alias, read_alias
+from petmodels.aliases import Alias, Step, last_step_in, moved_alias, read_alias
 from petmodels.documents import Statement
 from petmodels.errors import (
     ChecksumError,
@@ -54,11 +55,11 @@ def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Res
 
 
 def _named(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
-    alias = _alias(storage, memory, spec, notice)
+    step = _step(storage, memory, spec, notice)
     try:
-        return _version(storage, memory, spec.model, alias.version, alias.steps[-1].manifest)
+        return _version(storage, memory, spec.model, step.version, step.manifest)
     except WithdrawnError:
-        if _alias(storage, memory, spec, notice).steps == alias.steps:
+        if _step(storage, memory, spec, notice) == step:
             raise
         return _named(storage, memory, spec, notice)  # it was moved meanwhile, and what it had named withdrawn
 
@@ -104,21 +105,36 @@ def stale_days() -> float:
     return number_in(STALE_DAYS, _STALE_DAYS)
 
 
-def _alias(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Alias:
+def _step(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Step:
+    """Return the step that an alias is at now."""
     try:
-        return remembered_alias(storage, memory, spec.model, spec.alias)[0]
+        return _last_step(storage, memory, spec.model, spec.alias)
     except UnreachableError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:
             raise
         notice(_offline_text(spec, seen[0], seen[1], error))
-        return seen[0]
+        return seen[0].steps[-1]
     except NotFoundError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:
             raise
         text = f"{error}; this machine has seen it name {spec.model}@{seen[0].version}"
         raise NotFoundError(text) from error
+
+
+def _last_step(storage: Storage, memory: Memory, model: str, name: str) -> Step:
+    """Return the step that the store has last of an alias; one that hasn't moved costs no body, no parse, no write."""
+    seen = memory.marked_alias(model, name)
+    if seen[1]:
+        moved = moved_alias(storage, model, name, seen[1])
+        if moved is None and memory.confirm_alias(model, name, seen):
+            return last_step_in(seen[0], model, name)
+        with suppress(ReplayError):
+            if moved:
+                memory.remember_alias(*moved)
+                return moved[0].steps[-1]
+    return remembered_alias(storage, memory, model, name)[0].steps[-1]
 
 
 def remembered_alias(
@@ -140,9 +156,9 @@ def remembered_alias(
 def _compared(storage: Storage, memory: Memory, model: str, name: str, *, is_kept: bool) -> tuple[Alias, bytes, str]:
     alias, data, etag = read_alias(storage, model, name)
     if is_kept:
-        memory.remember_alias(alias, data)
+        memory.remember_alias(alias, data, etag)
     else:
-        memory.check_alias(alias)
+        memory.check_alias(alias, data)
     return alias, data, etag
 
 

@@ -17,7 +17,15 @@ from petmodels.hashing import Digest, Progress
 from petmodels.parallel import process_lock
 from petmodels.patience import tries
 from petmodels.s3_answers import bounded
-from petmodels.s3_errors import BrokenOffError, ChangedError, check_answer, no_s3, reading, translated
+from petmodels.s3_errors import (
+    BrokenOffError,
+    ChangedError,
+    UnchangedError,
+    check_answer,
+    no_s3,
+    reading,
+    translated,
+)
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
 if TYPE_CHECKING:
@@ -71,12 +79,14 @@ class S3Storage:
 
     def read(self, key: str, limit: int) -> tuple[bytes, str]:
         """Return an object's bytes and its ETag; reads `limit` + 1 bytes at the most."""
-        for _ in range(tries() - 1):
-            try:
-                return self._read_once(key, limit)
-            except BrokenOffError:
-                continue
-        return self._read_once(key, limit)
+        return self._read(key, limit)
+
+    def read_changed(self, key: str, limit: int, etag: str) -> tuple[bytes, str] | None:
+        """Get an object with If-None-Match; a store that doesn't know that answers with all of it."""
+        try:
+            return self._read(key, limit, IfNoneMatch=etag)
+        except UnchangedError:
+            return None
 
     def find(self, key: str) -> Stored | None:
         """Return an object's size, time, ETag and, when the store kept it, its SHA-256 in base64."""
@@ -149,9 +159,17 @@ class S3Storage:
 
         discard(self, upload)
 
-    def _read_once(self, key: str, limit: int) -> tuple[bytes, str]:
+    def _read(self, key: str, limit: int, **condition: Any) -> tuple[bytes, str]:
+        for _ in range(tries() - 1):
+            try:
+                return self._read_once(key, limit, condition)
+            except BrokenOffError:
+                continue
+        return self._read_once(key, limit, condition)
+
+    def _read_once(self, key: str, limit: int, condition: dict[str, Any]) -> tuple[bytes, str]:
         with self.asking(f"read {key}") as client:
-            answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key, **condition)
             with reading(self.address), closing(answer["Body"]) as body:
                 check_answer(answer, "ETag", self.address, f"read {key}")
                 promised, etag = min(limit + 1, answer["ContentLength"]), answer["ETag"]

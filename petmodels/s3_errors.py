@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ABSENT = {"404", "NotFound"}
 CHANGED = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+_UNCHANGED = {"304", "NotModified"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized"}
@@ -34,6 +35,10 @@ _BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "Reque
 
 class ChangedError(Exception):
     """The store's answer to a condition that did not hold."""
+
+
+class UnchangedError(StoreError):
+    """The store's answer that an object still carries the change mark that it was asked about."""
 
 
 class EndlessError(Exception):
@@ -113,6 +118,8 @@ def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     if code in CHANGED:
         return ChangedError(code)
+    if code in _UNCHANGED:  # who hasn't asked this gets what every other odd answer is
+        return UnchangedError(f"the store answered 304 when asked to {doing}: {address}")
     if code == "NoSuchKey" or (code in ABSENT and error.operation_name == "HeadObject"):
         return NotStoredError(address)  # a HEAD's answer has no room for the code
     if code in ABSENT:

@@ -69,6 +69,10 @@ class Storage(Protocol):
         """Return an object's bytes, at most `limit` + 1 of them, and its change mark; NotStoredError when absent."""
         ...
 
+    def read_changed(self, key: str, limit: int, etag: str) -> tuple[bytes, str] | None:
+        """Return what `read` does, None when the object still carries this change mark; a store may not know that."""
+        ...
+
     def find(self, key: str) -> Stored | None:
         """Return what is known about an object without reading it, None when absent."""
         ...

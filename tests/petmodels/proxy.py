@@ -51,11 +51,15 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """A running proxy: its address, what it shall do wrong, and what was asked of it (method, path, Range)."""
+    """A running proxy: its address, what it shall do wrong, and what was asked of it (method, path, Range).
+
+    `answers` has what went back: method, path, status and how many bytes of a body.
+    """
 
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
+    answers: list[tuple[str, str, int, int]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,6 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.reset == "after":
             self._reset()
             return
+        self.server.proxy.answers.append((self.command, self.path, status, len(body)))
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
