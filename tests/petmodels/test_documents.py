@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,32 @@ def test_the_commands_on_the_consumers_page_run(run: Command, tmp_path: Path) ->
 
     assert len(lines) > 10
     assert failed == {}
+
+
+def test_what_the_consumers_page_deletes_gives_the_room_back_and_leaves_the_memory(
+    folder_registry: Registry, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("PETMODELS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (bundle / "large.bin").write_bytes(os.urandom(10**6))
+    folder_registry.publish(bundle, "pets")
+    reader = Registry(folder_registry.storage.address)
+    pulled = reader.pull("pets@1")
+    assert room(reader.cache.folder) > 10**6
+    section = text_of("consumer.md").partition("## What it keeps on this machine")[2].partition("\n## ")[0]
+    (command,) = re.findall(r"^rm .*$", section, flags=re.MULTILINE)
+
+    subprocess.run(["sh", "-c", command], check=True)
+
+    assert room(reader.cache.folder) < 10**5
+    assert reader.memory.statement("pets", 1)
+    assert reader.pull("pets@1") == pulled
+
+
+def room(folder: Path) -> int:
+    """Return how many bytes a folder holds, those of a file with several names once."""
+    return sum({found.st_ino: found.st_size for found in (path.stat() for path in folder.rglob("*"))}.values())
 
 
 def test_every_command_in_readme_is_one_that_exists() -> None:
