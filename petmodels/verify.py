@@ -43,20 +43,11 @@ def verify(
     Raises NotFoundError for a version that is absent and StoreError when the store can't be read; what is broken is
     returned and not raised, so that one finding does not hide the next.
     """
-    manifests: list[Manifest] = []
-    findings: list[str] = []
-    withdrawn: list[WithdrawnError] = []
-    for version in versions:
-        try:
-            statement = read_statement(storage, model, version)
-            check_signed(statement, trusted_keys(), f"the manifest of {model}@{version}")
-            known.check_statement(model, version, statement)
-            manifests.append(manifest_in(statement, model, version))
-        except WithdrawnError as error:
-            known.remember_withdrawn(model, version)
-            withdrawn.append(error)
-        except TrustError as error:
-            findings.append(f"{model}@{version}: {error}")
+    numbers = list(versions)
+    read = at_once(lambda number: _manifest(storage, known, model, number), numbers, is_left_when_ended=True)
+    manifests = [one for one in read if isinstance(one, Manifest)]
+    errors = [(number, one) for number, one in zip(numbers, read, strict=True) if isinstance(one, TrustError)]
+    findings = [f"{model}@{number}: {error}" for number, error in errors]
     users = _users(manifests)
     found = at_once(
         lambda file: broken(storage, blob_key(model, file.blob), file.sha256, file.size_bytes, progress),
@@ -66,7 +57,7 @@ def verify(
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]
     size = sum(file.size_bytes for file, _ in users.values())
-    return Verified(len(manifests), len(users), size, tuple(findings), len(withdrawn))
+    return Verified(len(manifests), len(users), size, tuple(findings), len(numbers) - len(manifests) - len(errors))
 
 
 def verify_aliases(storage: Storage, model: str, *, known: Memory) -> list[str]:
@@ -97,6 +88,20 @@ def is_whole(storage: Storage, key: str, digest: Digest, size_bytes: int) -> boo
     if found is None or not found.may_be(digest.sha256, size_bytes):
         return None if found is None else False
     return found.must_be(digest, size_bytes) or not broken(storage, key, digest.sha256, size_bytes)
+
+
+def _manifest(storage: Storage, known: Memory, model: str, version: int) -> Manifest | TrustError | None:
+    """Return a version's manifest, None for one that was withdrawn, and what is broken as the error that says so."""
+    try:
+        statement = read_statement(storage, model, version)
+        check_signed(statement, trusted_keys(), f"the manifest of {model}@{version}")
+        known.check_statement(model, version, statement)
+        return manifest_in(statement, model, version)
+    except WithdrawnError:
+        known.remember_withdrawn(model, version)
+        return None
+    except TrustError as error:
+        return error
 
 
 def _users(manifests: list[Manifest]) -> dict[tuple[str, int], tuple[File, list[str]]]:

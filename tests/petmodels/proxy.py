@@ -53,13 +53,15 @@ class Fault:
 class Proxy:
     """A running proxy: its address, what it shall do wrong, and what was asked of it (method, path, Range).
 
-    `answers` has what went back: method, path, status and how many bytes of a body.
+    `answers` has what went back: method, path, status and how many bytes of a body; `spans` from when to when each
+    request was under way.
     """
 
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     answers: list[tuple[str, str, int, int]] = field(default_factory=list)
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,6 +77,11 @@ class Proxy:
                     fault.times -= 1
                     return fault
         return Fault()
+
+    def most_at_once(self, part: str) -> int:
+        """Return how many requests whose path contains `part` were under way together."""
+        spans = [(begun, ended) for path, begun, ended in self.spans if part in path]
+        return max(sum(begun <= moment < ended for begun, ended in spans) for moment, _ in spans)
 
 
 @contextmanager
@@ -108,6 +115,18 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _any(self) -> None:
+        begun = time.monotonic()
+        try:
+            self._answer()
+        finally:
+            self.server.proxy.spans.append((self.path, begun, time.monotonic()))
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.proxy.fault_for(self.command, self.path, self.headers.get("Range", ""))
         if fault.stall_seconds:
@@ -119,11 +138,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
         else:
             self._forward(body, fault)
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
     def _forward(self, body: bytes, fault: Fault) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

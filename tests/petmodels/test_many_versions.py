@@ -1,4 +1,4 @@
-"""A registry with more versions than a store lists at once costs no more requests than one with ten."""
+"""Many versions: no more requests than for ten where one is asked for, and together where all are read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from petmodels.names import version_key
 from petmodels.parallel import at_once
 from petmodels.registry import Registry
 from tests.petmodels.bundles import make_bundle, write_files
-from tests.petmodels.proxy import Proxy
+from tests.petmodels.proxy import FOREVER, Fault, Proxy
 from tests.petmodels.stores import Server
 
 FEW_VERSIONS, NUM_VERSIONS = 10, 1_100
@@ -50,6 +50,18 @@ def test_more_versions_than_a_page_lists_cost_no_more_requests_than_ten(
 
     print(f"requests with {NUM_VERSIONS} versions: {found[NUM_VERSIONS]}")
     assert found[NUM_VERSIONS] == found[FEW_VERSIONS]
+
+
+def test_verify_reads_manifests_together(proxy: Proxy, s3_address: str, tmp_path: Path) -> None:
+    registry = Registry(s3_address)
+    fill(registry, write_files(tmp_path / "bundle", {"a": b"1"}), 6)
+    proxy.faults.append(Fault(method="GET", part="/versions/", stall_seconds=0.3, times=FOREVER))
+    proxy.spans.clear()
+
+    found = registry.verify_all("pets")
+
+    assert (found.num_versions, found.findings) == (6, ())
+    assert proxy.most_at_once("/versions/") > 1
 
 
 def fill(registry: Registry, bundle: Path, num_versions: int) -> None:
