@@ -30,6 +30,7 @@ from petmodels.storage import NotStoredError, Storage, Stored
 
 INTENTS, PRUNES = "intents", "prunes"
 LONGEST_NOTE_BYTES = 4 * 2**20
+MOST_NAMED = 49_000  # in a note, of blobs and versions: with its quotes and comma a blob's longest name has 84 bytes
 GRACE_HOURS = 24.0
 _VALID_SECONDS = 12 * 3600
 

@@ -2,10 +2,11 @@
 
 Kept are the newest versions, every version that an alias names, and the one that a rollback of that alias goes back
 to; and each tombstone, which counts as none of the newest. Manifests go first, blobs last, so that a version is there
-whole or not at all; `petmodels.notes` says by which rule nothing is taken that somebody else is about to use.
+whole or not at all; `petmodels.notes` says by which rule nothing is taken that somebody else is about to use. What is
+more than a note can name goes in several passes, each under a note of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from petmodels.names import LAST_VERSION, blob_key, is_blob, version_key
 from petmodels.notes import (
     GRACE_HOURS,
     INTENTS,
+    MOST_NAMED,
     PRUNES,
     Note,
     OpenNote,
@@ -67,16 +69,7 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
     if is_dry:
         limit = datetime.now(UTC) - grace
         return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit))
-    condemned = [key.rpartition("/")[2] for key in plan.blobs]
-    with note(storage, model, PRUNES, versions=plan.versions, blobs=condemned) as opened:
-        limit = time_of(storage, opened) - grace
-        dead = _dead(storage, model, opened.key, limit)
-        plan = _without_withdrawn(storage, model, plan, opened, limit)
-        plan = _without_young(_spared(storage, model, plan, others_since(storage, opened, INTENTS, limit)), limit)
-        _delete(storage, model, plan, opened)
-        for found in dead:
-            take_away(storage, found.key)
-    return _pruned(plan, dead)
+    return _sum([_pass(storage, model, one, grace) for one in _passes(plan)])
 
 
 def check_grace(grace_hours: float) -> None:
@@ -90,6 +83,36 @@ def freed_without(storage: Storage, model: str, version: int) -> list[Stored]:
     blobs = _blobs(storage, model)
     others = [number for number, _ in stored_versions(storage, model) if number != version]
     return list(_unused(storage, model, blobs, others).values())
+
+
+def _pass(storage: Storage, model: str, plan: _Plan, grace: timedelta) -> Pruned:
+    """Condemn in a note what one can name, and delete of it what nobody has come to need since the plan was made."""
+    condemned = [key.rpartition("/")[2] for key in plan.blobs]
+    with note(storage, model, PRUNES, versions=plan.versions, blobs=condemned) as opened:
+        limit = time_of(storage, opened) - grace
+        dead = _dead(storage, model, opened.key, limit)
+        plan = _without_withdrawn(storage, model, plan, opened, limit)
+        plan = _without_young(_spared(storage, model, plan, others_since(storage, opened, INTENTS, limit)), limit)
+        _delete(storage, model, plan, opened)
+        for found in dead:
+            take_away(storage, found.key)
+    return _pruned(plan, dead)
+
+
+def _passes(plan: _Plan) -> Iterator[_Plan]:
+    """Yield the plan in parts, at least one; versions come first, because their blobs are spared while they are there.
+
+    That a later part is older when its note is written matters nothing: whoever uses a blob by then has an intent or a
+    manifest that is read after the note, as for the first.
+    """
+    versions, blobs = sorted(plan.versions), list(plan.blobs)
+    for start in range(0, len(versions) + len(blobs) or 1, MOST_NAMED):
+        end = start + MOST_NAMED
+        named = blobs[max(start - len(versions), 0) : max(end - len(versions), 0)]
+        yield replace(
+            plan, versions=frozenset(versions[start:end]), blobs={key: plan.blobs[key] for key in named},
+            uploads=() if start else plan.uploads,
+        )  # fmt: skip
 
 
 def _plan(storage: Storage, model: str, keep: int) -> _Plan:
@@ -207,4 +230,12 @@ def _pruned(plan: _Plan, dead: list[Stored]) -> Pruned:
         versions=tuple(sorted(plan.versions)), kept=tuple(sorted(plan.kept)), num_blobs=len(plan.blobs),
         size_bytes=sum(stored.size_bytes for stored in plan.blobs.values()), num_uploads=len(plan.uploads),
         num_notes=len(dead),
+    )  # fmt: skip
+
+
+def _sum(passes: Sequence[Pruned]) -> Pruned:
+    return Pruned(
+        versions=tuple(sorted(version for one in passes for version in one.versions)), kept=passes[-1].kept,
+        num_blobs=sum(one.num_blobs for one in passes), size_bytes=sum(one.size_bytes for one in passes),
+        num_uploads=sum(one.num_uploads for one in passes), num_notes=sum(one.num_notes for one in passes),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What writers leave for each other, when it can't be read: only what may be alive stops anybody."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from petmodels.errors import FormatError
+from petmodels.notes import MOST_NAMED, PRUNES, note, read_notes, stored_notes
 from petmodels.registry import Registry
+from petmodels.storage import Storage
 from tests.petmodels.bundles import write_files
 
 DAY_SECONDS = 86_400
@@ -96,3 +99,60 @@ def test_what_is_no_blob_lies_beside_the_blobs_and_stops_no_prune(two: Registry,
 
     assert two.prune("pets", keep=1, is_dry=False).versions == (1,)
     assert (tmp_path / "registry/pets/blobs/README.txt").exists()
+
+
+def test_a_note_that_names_the_most_is_one_that_readers_take(two: Registry) -> None:
+    names = [f"{number:064x}.{number:016x}" for number in range(MOST_NAMED)]
+
+    with note(two.storage, "pets", PRUNES, versions=[99_999_999], blobs=names):
+        (found,) = read_notes(two.storage, stored_notes(two.storage, "pets", PRUNES))
+
+    assert found.blobs == set(names)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 99])
+def test_a_prune_of_more_than_a_note_names_goes_in_passes_and_leaves_nothing(
+    two: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    for number in range(3, 7):
+        two.publish(write_files(tmp_path / f"bundle{number}", {"a": bytes([number])}), "pets")
+    needed = {file.blob for file in two.manifest("pets@6").files}
+    dry = two.prune("pets", keep=1)
+    written, create = [], type(two.storage).create
+
+    def recorded(storage: Storage, key: str, data: bytes) -> bool:
+        if "/prunes/" in key:
+            written.append(json.loads(data))
+        return create(storage, key, data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(two.storage), "create", recorded)
+    monkeypatch.setattr("petmodels.prune.MOST_NAMED", most)
+
+    assert two.prune("pets", keep=1, is_dry=False) == dry
+
+    assert max(len(one["versions"]) + len(one["blobs"]) for one in written) == min(most, 10)
+    assert two.versions("pets") == [6]
+    assert {path.name for path in (tmp_path / "registry/pets/blobs").iterdir()} == needed
+
+
+def test_each_pass_spares_what_came_into_use_after_the_first(
+    two: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both blobs of old versions are condemned by passes of their own; the second comes into use after the first."""
+    old = two.manifest("pets@1").files[0].blob
+    two.publish(write_files(tmp_path / "bundle3", {"a": b"3"}), "pets")
+    delete, bundle = type(two.storage).delete, write_files(tmp_path / "again", {"a": bytes([1])})
+
+    def used_meanwhile(storage: Storage, key: str) -> None:
+        delete(storage, key)  # type: ignore[arg-type]
+        if key.endswith("-2.json"):
+            two.publish(bundle, "pets")
+
+    monkeypatch.setattr(type(two.storage), "delete", used_meanwhile)
+    monkeypatch.setattr("petmodels.prune.MOST_NAMED", 1)
+
+    pruned = two.prune("pets", keep=1, is_dry=False)
+
+    assert (pruned.versions, pruned.kept, pruned.num_blobs) == ((1, 2), (3, 4), 1)
+    assert two.manifest("pets@4").files[0].blob == old
+    assert two.verify_all("pets").findings == ()
