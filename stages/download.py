@@ -9,7 +9,8 @@ way of its links and of `rm`.
 import os
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -27,6 +28,7 @@ from stages.fetching import Fetcher
 from stages.members import Limits
 from stages.outputs import new_folder, write_csv
 from stages.params import STRICT
+from stages.threads import in_waiting_threads
 
 _WAYS_ON = "two ways on: set download.source to an archive or folder of this machine, or run `make demo`"
 
@@ -57,6 +59,21 @@ class DownloadParams:
         return Limits(max_files=self.max_files, max_bytes=self.max_bytes, max_ratio=self.max_ratio)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    path: Path
+    number: int
+    row: Arrival
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let what fails in the block say which row it is."""
+        try:
+            yield
+        except SourceError as error:
+            raise type(error)(f"{self.path}: row {self.number}: {error}") from error
+
+
 def download(params: DownloadParams, *, arrivals: Path, corrections: Path, cache: Path, out: Path) -> None:
     """Fetch, check and unpack the source and the arrivals into `out`.
 
@@ -72,11 +89,11 @@ def download(params: DownloadParams, *, arrivals: Path, corrections: Path, cache
     try:
         with new_folder(out) as folder:
             num_files = _add_source(params, fetcher, folder / "source", out)
-            for number, row in enumerate(rows, start=1):
+            for row in rows:
                 if row.sha256 in gone:
                     fetcher.forget(row.address)
-                else:
-                    num_files += _add_arrival(row, fetcher, folder / f"arrivals/{number:05d}", params.limits, arrivals)
+            listed = [_Listed(arrivals, number, row) for number, row in enumerate(rows, 1) if row.sha256 not in gone]
+            num_files += _add_arrivals(listed, fetcher, folder / "arrivals", params.limits)
             num_files -= _take_out(folder, gone)
             write_csv(folder / "arrivals.csv", COLUMNS, map(astuple, rows))
             write_csv(folder / "corrections.csv", CORRECTED, map(astuple, corrected))
@@ -130,16 +147,30 @@ def _draw(address: str, folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _add_arrival(row: Arrival, fetcher: Fetcher, folder: Path, limits: Limits, listed: Path) -> int:
-    try:
-        file = fetcher.file(row.address, checksum=f"sha256:{row.sha256}")
-        folder.mkdir(parents=True)
-        # A photograph can be an archive too; what was judged as an image stays one.
-        if not names_image(row.address) and is_archive(file):
-            return extract(file, folder, limits, name=shown(row.address))
-        shutil.copyfile(file, folder / file_name(row.address))
-    except SourceError as error:
-        raise type(error)(f"{listed}: row {int(folder.name)}: {error}") from error
+def _add_arrivals(arrivals: Sequence[_Listed], fetcher: Fetcher, folder: Path, limits: Limits) -> int:
+    """Add the arrivals in their order, while those after them are fetched; return the number of files."""
+
+    def fetched(arrival: _Listed) -> Path:
+        with arrival.named():
+            return fetcher.file(arrival.row.address, checksum=f"sha256:{arrival.row.sha256}")
+
+    # Of two rows with one address the second may be for other bytes, which would replace the first's in the cache.
+    first = {arrival.row.address: arrival for arrival in reversed(arrivals)}
+    num_files = 0
+    with in_waiting_threads(fetched, [one for one in arrivals if one is first[one.row.address]]) as files:
+        for arrival in arrivals:
+            file = next(files) if arrival is first[arrival.row.address] else fetched(arrival)
+            with arrival.named():
+                num_files += _add_arrival(arrival.row.address, file, folder / f"{arrival.number:05d}", limits)
+    return num_files
+
+
+def _add_arrival(address: str, file: Path, folder: Path, limits: Limits) -> int:
+    folder.mkdir(parents=True)
+    # A photograph can be an archive too; what was judged as an image stays one.
+    if not names_image(address) and is_archive(file):
+        return extract(file, folder, limits, name=shown(address))
+    shutil.copyfile(file, folder / file_name(address))
     return 1
 
 

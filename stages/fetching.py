@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.addresses import kind_of, shown
 from stages.checksums import check_bytes, wrong_size
 from stages.errors import ChecksumError, SourceError, UnreachableError, printable
-from stages.sources import BrokenOffError, Position, check_reachable, opened
+from stages.sources import BrokenOffError, Position, Servers
 
 LONGEST_PAUSE_SECONDS = 60.0  # also for a server that asks for more by Retry-After
 REPORT_SECONDS = 10.0
@@ -24,13 +24,20 @@ REPORT_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Fetcher:
-    """Fetches files into `cache`; gives up after `retries` failures in a row that brought no new bytes."""
+    """Fetches files into `cache`; gives up after `retries` failures in a row that brought no new bytes.
+
+    Threads may share it, and with it the connections to the servers.
+    """
 
     cache: Path
     retries: int
     timeout_seconds: float
     max_bytes: int
     first_pause_seconds: float = 1.0
+    servers: Servers = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "servers", Servers(self.timeout_seconds))
 
     def file(self, address: str, *, checksum: str | None, size_bytes: int | None = None) -> Path:
         """Return the path of the address' file, verified; a file of this machine stays where it is.
@@ -66,7 +73,7 @@ class Fetcher:
         part = _part_of(final)
         try:
             if size_bytes is None or part.num_bytes != size_bytes:
-                check_reachable(address, self.timeout_seconds)
+                self.servers.check_reachable(address)
                 self._fetch_all(address, part, size_bytes)
             check_bytes(part.path, checksum=checksum, size_bytes=size_bytes, name=shown(address))
         except ChecksumError:
@@ -95,7 +102,7 @@ class Fetcher:
 
     def _fetch_on(self, address: str, part: "_Part", size_bytes: int | None) -> None:
         """Ask for what is missing and append it; write from the beginning where the server begins there."""
-        with opened(address, part.position, self.timeout_seconds) as reply, _progress() as tell:
+        with self.servers.opened(address, part.position) as reply, _progress() as tell:
             if size_bytes is not None and reply.total_bytes not in {None, size_bytes}:
                 raise ChecksumError(wrong_size(reply.total_bytes, size_bytes, shown(address)))
             largest, limit = (self.max_bytes, "max_bytes") if size_bytes is None else (size_bytes, "size_bytes")

@@ -19,7 +19,7 @@ from stages.addresses import kind_of, shown
 from stages.errors import SourceError, UnreachableError
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
 # A chunk that is not whole when a connection breaks is lost: so they are small.
 _CHUNK_BYTES = 1 << 16
@@ -53,23 +53,63 @@ class BrokenOffError(Exception):
         self.asked_seconds = asked_seconds
 
 
-def opened(address: str, position: Position, timeout_seconds: float) -> AbstractContextManager[Reply]:
-    """Ask for an http or s3 address from `position` on; the reply may begin at 0 nevertheless.
+class Servers:
+    """The way to all servers for a while: one look at each, one client for S3, and a session for each thread.
 
-    Raises SourceError when no repetition helps, BrokenOffError, also while chunks are read, when one may.
+    Threads may share it, so that they reuse connections; what a server's cookies say is forgotten with each file.
     """
-    reply = _http_reply if kind_of(address) == "http" else _s3_reply
-    return reply(address, position, timeout_seconds)
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self._looking, self._asking = threading.Lock(), threading.Lock()
+        self._problems: dict[str, str] = {}
+        self._s3: Any = None
+        self._of_thread = threading.local()
+
+    def opened(self, address: str, position: Position) -> AbstractContextManager[Reply]:
+        """Ask for an http or s3 address from `position` on; the reply may begin at 0 nevertheless.
+
+        Raises SourceError when no repetition helps, BrokenOffError, also while chunks are read, when one may.
+        """
+        if kind_of(address) == "http":
+            return _http_reply(self._session(), address, position, self.timeout_seconds)
+        return _s3_reply(self._client(address), address, position)
+
+    def check_reachable(self, address: str) -> None:
+        """Look once whether the address' server or its proxy is there, so that one learns it in seconds.
+
+        Raises UnreachableError, by what the first look has found, for each address of a server that isn't.
+        """
+        url = address if kind_of(address) == "http" else self._client(address).meta.endpoint_url
+        server = "://".join(urlsplit(url)[:2])
+        with self._looking:
+            if server not in self._problems:
+                self._problems[server] = _problem_of(url, address, self.timeout_seconds)
+        if problem := self._problems[server]:
+            raise UnreachableError(f"{problem}: {shown(address)}")
+
+    def _client(self, address: str) -> Any:
+        with self._asking:
+            self._s3 = self._s3 or _s3_client(address, self.timeout_seconds)
+        return self._s3
+
+    def _session(self) -> "Session":
+        import requests
+
+        if not hasattr(self._of_thread, "session"):
+            self._of_thread.session = requests.Session()
+        session: Session = self._of_thread.session
+        session.cookies.clear()
+        return session
 
 
-def check_reachable(address: str, timeout_seconds: float) -> None:
-    """Connect once to the address' server or its proxy, so that a machine without internet learns it in seconds.
+def _problem_of(url: str, address: str, timeout_seconds: float) -> str:
+    """Connect to the URL's server or its proxy; return why that can't be, or "".
 
-    Raises UnreachableError. Works in a thread of its own, because nothing can stop a look-up of a name that hangs.
+    Works in a thread of its own, because nothing can stop a look-up of a name that hangs.
     """
     import requests
 
-    url = address if kind_of(address) == "http" else _s3_client(address, timeout_seconds).meta.endpoint_url
     way = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or url
     try:
         parts = urlsplit(way)
@@ -90,12 +130,11 @@ def check_reachable(address: str, timeout_seconds: float) -> None:
         problem = outcome.get(timeout=_REACH_SECONDS)
     except queue.Empty:
         problem = f"no answer within {_REACH_SECONDS:g} s"
-    if problem:
-        raise UnreachableError(f"can't reach {server[0]}:{server[1]} ({problem}): {shown(address)}")
+    return f"can't reach {server[0]}:{server[1]} ({problem})" if problem else ""
 
 
 @contextmanager
-def _http_reply(address: str, position: Position, timeout_seconds: float) -> Iterator[Reply]:
+def _http_reply(session: "Session", address: str, position: Position, timeout_seconds: float) -> Iterator[Reply]:
     import requests
     import urllib3
 
@@ -104,7 +143,7 @@ def _http_reply(address: str, position: Position, timeout_seconds: float) -> Ite
     if position.start:
         headers |= {"Range": f"bytes={position.start}-", "If-Range": position.validator}
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=timeout_seconds) as response:
+        with session.get(address, headers=headers, stream=True, timeout=timeout_seconds) as response:
             _check_status(response, shown(address))
             chunks = response.raw.stream(_CHUNK_BYTES, decode_content=False)
             yield Reply(*_whereabouts(response, position), chunks)
@@ -157,12 +196,11 @@ def _seconds_asked(retry_after: str) -> float:
 
 
 @contextmanager
-def _s3_reply(address: str, position: Position, timeout_seconds: float) -> Iterator[Reply]:
+def _s3_reply(client: Any, address: str, position: Position) -> Iterator[Reply]:
     from botocore import exceptions
 
     bucket, _, key = address.removeprefix("s3://").partition("/")
     resumed = {"Range": f"bytes={position.start}-", "IfMatch": position.validator} if position.start else {}
-    client = _s3_client(address, timeout_seconds)
     try:
         answer = client.get_object(Bucket=bucket, Key=key, **resumed)
         total_bytes = position.start + answer["ContentLength"]

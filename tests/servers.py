@@ -37,13 +37,21 @@ class Answer:
 
 @dataclass
 class HttpServer:
-    """Serves `files` by path; the next request for a path takes the next of its `answers`, if there is one."""
+    """Serves `files` by path, each after a pause; the next request for a path takes the next of its `answers`.
+
+    It counts the connections, and the requests that were there at once.
+    """
 
     port: int
     files: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    pause_seconds: float = 0.0
+    num_connections: int = 0
+    num_at_once: int = 0
+    most_at_once: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -52,6 +60,19 @@ class HttpServer:
     def ranges(self) -> list[str | None]:
         """The Range header of each request so far."""
         return [headers.get("range") for _, headers in self.requests]
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request among those that are there at once, and let it wait."""
+        with self.lock:
+            self.num_at_once += 1
+            self.most_at_once = max(self.most_at_once, self.num_at_once)
+        try:
+            self.ended.wait(self.pause_seconds)
+            yield
+        finally:
+            with self.lock:
+                self.num_at_once -= 1
 
 
 @contextmanager
@@ -86,7 +107,19 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _QuietServer
 
+    def setup(self) -> None:
+        with self.server.script.lock:
+            self.server.script.num_connections += 1
+        super().setup()
+
     def do_GET(self) -> None:
+        with self.server.script.counted():
+            self._answer()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def _answer(self) -> None:
         script = self.server.script
         path = self.path.partition("?")[0]
         script.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
@@ -109,9 +142,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             span = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._send(answer, 206, content[start:], {"Content-Range": span} | validators)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
     def _start(self, answer: Answer, validators: dict[str, str]) -> int:
         wanted, condition = self.headers.get("Range", ""), self.headers.get("If-Range")

@@ -11,7 +11,7 @@ from stages.arrivals import Arrival, read_arrivals
 from stages.download import DownloadParams, download
 from stages.errors import ArchiveError, ChecksumError, DataError, SourceError, UnreachableError
 from tests.pictures import also_a_tar, content, pet
-from tests.servers import http_server
+from tests.servers import Answer, http_server
 from tests.stages.settings import NO_CORRECTIONS
 
 HEADER = "address,sha256,label,arrived\n"
@@ -24,6 +24,10 @@ def listed(folder: Path, text: str) -> Path:
     path = folder / "arrivals.csv"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def row_of(address: str, photo: bytes) -> str:
+    return f"{address},{hashlib.sha256(photo).hexdigest()},pug,2025-03-01\n"
 
 
 def tar_of(name: str, content: bytes) -> bytes:
@@ -196,6 +200,62 @@ def test_the_cached_copy_of_a_withdrawn_arrival_is_removed(tmp_path: Path) -> No
 
         assert [path.read_bytes() for path in (tmp_path / "cache").iterdir()] in ([], [b""])
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["http", "s3"])
+def test_many_arrivals_share_a_client_and_are_fetched_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    photos = {f"/drop/{number:02d}.jpg": PHOTO + bytes([number]) for number in range(40)}
+    with http_server(photos) as server:
+        variables = {"AWS_ENDPOINT_URL": server.url(""), "AWS_REGION": "eu-central-1", "NO_PROXY": "127.0.0.1"}
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        for name, value in (variables | keys).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of the test before
+        server.pause_seconds = 0.05
+        added = downloaded(tmp_path, *(row_of(server.url(path) if kind == "http" else f"s3:/{path}", photo)
+                                       for path, photo in photos.items()))  # fmt: skip
+
+        assert sorted(added.items()) == [
+            (f"{row:05d}/{Path(path).name}", photo) for row, (path, photo) in enumerate(photos.items(), start=1)
+        ]
+        assert len(server.requests) == len(photos)
+        assert server.most_at_once > 1
+        assert server.num_connections <= 1 + 8  # a look whether it can be reached, and one for each thread
+
+
+def test_of_arrivals_that_fail_the_first_is_told_however_late_its_answer_comes(tmp_path: Path) -> None:
+    with http_server({f"/{number}.jpg": PHOTO for number in range(3)}) as server:
+        server.answers["/1.jpg"] = [Answer(break_after=10, stall=True)]
+        rows = [row_of(server.url(f"/{number}.jpg"), PHOTO if number < 2 else b"other") for number in range(40)]
+
+        with pytest.raises(UnreachableError, match=r"arrivals\.csv: row 2: .*no answer for 1 s, also after 0 retries"):
+            downloaded(tmp_path, *rows)
+
+        assert len(server.requests) < len(rows)
+
+
+def test_an_address_that_is_listed_twice_is_fetched_in_its_turn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http_server({"/pug.jpg": PHOTO}) as server:
+        first, second = (row_of(server.url("/pug.jpg"), photo) for photo in (PHOTO, b"other"))
+
+        with pytest.raises(ChecksumError, match=r"arrivals\.csv: row 3: "):
+            downloaded(tmp_path, first, first, second)
+
+    assert "another process" not in capsys.readouterr().err
+
+
+def test_a_withdrawn_arrival_takes_no_file_from_a_later_one_of_its_address(tmp_path: Path) -> None:
+    with http_server({"/pug.jpg": PHOTO}) as server:
+        rows = [row_of(server.url("/pug.jpg"), photo) for photo in (b"withdrawn", PHOTO)]
+        gone = hashlib.sha256(b"withdrawn").hexdigest()
+
+        added = downloaded(tmp_path, *rows, corrected=f"{NO_CORRECTIONS}{gone},,pug,,,,1,2025-03-01\n")
+
+    assert added == {"00002/pug.jpg": PHOTO}
 
 
 def test_a_corrected_label_leaves_the_file_where_it_is(tmp_path: Path) -> None:

@@ -280,6 +280,24 @@ def test_ctrl_c_is_one_line_and_keeps_the_last_output(tmp_path: Path, stalling: 
     assert_the_last_output_stays(tmp_path)
 
 
+def test_ctrl_c_waits_for_no_arrival_that_is_fetched_ahead(tmp_path: Path) -> None:
+    paths = [f"/{number}.jpg" for number in range(20)]
+    with http_server(dict.fromkeys(paths, ARCHIVE)) as server:
+        server.answers = {path: [Answer(break_after=100_000, stall=True)] for path in paths}
+        sha256 = hashlib.sha256(ARCHIVE).hexdigest()
+        with (tmp_path / "arrivals.csv").open("a") as file:
+            file.writelines(f"{server.url(path)},{sha256},pug,2025-03-01\n" for path in paths)
+        (tmp_path / "pets").mkdir()
+        (tmp_path / "pets/pug_0.jpg").touch()
+        with started(tmp_path, str(tmp_path / "pets")) as process:
+            wait_for_the_part(tmp_path)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=25)  # a silent server is waited for longer
+
+    assert (process.returncode, said.count("\n")) == (130, 1)
+    assert_the_last_output_stays(tmp_path)
+
+
 @pytest.mark.slow
 def test_two_downloads_at_once_fetch_once(tmp_path: Path, stalling: HttpServer) -> None:
     other = tmp_path / "other"

@@ -14,7 +14,7 @@ import pytest
 from stages.addresses import file_name, kind_of, shown
 from stages.errors import SourceError, UnreachableError
 from stages.fetching import Fetcher
-from stages.sources import BrokenOffError, Position, check_reachable, opened
+from stages.sources import BrokenOffError, Position, Servers
 from tests.petmodels.stores import BUCKET, Server, serving, weed
 from tests.servers import Answer, HttpServer, etag_of, http_server
 
@@ -68,7 +68,7 @@ def real_store(running_store: Server, monkeypatch: MonkeyPatch) -> Server:
 
 
 def read(address: str, position: Position = Position()) -> bytes:  # noqa: B008
-    with opened(address, position, 0.5) as reply:
+    with Servers(0.5).opened(address, position) as reply:
         return b"".join(reply.chunks)
 
 
@@ -150,31 +150,31 @@ def test_the_name_of_a_file_is_the_last_part_of_its_address_if_that_is_a_name(ad
 
 
 def test_a_server_that_answers_is_reachable(server: HttpServer, store: HttpServer) -> None:
-    check_reachable(server.url(KEY), 1)
-    check_reachable(ADDRESS, 1)
+    Servers(1).check_reachable(server.url(KEY))
+    Servers(1).check_reachable(ADDRESS)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/pets.tgz", ADDRESS])
 def test_a_server_that_refuses_is_named_with_the_address(address: str) -> None:
     with pytest.raises(UnreachableError, match=rf"can't reach 127\.0\.0\.1:9 \(Connection refused\): {address}"):
-        check_reachable(address, 1)
+        Servers(1).check_reachable(address)
 
 
 def test_a_name_that_nobody_knows_is_named() -> None:
     with pytest.raises(UnreachableError, match=r"can't reach pets\.invalid:443 \("):
-        check_reachable("https://pets.invalid/pets.tgz", 1)
+        Servers(1).check_reachable("https://pets.invalid/pets.tgz")
 
 
 def test_a_name_that_no_server_can_have_is_refused_at_once() -> None:
     with pytest.raises(UnreachableError, match=r"can't reach a{70}\.com:80 \(.*too long"):
-        check_reachable(f"http://{'a' * 70}.com/pets.tgz", 1)
+        Servers(1).check_reachable(f"http://{'a' * 70}.com/pets.tgz")
 
 
 def test_an_endpoint_with_a_port_that_cannot_be_is_one_line(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:99999")
 
     with pytest.raises(SourceError, match=r"check AWS_ENDPOINT_URL and the proxy's settings \(Port out of range"):
-        check_reachable("s3://pets/pets.tgz", 1)
+        Servers(1).check_reachable("s3://pets/pets.tgz")
 
 
 def test_a_look_up_that_hangs_ends_in_seconds(monkeypatch: MonkeyPatch) -> None:
@@ -188,16 +188,37 @@ def test_a_look_up_that_hangs_ends_in_seconds(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", hang)
 
     with pytest.raises(UnreachableError, match=r"can't reach example\.com:80 \(no answer within 0\.1 s\)"):
-        check_reachable("http://example.com/pets.tgz", 1)
+        Servers(1).check_reachable("http://example.com/pets.tgz")
 
     over.set()
+
+
+def test_what_the_first_look_at_a_server_has_found_is_told_of_all_its_addresses(monkeypatch: MonkeyPatch) -> None:
+    servers = Servers(1)
+    with pytest.raises(UnreachableError, match=r"can't reach 127\.0\.0\.1:9 .*: http://127\.0\.0\.1:9/one"):
+        servers.check_reachable("http://127.0.0.1:9/one")
+    monkeypatch.setattr(socket, "create_connection", None)
+
+    with pytest.raises(UnreachableError, match=r"can't reach 127\.0\.0\.1:9 .*: http://127\.0\.0\.1:9/two"):
+        servers.check_reachable("http://127.0.0.1:9/two")
+
+
+def test_a_cookie_goes_with_no_later_file(server: HttpServer) -> None:
+    server.answers[KEY] = [Answer(headers={"Set-Cookie": "who=ann"})]
+    servers = Servers(1)
+    for _ in range(2):
+        with servers.opened(server.url(KEY), Position()) as reply:
+            assert b"".join(reply.chunks) == CONTENT
+
+    assert server.num_connections == 1
+    assert ["cookie" in headers for _, headers in server.requests] == [False, False]
 
 
 def test_with_a_proxy_it_is_the_proxy_that_must_be_reachable(server: HttpServer, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.url(""))
     monkeypatch.setenv("no_proxy", "")
 
-    check_reachable("http://pets.invalid/pets.tgz", 1)
+    Servers(1).check_reachable("http://pets.invalid/pets.tgz")
 
 
 def test_a_proxy_that_refuses_is_told_from_the_server(server: HttpServer, monkeypatch: MonkeyPatch) -> None:
@@ -234,11 +255,11 @@ def test_a_redirect_is_followed(server: HttpServer) -> None:
 
 @pytest.mark.slow
 def test_a_real_store_gives_the_whole_object_or_its_rest(real_store: Server) -> None:
-    with opened(ADDRESS, Position(), 10) as reply:
+    with Servers(10).opened(ADDRESS, Position()) as reply:
         assert reply.total_bytes == len(CONTENT)
         assert b"".join(reply.chunks) == CONTENT
 
-    with opened(ADDRESS, Position(100_000, reply.position.validator), 10) as rest:
+    with Servers(10).opened(ADDRESS, Position(100_000, reply.position.validator)) as rest:
         assert (rest.position.start, rest.total_bytes) == (100_000, len(CONTENT))
         assert b"".join(rest.chunks) == CONTENT[100_000:]
 
