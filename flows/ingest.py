@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from prefect import flow
@@ -24,12 +25,12 @@ from flows.intake import (
     LEFT,
     QUARANTINED,
     Outcome,
-    emptied,
     fetched,
     fitting,
     judged,
     kept,
     new_rows,
+    passing,
     taken_away,
 )
 from flows.outcome import settled, tell
@@ -96,12 +97,19 @@ def take_in(
 
     It is told once they are pushed. Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
     """
+    with passing(space.folder / "build/ingest") as folder:
+        return _taken(space, drop, params, folder, branch=branch, newest=newest, announce=announce, tell=tell)
+
+
+def _taken(
+    space: Workspace, drop: Drop, params: IngestParams, folder: Path, *, branch: str, newest: Manifest | None,
+    announce: Callable[[int, int], None], tell: Callable[[str], None],
+) -> Taken:  # fmt: skip
     before = hashes_at(space, newest.git_commit if newest else "", tell)
     waiting = drop.waiting(params.min_age_seconds)
     if not waiting:
         return Taken(f"nothing waits in {drop.address}", [], num_since(space, before))
     check_branch(space, branch)
-    folder = emptied(space.folder / "build/ingest")
     batch, unfetched = fitting(drop, waiting, folder, params.max_files_per_run)
     num_waiting = len(waiting) - len(batch) - len(unfetched)
     if not batch:

@@ -5,7 +5,8 @@ that follows a killed one then judges the rest as the killed one did.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,11 +38,15 @@ class Outcome:
         return {"file": name, "label": self.label, **shown}
 
 
-def emptied(folder: Path) -> Path:
-    """Make a folder anew for what a run fetches; a killed one may have left its files there."""
+@contextmanager
+def passing(folder: Path) -> Iterator[Path]:
+    """Make a folder anew for what a run fetches, and leave no photograph there; a killed one may have left its own."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fitting(drop: Drop, files: Sequence[Dropped], folder: Path, most: int) -> tuple[list[Dropped], list[Outcome]]:

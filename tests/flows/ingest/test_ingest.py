@@ -247,6 +247,25 @@ def test_pictures_alike_that_came_on_two_days_are_prepares_to_group_onto_one_sid
     assert pair[0] == pair[1]
 
 
+def test_an_ingest_leaves_no_photographs_on_the_worker(place: Place) -> None:
+    photos = {place.put("Bengal/tom.jpg"), place.put("Bengal/torn.jpg", b"torn")}
+
+    place.ingest()
+
+    assert photos.isdisjoint(path.read_bytes() for path in (place.folder / "work").rglob("*") if path.is_file())
+
+
+def test_an_ingest_that_finds_nothing_takes_away_what_a_killed_one_has_left(place: Place) -> None:
+    place.ingest()
+    left = place.folder / "work/ingest/build/ingest/000001"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a photograph")
+
+    place.ingest()
+
+    assert not left.exists()
+
+
 def test_a_second_run_adds_nothing(place: Place) -> None:
     place.put("Bengal/a.jpg")
     place.ingest()
