@@ -8,9 +8,11 @@ row more for each image, or with another label in the rows that it has.
 import argparse
 import re
 import sys
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from stages.checksums import sha256_of
@@ -34,6 +36,21 @@ class _Known:
     prepared: Path
     images: dict[str, list[dict[str, str]]]
     corrections: dict[str, list[Correction]]
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """Every image's sha256, those that begin alike beside each other."""
+        return sorted(self.images.keys() | self.corrections.keys())
+
+    @cached_property
+    def names(self) -> dict[str, set[str]]:
+        """The sha256 of the images that a path or a source of the index names."""
+        found = defaultdict[str, set[str]](set)
+        for sha256, rows in self.images.items():
+            for row in rows:
+                found[row["path"]].add(sha256)
+                found[row["source"]].add(sha256)
+        return found
 
 
 def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path, pattern: str | None) -> list[str]:
@@ -80,15 +97,16 @@ def _labels_dealt(listing: Path) -> dict[str, str]:
 
 def _named(image: str, known: _Known) -> set[str]:
     """Return the sha256 of the image that is meant."""
-    everyone = known.images.keys() | known.corrections.keys()
     if re.fullmatch(f"[0-9a-f]{{{_FEWEST_DIGITS},64}}", image):
-        found = {sha256 for sha256 in everyone if sha256.startswith(image)}
+        first = bisect_left(known.hashes, image)
+        found = set(known.hashes[first : bisect_right(known.hashes, image, first, key=lambda one: one[: len(image)])])
     else:
         raw = known.prepared.parent / "raw"
         names = {image, *(_below(image, folder) for folder in (known.prepared, raw))}
-        found = {sha for sha, rows in known.images.items() for row in rows if names & {row["path"], row["source"]}}
+        found = set().union(*(known.names.get(name, ()) for name in names))
         if not found and Path(image).is_file():
-            found = {sha256_of(Path(image))} & everyone
+            sha256 = sha256_of(Path(image))
+            found = {sha256} if sha256 in known.images or sha256 in known.corrections else set()
     if len(found) > 1:
         raise DataError(f"{len(found)} images are called so, name one by its sha256: {', '.join(sorted(found)[:5])}")
     if not found:

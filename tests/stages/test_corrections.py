@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -372,6 +373,32 @@ def test_copies_of_every_image_that_is_named_are_told_and_a_row_is_written_once(
 
     assert {name for name in ("pug_21.jpg", "pug_31.jpg") if name in copies} == {"pug_21.jpg", "pug_31.jpg"}
     assert next_step.startswith("2 images withdrawn by 2 rows; ")
+
+
+def test_five_hundred_corrections_cost_little_more_than_one(tmp_path: Path) -> None:
+    hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(10_000)]
+    columns = ["path", "label", "sha256", "phash", "group", "official", "arrival", "arrived", "source"]
+    rows = [
+        (f"images/{number}.jpg", "pug", sha256, "", sha256[:12], "", "0", "", f"source/{number}.jpg")
+        for number, sha256 in enumerate(hashes)
+    ]
+    write_csv(tmp_path / "index.csv", columns, rows)
+
+    def seconds(images: Sequence[str]) -> float:
+        path, before = listed(tmp_path), time.process_time()
+        correct(images, "", index=tmp_path / "index.csv", corrections=path, pattern=None)
+        spent = time.process_time() - before
+        assert len(read_corrections(path)) == len(images)
+        return spent
+
+    beginnings, names = (sha256[:20] for sha256 in hashes[:200]), (f"images/{number}.jpg" for number in range(200, 400))
+    files = [tmp_path / str(number) for number in range(400, 500)]
+    for file in files:
+        file.write_text(file.name)
+    many = [*beginnings, *names, *map(str, files)]
+    one = min(seconds(hashes[:1]) for _ in range(3))
+
+    assert min(seconds(many) for _ in range(3)) < 5 * one  # a look through the index for each took 20 times as long
 
 
 def test_a_label_that_no_image_has_had_is_told(project: Project) -> None:
