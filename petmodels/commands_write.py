@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from petmodels.errors import UsageError
+from petmodels.names import LAST_VERSION
 from petmodels.options import JsonOption, MessageOption, RegistryOption, SpecArgument, registry_at, where
 from petmodels.progress import progress
 from petmodels.terminal import counted, say, show, show_json, size_text
@@ -27,6 +28,9 @@ def publish(
     dvc_lock: Annotated[Path | None, typer.Option("--dvc-lock", help="The dvc.lock that made it.")] = None,
     params: Annotated[Path | None, typer.Option("--params", help="Instead of the bundle's params.yaml.")] = None,
     sign: Annotated[Path | None, typer.Option("--sign", help="A secret key made by keygen.")] = None,
+    above: Annotated[
+        int, typer.Option("--above", min=0, max=LAST_VERSION - 1, help="Give it a higher number than this one.")
+    ] = 0,
     json: JsonOption = False,
 ) -> None:
     """Publish a folder as the model's next version."""
@@ -35,7 +39,7 @@ def publish(
     texts = {"git_commit": _commit(git_commit), "dvc_lock": _text(dvc_lock), "params": _text(params)}
     origin = Origin(message=message, key_file=sign, **texts)
     with progress(f"publishing {bundle}", is_quiet=json) as told:
-        done = registry_at(registry).publish(bundle, model, origin, progress=told)
+        done = registry_at(registry).publish(bundle, model, origin, above=above, progress=told)
     manifest = done.manifest
     if json:
         facts = {"sent_bytes": done.sent_bytes, "present_bytes": done.present_bytes, "new": done.is_new}

@@ -66,6 +66,24 @@ class Memory:
         with self._kept_if_it_may_be():
             self._write(self._withdrawn(model, version), b"")
 
+    def versions(self, model: str) -> list[int]:
+        """Return the numbers of a model's versions that were seen here, in order."""
+        names = [path.stem for path in (self.folder / model / "versions").glob("*.json")]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def newest(self, model: str) -> int:
+        """Return the highest number that was seen here, 0 when none was. No prune takes a registry's newest version."""
+        return max(self.versions(model), default=0)
+
+    def set_back(self, model: str, newest: int) -> ReplayError:
+        """Return what to say of a registry whose newest version (0: none) is older than the newest that was seen."""
+        seen, shown = f"{model}@{self.newest(model)}", f"{model}@{newest}" if newest else "none"
+        return ReplayError(
+            f"this machine has seen {seen}, and the registry's newest version is {shown}; somebody set it back: bring "
+            f"the newer state back, or publish --above the highest number that was ever given, or, "
+            f"{self._meant(model)}: {self.address}"
+        )
+
     def alias_names(self, model: str) -> list[str]:
         """Return the names of a model's aliases that were seen here, in order."""
         return sorted(path.stem for path in (self.folder / model / "aliases").glob("*.jsonl"))

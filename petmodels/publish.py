@@ -1,7 +1,7 @@
 """Give a bundle to the world as the next version: blobs first, the manifest last and only where none is.
 
-Reads a bundle folder; leaves blobs, one manifest, and nothing else. Killed anywhere it leaves no version or a whole
-one; running it again uploads only what is missing.
+Reads a bundle folder and what this machine has seen; leaves blobs, one manifest, and that remembered. Killed anywhere
+it leaves no version or a whole one; running it again uploads only what is missing.
 """
 
 import secrets
@@ -16,6 +16,7 @@ from petmodels.errors import BundleError, ConflictError, FormatError
 from petmodels.forms import new_id, now
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File, Manifest, Parent, manifest_in
+from petmodels.memory import Memory
 from petmodels.names import blob_key, version_key
 from petmodels.notes import INTENTS, OpenNote, condemned_blobs, note
 from petmodels.parallel import at_once
@@ -63,24 +64,34 @@ class _Sent:
 
 
 def publish(
-    storage: Storage, model: str, bundle: Bundle, origin: Origin, progress: Progress = no_progress
-) -> Published:
+    storage: Storage, model: str, bundle: Bundle, origin: Origin, progress: Progress = no_progress,
+    *, memory: Memory, above: int = 0,
+) -> Published:  # fmt: skip
     """Publish a bundle; when the newest version already is exactly this, whole and signed, return that one instead.
 
-    Raises BundleError when the manifest would be too large, ChecksumError when a file changes meanwhile, and what the
-    store raises.
+    Its number is the next one after the newest and after `above`. Raises BundleError when the manifest would be too
+    large, ChecksumError when a file changes meanwhile, ReplayError when the registry is older than what this machine
+    has seen, so that a number would be given a second time, and what the store raises.
     """
     draft = _draft(model, bundle, origin)
+    seen = memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
     blobs, known = {file.sha256 for file in bundle.files}, newest_version(storage, model) or 0
+    if max(known, above) < seen:
+        raise memory.set_back(model, known)
     with note(storage, model, INTENTS, blobs=blobs, newest=known) as intent:
         newest, there = newest_read(storage, model)
         before = manifest_in(there, model, newest) if isinstance(there, Statement) else None
-        if isinstance(there, Statement) and before and _is_same(storage, before, draft, bundle, there, origin.key_file):
-            return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
+        if isinstance(there, Statement) and before:
+            memory.check_statement(model, newest, there)
+            if above < newest and _is_same(storage, before, draft, bundle, there, origin.key_file):
+                memory.remember_statement(model, newest, there)
+                return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
         likely = {file.sha256 for file in before.files} if before else set()
         sent = _send(storage, intent, bundle.files, likely, progress)
         files = tuple(replace(file, blob=sent.blobs[file.sha256]) for file in draft.files)
-        manifest = _put_manifest(storage, replace(draft, files=files), _parent(newest, there), origin.key_file, intent)
+        numbered = replace(draft, version=above, files=files)
+        manifest, statement = _put_manifest(storage, numbered, _parent(newest, there), origin.key_file, intent)
+    memory.remember_statement(model, manifest.version, statement)
     kept = sum(file.size_bytes for file in bundle.files) - sent.bytes
     return Published(manifest=manifest, is_new=True, sent_bytes=sent.bytes, present_bytes=kept)
 
@@ -169,16 +180,18 @@ def _is_there(storage: Storage, model: str, file: BundleFile, blob: str) -> bool
 
 def _put_manifest(
     storage: Storage, draft: Manifest, parent: Parent | None, key_file: Path | None, intent: OpenNote
-) -> Manifest:
+) -> tuple[Manifest, Statement]:
+    """Put the draft under the next number after the parent's, and after the draft's own."""
     for attempt in range(_TRIES):
-        manifest = replace(draft, version=(parent.version if parent else 0) + 1, parent=parent, created=now())
+        number = max(parent.version if parent else 0, draft.version) + 1
+        manifest = replace(draft, version=number, parent=parent, created=now())
         statement = Statement(manifest.to_payload())
         statement = signed(statement, key_file) if key_file else statement
         data = _checked(statement, manifest).to_bytes()
         intent.check_valid()
         key = version_key(draft.model, manifest.version)
         if storage.create(key, data):
-            return manifest
+            return manifest, statement
         parent = _parent(*newest_read(storage, draft.model))
         if parent is None or parent.version < manifest.version:  # the store may only ask to try again
             time.sleep(min(0.05 * attempt, 0.5))

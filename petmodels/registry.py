@@ -75,19 +75,21 @@ class Registry:
         return f"<petmodels.Registry {self.storage.address}>"
 
     def publish(
-        self, folder: Path | str, model: str, origin: Origin | None = None, *, progress: Progress = no_progress
-    ) -> Published:
+        self, folder: Path | str, model: str, origin: Origin | None = None, *, above: int = 0,
+        progress: Progress = no_progress,
+    ) -> Published:  # fmt: skip
         """Publish a folder as the next version of `model`; when the newest one is exactly this, return that one.
 
-        Killed at any moment it leaves a whole version or none. Raises BundleError for a folder that can't be published,
-        UnsupportedStoreError for a store that can't be written safely.
+        With `above`, its number is higher than that too. Killed at any moment it leaves a whole version or none. Raises
+        BundleError for a folder that can't be published, ReplayError for a registry that is older than what this
+        machine has seen, UnsupportedStoreError for a store that can't be written safely.
         """
         origin = origin or Origin()
         check_model(model)
         if origin.key_file:
             check_key_file(origin.key_file)
         bundle = read_bundle(Path(folder))
-        return publish(self._writable(), model, bundle, origin, progress)
+        return publish(self._writable(), model, bundle, origin, progress, memory=self.memory, above=above)
 
     def models(self) -> list[str]:
         """Return the names of all models, in order; one whose first publisher was killed has no version yet.
@@ -200,13 +202,15 @@ class Registry:
 
         Raises NotFoundError when there is no such model.
         """
-        from petmodels.verify import verify, verify_aliases
+        from petmodels.verify import verify, verify_aliases, verify_numbers
 
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
+        seen = self.memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
         if not numbers and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
-        findings = (*found.findings, *verify_aliases(self.storage, model, known=self.memory))
+        lost = verify_numbers(model, max(numbers, default=0), seen, known=self.memory)
+        findings = (*found.findings, *lost, *verify_aliases(self.storage, model, known=self.memory))
         return replace(found, findings=findings)
 
     def diff(self, before: str, after: str) -> Diff:

@@ -82,6 +82,14 @@ def verify_aliases(storage: Storage, model: str, *, known: Memory) -> list[str]:
     return findings
 
 
+def verify_numbers(model: str, newest: int, seen: int, *, known: Memory) -> list[str]:
+    """Return a finding when `newest`, the registry's highest number, is lower than the one that was `seen` before it.
+
+    Of a lower number that is gone nobody here can tell whether it was pruned.
+    """
+    return [f"{model}@{seen}: {known.set_back(model, newest)}"] if newest < seen else []
+
+
 def is_whole(storage: Storage, key: str, digest: Digest, size_bytes: int) -> bool | None:
     """Say whether an object has just these bytes, None when there is none; they are read where the store can't tell."""
     found = storage.find(key)

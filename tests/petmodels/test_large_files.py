@@ -113,7 +113,7 @@ def test_a_file_that_changes_after_it_was_read_is_not_published(
     path.write_bytes(change(path.read_bytes()))
 
     with pytest.raises(ChecksumError, match=f"^the file changed while it was published; publish again: {path}$"):
-        publish(registry.storage, "pets", bundle, Origin())
+        publish(registry.storage, "pets", bundle, Origin(), memory=registry.memory)
 
     assert not list(stored_versions(registry.storage, "pets"))
     assert list(registry.storage.unfinished("pets/")) == []
@@ -138,7 +138,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(s3_address: str, 
     assert bundle.files[0].sha256 == real(LARGE[:-1] + b"?").hexdigest()
 
     with pytest.raises(ChecksumError, match=f"^the file changed while it was published; publish again: {path}$"):
-        publish(registry.storage, "pets", bundle, Origin())
+        publish(registry.storage, "pets", bundle, Origin(), memory=registry.memory)
 
 
 def test_a_completion_that_fails_while_another_wrote_other_bytes_is_no_success(

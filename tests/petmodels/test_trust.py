@@ -343,8 +343,9 @@ def test_two_stores_with_a_bucket_of_the_same_name_share_no_memory(
 
 
 def test_strangers_words_in_an_error_steer_no_terminal(run: Command, tmp_path: Path) -> None:
-    run("publish", write_files(tmp_path / "bundle", {"a": b"1"}), "--model", "pets")
-    swap(Registry(tmp_path / "registry"), 1, lambda payload: payload.update({"\x1b[31mRED\n": 1}))
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "the publisher's")
+    registry.publish(write_files(tmp_path / "bundle", {"a": b"1"}), "pets")
+    swap(registry, 1, lambda payload: payload.update({"\x1b[31mRED\n": 1}))
 
     done = run("show", "pets@1")
 
