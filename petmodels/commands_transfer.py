@@ -1,4 +1,5 @@
-"""The commands that take every byte of a version: pull to this machine, copy to another registry, verify, repair.
+"""The commands that take every byte of a version: pull to this machine, copy or mirror to another registry,
+verify, repair.
 
 Each shows on stderr how far it is, unless it prints JSON.
 """
@@ -51,6 +52,31 @@ def copy(
         return
     show(f"{name}: {'copied to' if is_new else 'already in'} {target}")
     say(f"done; next: petmodels promote {name} production{where(target)}")
+
+
+def mirror(
+    target: Annotated[str, typer.Argument(help="The other registry, a backup of this one.")],
+    registry: RegistryOption = "",
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this model; may be given several times.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Bring a whole registry to another one. Versions, withdrawals, and aliases with their history."""
+    found = registry_at(registry)
+    with progress("mirroring", is_quiet=json) as told:
+        done = found.mirror(target, models or (), progress=told)
+    if json:
+        show_json({"target": target, **vars(done)})
+    else:
+        for line in (*done.mended, *done.findings):
+            show(line)
+        brought = f"{counted(len(done.versions), 'version')}, {counted(len(done.withdrawn), 'withdrawal')}"
+        show(f"brought to {target}: {brought}; aliases moved: {', '.join(done.aliases) or 'none'}")
+    if done.findings:
+        text = "not everything could be brought, the rest is there; petmodels verify --all reads what is broken here"
+        raise ChecksumError(f"{text}: {counted(len(done.findings), 'finding')}")
+    say(f"done; next: petmodels verify --all{where(target)}")
 
 
 def repair(

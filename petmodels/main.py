@@ -21,7 +21,7 @@ import typer
 import petmodels
 from petmodels.commands_predict import predict
 from petmodels.commands_read import diff, find, history, list_versions, show_version
-from petmodels.commands_transfer import copy, pull, repair, verify
+from petmodels.commands_transfer import copy, mirror, pull, repair, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback, withdraw
 from petmodels.doctor import doctor
 from petmodels.errors import MachineError, PetmodelsError
@@ -60,8 +60,8 @@ def options(
 
 
 for command in (
-    publish, promote, rollback, history, pull, predict, verify, repair, diff, find, copy, withdraw, prune, keygen,
-    doctor,
+    publish, promote, rollback, history, pull, predict, verify, repair, diff, find, copy, mirror, withdraw, prune,
+    keygen, doctor,
 ):  # fmt: skip
     app.command()(command)
 app.command("list")(list_versions)

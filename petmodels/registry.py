@@ -4,7 +4,7 @@ Each method is one step of the modules beside this one; nothing is kept here but
 The module is long because all that can be done with a registry is one method each here, with what to know about it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from petmodels.writable import check_writable, root_document
 
 if TYPE_CHECKING:
     from petmodels.find import Found
+    from petmodels.mirror import Mirrored
     from petmodels.model import Model
     from petmodels.prune import Pruned
     from petmodels.verify import Verified
@@ -204,8 +205,8 @@ class Registry:
         """
         from petmodels.verify import verify, verify_aliases, verify_numbers
 
-        numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
         seen = self.memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
+        numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
         if not numbers and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
@@ -268,6 +269,24 @@ class Registry:
         found = self.resolve(spec)
         self._refuse_withdrawn(found.manifest.model, found.manifest.version)
         return copy(self.storage, self._other(target).storage, self.cache, found, progress)
+
+    def mirror(self, target: str | Path, models: Iterable[str] = (), *, progress: Progress = no_progress) -> "Mirrored":
+        """Bring to another registry, a backup, what it lacks of this one or of some models; run again, what is new.
+
+        Raises ConflictError, and changes nothing, when the other one isn't an earlier state of this one.
+        """
+        from petmodels.mirror import mirror
+
+        wanted, other = [check_model(model) for model in models], self._other(target).storage
+        for model in wanted:
+            self.versions(model, limit=1)  # says so when there is no such model
+        there = [] if wanted else versions.models_in(other)
+        names = wanted or self.models()
+        done = mirror(self.storage, other, self.cache, names, progress, known=self.memory)
+        done.findings += [
+            f"{model}: it is in {other.address} and no more here" for model in there if model not in names
+        ]
+        return done
 
     def repair(self, spec: str, source: str | Path, *, progress: Progress = no_progress) -> tuple[str, ...]:
         """Put back from another registry what a version has lost in this one; return what was wrong, a line each.

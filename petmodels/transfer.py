@@ -1,12 +1,13 @@
 """Copy a version from one registry to another, under the same number and with the same manifest and signature.
 
-For USB sticks and sites without a network: every byte is checked on the way, in the cache.
+For USB sticks, sites without a network, and `petmodels.mirror`: every byte is checked on the way, in the cache; what
+the other registry has already isn't brought to it.
 """
 
 from petmodels.cache import Cache
 from petmodels.errors import ChecksumError, ConflictError, NotFoundError, WithdrawnError
 from petmodels.fetch import fetch
-from petmodels.hashing import Progress, digest_of, no_progress
+from petmodels.hashing import Digest, Progress, digest_of, no_progress
 from petmodels.lineage import check_number
 from petmodels.manifest import File
 from petmodels.names import blob_key, version_key
@@ -25,9 +26,13 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
     Raises WithdrawnError when the other one has withdrawn it, ConflictError when it has another version under that
     number, which stays as it is, or had one; FormatError when it can't read what would tell.
     """
-    manifest, model = found.manifest, found.manifest.model
     check_writable(target)
-    paths = fetch(source, cache, model, manifest.files)
+    return bring(source, target, cache, found, progress)
+
+
+def bring(source: Storage, target: Storage, cache: Cache, found: Resolved, progress: Progress = no_progress) -> bool:
+    """Copy a version as `copy` does, to a registry that is known to keep to conditions."""
+    manifest, model = found.manifest, found.manifest.model
     blobs = {file.sha256 for file in manifest.files}
     with note(target, model, INTENTS, versions=[manifest.version], blobs=blobs) as intent:
         prunes = prunes_at_work(target, intent)
@@ -41,12 +46,15 @@ def copy(source: Storage, target: Storage, cache: Cache, found: Resolved, progre
             key = blob_key(model, file.blob)
             if file.blob in condemned:
                 raise ConflictError(f"a prune is deleting this blob over there; wait for it and run again: {key}")
-            digest = digest_of(paths[file.path], file.sha256)
-            whole = is_whole(target, key, digest, file.size_bytes)
+            whole = is_whole(target, key, Digest(file.sha256), file.size_bytes)
             if whole is False:
                 raise ChecksumError(f"the other registry holds other bytes under this name: {target.address}/{key}")
-            is_new = whole is None and target.upload(key, paths[file.path], digest, progress)
-            if not whole and not is_new and not is_whole(target, key, digest, file.size_bytes):
+            if whole:
+                progress(file.size_bytes)
+                return
+            path = fetch(source, cache, model, [file])[file.path]
+            digest = digest_of(path, file.sha256)
+            if not target.upload(key, path, digest, progress) and not is_whole(target, key, digest, file.size_bytes):
                 raise ConflictError(f"somebody else is writing this file over there; run it again: {key}")
 
         at_once(send, {file.blob: file for file in manifest.files}.values())

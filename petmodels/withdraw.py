@@ -4,11 +4,12 @@ Reads aliases, notes and all manifests of the model; leaves the tombstone, so th
 copy and repair. Killed anywhere it leaves the version or the tombstone; running it again frees what is left of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from petmodels.aliases import alias_names, read_alias
-from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_statement
+from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
 from petmodels.errors import BrokenTombstoneError, ConflictError, FormatError, NotFoundError, RequestError
 from petmodels.forms import new_id, now
 from petmodels.manifest import manifest_in
@@ -57,9 +58,11 @@ def withdraw(
         size = sum(stored.size_bytes for stored in blobs)
         return Withdrawn(model=model, version=version, is_new=is_new, num_blobs=len(blobs), size_bytes=size)
     if is_new:
-        with note(storage, model, PRUNES, versions=[version], withdraws=True) as opened:
-            _refuse_users(storage, opened, version, timedelta(hours=grace_hours))
-            is_new = _put_tombstone(storage, opened, version, reason)
+
+        def made(there: Statement) -> Statement:
+            return _tombstone(model, version, there, reason).to_statement()
+
+        is_new = put_tombstone(storage, model, version, made, grace_hours=grace_hours)
     freed = _freed(storage, model, version, grace_hours)
     return Withdrawn(
         model=model, version=version, is_new=is_new, num_blobs=freed.num_blobs, size_bytes=freed.size_bytes,
@@ -80,6 +83,19 @@ def _is_left(storage: Storage, model: str, version: int) -> bool:
         way = f"first petmodels repair {model}@{version} OTHER, then withdraw it"
         raise FormatError(f"its manifest is broken; {way}: {error}") from error
     return True
+
+
+def put_tombstone(
+    storage: Storage, model: str, version: int, made: Callable[[Statement], Statement],
+    *, grace_hours: float = GRACE_HOURS,
+) -> bool:  # fmt: skip
+    """Put the tombstone that is `made` of a version's manifest in its place; False when another one is there already.
+
+    Raises ConflictError while somebody uses the version, RequestError while an alias names it or when it is gone.
+    """
+    with note(storage, model, PRUNES, versions=[version], withdraws=True) as opened:
+        _refuse_users(storage, opened, version, timedelta(hours=grace_hours))
+        return _put_tombstone(storage, opened, version, made)
 
 
 def _freed(storage: Storage, model: str, version: int, grace_hours: float) -> Pruned:
@@ -111,8 +127,14 @@ def _refuse_users(storage: Storage, opened: OpenNote, version: int, grace: timed
     _refuse_named(storage, opened.model, version)
 
 
-def _put_tombstone(storage: Storage, opened: OpenNote, version: int, reason: str) -> bool:
-    """Put the tombstone in the manifest's place; False when another withdrawal was quicker."""
+def _tombstone(model: str, version: int, there: Statement, reason: str) -> Tombstone:
+    parent = manifest_in(there, model, version).parent
+    return Tombstone(
+        model=model, version=version, id=new_id(), withdrawn=now(), reason=reason, manifest=there.sha256, parent=parent
+    )
+
+
+def _put_tombstone(storage: Storage, opened: OpenNote, version: int, made: Callable[[Statement], Statement]) -> bool:
     model = opened.model
     key, where = version_key(model, version), f"the manifest of {model}@{version}"
     try:
@@ -122,12 +144,8 @@ def _put_tombstone(storage: Storage, opened: OpenNote, version: int, reason: str
     statement = load_statement(data, where)
     if tombstone_in(statement, model, version):
         return False
-    parent = manifest_in(statement, model, version).parent
-    tombstone = Tombstone(
-        model=model, version=version, id=new_id(), withdrawn=now(), reason=reason, manifest=statement.sha256,
-        parent=parent,
-    )  # fmt: skip
-    new = tombstone.to_statement().to_bytes()
+    tombstone = made(statement)
+    new = tombstone.to_bytes()
     if len(new) == len(data):  # by its size, a listing shows to those who have seen the manifest that it is another
         new = new.removesuffix(b"\n") + b" \n"
     opened.check_valid()
@@ -135,5 +153,5 @@ def _put_tombstone(storage: Storage, opened: OpenNote, version: int, reason: str
         return True
     found = read_version(storage, model, version)  # a repeated request whose first answer got lost meets its own
     if isinstance(found, Tombstone):
-        return found.id == tombstone.id
+        return found == tombstone_in(tombstone, model, version)
     raise ConflictError(f"somebody else wrote its manifest meanwhile; run it again: {model}@{version}")

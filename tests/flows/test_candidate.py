@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,24 @@ def test_force_brings_nothing_back_that_the_alias_has_named_before(candidate: Ca
     candidate.registry.rollback("pets", "production")
 
     assert not candidate.awaits_promotion(version, force=True)
+
+
+def test_what_was_taken_back_stays_so_in_a_registry_that_came_back_from_its_mirror(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "better", tag="better")
+    candidate.registry.publish(bundle, "pets", Origin(message="promote production over pets@1: better"))
+    candidate.registry.promote("pets@2", "production")
+    candidate.registry.rollback("pets", "production", message="it mistakes every Bombay")
+
+    candidate.registry.mirror(tmp_path / "backup")
+    Registry(tmp_path / "backup", cache=tmp_path / "cache").mirror(tmp_path / "restored")
+
+    restored = replace(candidate, registry=Registry(tmp_path / "restored", cache=tmp_path / "cache of another"))
+    version = restored.registry.manifest("pets")
+    assert (version.name, restored.champion()) == ("pets@2", 1)
+    assert not restored.awaits_promotion(version)
+    assert not restored.awaits_promotion(version, force=True)
 
 
 def test_force_judges_nothing_older_than_the_champion_whose_challenger_it_never_was(candidate: Candidate) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from petmodels import hashing
 from petmodels.errors import PetmodelsError
+from petmodels.mirror import mirror
 from petmodels.registry import Registry
 from petmodels.s3 import S3Storage
 
@@ -51,6 +52,9 @@ STEPS = {
     "promote": lambda registry, _order: registry.promote("pets@2", "production"),
     "rollback": lambda registry, _order: registry.rollback("pets", "production"),
     "withdraw": lambda registry, _order: registry.withdraw("pets@2", "asked for", is_dry=False),
+    "mirror": lambda registry, order: mirror(
+        Registry(order["source"]).storage, registry.storage, registry.cache, ["pets"], known=registry.memory
+    ),
     "prune": lambda registry, _order: registry.prune("pets", keep=1, is_dry=False, grace_hours=0),
 }
 

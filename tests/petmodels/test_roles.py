@@ -24,6 +24,8 @@ POLICIES = {
 }
 ROLES = {role: [POLICIES["consumer"], *([POLICIES[role]] if role != "consumer" else [])] for role in POLICIES}
 ROLES["repairer"] = [POLICIES[role] for role in ("consumer", "publisher", "pruner")]
+ROLES["keeper"] = [POLICIES[role] for role in ("consumer", "publisher", "promoter")]
+ROLES["withdrawer"] = [*ROLES["keeper"], POLICIES["pruner"]]
 Role = Callable[[str], Registry]
 
 
@@ -134,6 +136,25 @@ def test_publisher_and_pruner_together_can_withdraw_and_a_consumer_is_told(as_ro
 
     with pytest.raises(WithdrawnError, match=f"{name} was withdrawn"):
         as_role("consumer").resolve(name)
+
+
+def test_publisher_and_promoter_together_can_mirror_and_with_a_pruner_what_was_withdrawn(
+    as_role: Role, tmp_path: Path
+) -> None:
+    source = Registry(tmp_path / "source")
+    for tag in ("one", "two"):
+        source.publish(make_bundle(tmp_path / tag, tag=tag), "kept")
+        source.promote("kept", "production")
+    as_role("keeper")
+    assert source.mirror(ADDRESS, ["kept"]).findings == []
+    source.rollback("kept", "production")
+    source.withdraw("kept@2", "asked for", is_dry=False)
+    with pytest.raises(AccessError, match="not allowed to write kept/prunes/"):
+        source.mirror(ADDRESS, ["kept"])
+
+    as_role("withdrawer")
+    assert source.mirror(ADDRESS, ["kept"]).withdrawn == ["kept@2"]
+    assert as_role("consumer").verify_all("kept").findings == ()
 
 
 @pytest.mark.parametrize("role", ["consumer", "publisher", "promoter", "pruner"])
