@@ -39,7 +39,7 @@ def audit(model: str | None = None) -> str:
     """Verify one model or all of them; ends as failed, with the first finding, when something is broken."""
     registry = Registry(Settings.from_environment().registry)
     audits = []
-    for name in [model] if model else registry.models():
+    for name in [model] if model else registry.models_seen():
         tell(f"reading every byte of {name}")
         audits.append(audited(registry, name))
     sentence = summary(audits, registry.storage.address)
@@ -115,6 +115,8 @@ def _row(alias: Alias) -> str:
 
 
 def _growth(one: Audit) -> str:
+    if not one.versions and one.verified.findings:
+        return "No version is there any more."
     if not one.versions:
         return "No version was published yet: whoever began the first one was killed, or is at it."
     added = [grown.added_bytes or 0 for grown in one.versions if not grown.withdrawn]
@@ -134,7 +136,7 @@ def _withdrawn(one: Audit) -> list[str]:
 
 def _leftovers(found: Pruned | None) -> str:
     if found is None:
-        return "A prune would refuse and free nothing, because a manifest is broken."
+        return "A prune would refuse and free nothing, because a manifest is broken or all is gone."
     if not found.num_blobs and not found.num_uploads:
         return "A prune that keeps every version would free nothing."
     blobs, uploads = counted(found.num_blobs, "file"), counted(found.num_uploads, "unfinished upload")

@@ -44,10 +44,13 @@ def aliases_of(registry: Registry, model: str) -> Sequence[Alias]:
 
 
 def leftovers(registry: Registry, model: str) -> Pruned | None:
-    """Return what a prune that keeps every version would delete; None when a manifest is broken: it deletes nothing."""
+    """Return what a prune that keeps every version would delete; None when it would refuse.
+
+    So it does when a manifest is broken, or the whole model is gone.
+    """
     try:
         return registry.prune(model, keep=LAST_VERSION)
-    except TrustError:
+    except (TrustError, NotFoundError):
         return None
 
 

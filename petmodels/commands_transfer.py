@@ -112,7 +112,7 @@ def verify(
         if spec:
             done = [found.verify(spec, progress=told)]
         else:
-            done = [found.verify_all(model, progress=told) for model in found.models()]
+            done = [found.verify_all(model, progress=told) for model in found.models_seen()]
     findings = [finding for one in done for finding in one.findings]
     if spec and not findings:
         findings += _self_tested(found, spec)

@@ -66,6 +66,10 @@ class Memory:
         with self._kept_if_it_may_be():
             self._write(self._withdrawn(model, version), b"")
 
+    def models(self) -> list[str]:
+        """Return the names of the models of which versions were seen here, in order."""
+        return sorted({path.parent.parent.name for path in self.folder.glob("*/versions/*.json")})
+
     def versions(self, model: str) -> list[int]:
         """Return the numbers of a model's versions that were seen here, in order."""
         names = [path.stem for path in (self.folder / model / "versions").glob("*.json")]

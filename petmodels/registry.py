@@ -102,6 +102,11 @@ class Registry:
             raise NotFoundError(f"no registry in {self.storage.address}: nothing was ever published there")
         return names
 
+    def models_seen(self) -> list[str]:
+        """Return the names of all models, and of those that are gone though this machine has seen versions of them."""
+        seen = self.memory.models()  # before the registry is asked: others on this machine may publish meanwhile
+        return sorted({*self.models(), *seen})
+
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
         """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none.
 
@@ -201,13 +206,13 @@ class Registry:
     def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
         """Read every byte of every version and alias of a model again, and return what is broken.
 
-        Raises NotFoundError when there is no such model.
+        Raises NotFoundError when there is no such model, and this machine has never seen a version of it.
         """
         from petmodels.verify import verify, verify_aliases, verify_numbers
 
         seen = self.memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
-        if not numbers and model not in versions.models_in(self.storage):
+        if not numbers and not seen and model not in versions.models_in(self.storage):
             raise versions.no_model(self.storage, model)
         found = verify(self.storage, model, numbers, progress, known=self.memory)
         lost = verify_numbers(model, max(numbers, default=0), seen, known=self.memory)

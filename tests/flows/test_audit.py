@@ -119,6 +119,21 @@ def test_an_alias_that_was_seen_and_is_gone_is_broken(registry: Registry, tmp_pa
     assert "No sound alias names a version." in page(audits, "")
 
 
+def test_versions_that_were_seen_and_are_gone_are_broken(registry: Registry, tmp_path: Path) -> None:
+    registry.publish(write_files(tmp_path / "third", {"a": b"third"}), "pets")
+    registry.publish(write_files(tmp_path / "cat", {"a": b"cat"}), "cats")
+    (tmp_path / "registry/pets/versions/99999996-3.json").unlink()
+    shutil.rmtree(tmp_path / "registry/cats")
+
+    audits = [audited(registry, model) for model in registry.models_seen()]
+
+    assert [finding.partition(", and ")[0] for finding in findings(audits)] == [
+        "cats@1: this machine has seen cats@1",
+        "pets@3: this machine has seen pets@3",
+    ]
+    assert "## cats\n\nNo version is there any more." in page(audits, "")
+
+
 def test_a_first_publish_that_was_killed_is_told_and_breaks_nothing(registry: Registry) -> None:
     registry.storage.create(f"cats/blobs/{'0' * 64}", b"y" * 500)
 

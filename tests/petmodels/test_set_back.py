@@ -142,3 +142,16 @@ def test_the_way_out_on_the_operators_page_leaves_every_lost_number_taken(
     assert anybody.manifest("pets").name == "pets@2"
     assert published(anybody, tmp_path, "five") == 5
     assert published(restored, tmp_path, "six") == 6
+
+
+def test_a_check_of_all_names_a_model_that_is_gone_as_a_whole(run: Command, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    published(registry, tmp_path, "one")
+    registry.publish(write_files(tmp_path / "cat", {"a": b"cat"}), "cats")
+    shutil.rmtree(tmp_path / "registry/pets")
+
+    done = run("verify", "--all")
+
+    assert done.code == 6
+    assert done.data[0].startswith("pets@1: this machine has seen pets@1, and the registry's newest version is none;")
+    assert done.data[1].startswith("1 version, 1 file")
