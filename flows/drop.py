@@ -145,6 +145,11 @@ class Drop:
                 return
 
 
+def name_at(address: str) -> str:
+    """Return the last part of an address: of a kept image `<sha256>.<suffix>`, wherever the drop has moved."""
+    return address.rpartition("/")[2]
+
+
 def _is_ours(key: str) -> bool:
     folder, _, name = key.rpartition("/")
     hidden = any(part.startswith(".") for part in (folder, name))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.arrivals import Row
-from flows.drop import Drop
+from flows.drop import Drop, name_at
 from flows.dropped import Dropped, name_of
 from flows.screening import Fetched, Verdict, verdicts
 from flows.workspace import Workspace
@@ -126,7 +126,10 @@ def taken_away(drop: Drop, outcomes: Sequence[Outcome], rows: Mapping[str, Row])
         row = rows[one.file.sha256]
         if row.label != one.label:
             return replace(one, outcome=LEFT, reason=f"somebody has listed these bytes meanwhile as {row.label}")
-        return _gone(drop, replace(one, address=row.address))
+        is_ours = name_at(row.address) == name_at(
+            one.address
+        )  # the list may still name the place that it was moved from
+        return _gone(drop, one if is_ours else replace(one, address=row.address))
 
     return at_once(take, outcomes)
 
@@ -137,11 +140,12 @@ def new_rows(outcomes: Sequence[Outcome], day: str) -> list[Row]:
 
 
 def _again(drop: Drop, file: Fetched, row: Row) -> str:
-    """Keep a listed file where it is listed, should a copy be missing there; "" when it isn't listed in this drop."""
-    suffix = row.address.rpartition(".")[2]
-    if row.address != drop.content_address(file.sha256, suffix):
-        return ""
-    return drop.accept(file.path, file.sha256, suffix)
+    """Keep a listed file below accepted/, should a copy be missing there; "" when it isn't listed by its content.
+
+    By its name there alone: after a move of the drop the list's addresses are the former ones.
+    """
+    name, _, suffix = name_at(row.address).rpartition(".")
+    return drop.accept(file.path, file.sha256, suffix) if name == file.sha256 else ""
 
 
 def _gone(drop: Drop, one: Outcome) -> Outcome:

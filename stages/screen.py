@@ -11,9 +11,9 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import astuple, dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from stages.archives import is_archive
@@ -50,7 +50,8 @@ class Verdict:
 class _Known:
     """The images that are there already: (sha256, phash) and name by order of arrival, and the listed ones' labels.
 
-    `gone` are (sha256, phash) of those that were withdrawn.
+    `gone` are (sha256, phash) of those that were withdrawn, `lost` the sha256 of those that ingest took in once and
+    that no row lists any more: no later model gets them, so they are known no longer, and welcome.
     """
 
     hashes: list[tuple[str, str]]
@@ -58,6 +59,7 @@ class _Known:
     listed: Mapping[str, str]
     labels: frozenset[str]
     gone: dict[str, str]
+    lost: Set[str]
 
 
 def screen(
@@ -92,13 +94,25 @@ def screen(
 
 
 def _known(index: Path, arrivals: Path, labels: Path, gone: dict[str, str]) -> _Known:
-    rows = _rows(index, ("sha256", "phash", "label", "source"))
-    names = {row["sha256"]: f"{row['source']} ({row['label']})" for row in reversed(rows)}
     listed = read_arrivals(arrivals)
+    in_list = {row.sha256 for row in listed}
+    indexed = _rows(index, ("sha256", "phash", "label", "source"))
+    lost = {row["sha256"] for row in indexed if _was_taken_in(row) and row["sha256"] not in in_list}
+    rows = [row for row in indexed if row["sha256"] not in lost]
+    names = {row["sha256"]: f"{row['source']} ({row['label']})" for row in reversed(rows)}
     names = {row.sha256: f"{row.address} ({row.label})" for row in reversed(listed)} | names
     allowed = frozenset(filter(None, labels.read_text(encoding="utf-8").splitlines()))
     hashes = [(row["sha256"], row["phash"]) for row in rows]
-    return _Known(hashes, names, {row.sha256: spelled(row.label) for row in listed}, allowed, gone)
+    return _Known(hashes, names, {row.sha256: spelled(row.label) for row in listed}, allowed, gone, lost)
+
+
+def _was_taken_in(row: Mapping[str, str]) -> bool:
+    """Say whether ingest has brought an image of the index, by its name, which its bytes gave it.
+
+    A row that people wrote may be an archive's, whose images have no rows of their own to lose.
+    """
+    source = PurePosixPath(row["source"])
+    return source.parts[0] == "arrivals" and source.stem == row["sha256"]
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -160,7 +174,7 @@ def _without_duplicates(verdicts: list[Verdict], known: _Known, names: dict[str,
     for verdict, group in zip(good, named, strict=True):
         if verdict.sha256 in seen:
             reasons[verdict.file] = f"the same bytes as {seen[verdict.sha256]}"
-        elif group != verdict.sha256:
+        elif group != verdict.sha256 and verdict.sha256 not in known.lost:  # it was good beside them
             reasons[verdict.file] = f"a near-duplicate of {seen[group]}"
         seen.setdefault(verdict.sha256, f"{names[verdict.file]} ({verdict.label})")
     return [

@@ -115,6 +115,71 @@ def test_bytes_that_are_listed_with_the_same_label_are_no_fault(judge: Judge) ->
     ]
 
 
+def arrived(index: str, place: str, data: bytes, phash: str) -> str:
+    """Return an index with one more image, which came as an arrival."""
+    columns = index.splitlines()[0].split(",")
+    row = {"sha256": hashlib.sha256(data).hexdigest(), "phash": phash, "label": "Bengal", "source": f"arrivals/{place}"}
+    return index + ",".join(row.get(column, "") for column in columns) + "\n"
+
+
+def phash_of(judge: Judge, data: bytes) -> str:
+    return judge({"Bengal/x.jpg": data})["Bengal/x.jpg"]["phash"]
+
+
+def test_what_was_taken_in_once_and_is_listed_no_more_is_taken_in_again(judge: Judge, index: str) -> None:
+    """Git was set back: the newest version knows the image, and no later one would."""
+    data = content(pet(0, 70))
+    name = f"00001/{hashlib.sha256(data).hexdigest()}.jpg"
+    known = arrived(index, name, data, phash_of(judge, data))
+
+    found = judge({"Bengal/a.jpg": data, "Bengal/b.jpg": data}, index=known)
+
+    assert [(one["verdict"], one["reason"]) for one in found.values()] == [
+        ("good", ""),
+        ("bad", "the same bytes as a.jpg (Bengal)"),
+    ]
+
+
+def test_a_lost_row_is_no_reason_to_part_pictures_that_were_alike_when_they_came(judge: Judge, index: str) -> None:
+    data = content(pet(0, 2).resize((120, 96)), quality=80)  # near source/images/Bengal_2.jpg
+    known = arrived(index, f"00001/{hashlib.sha256(data).hexdigest()}.jpg", data, phash_of(judge, data))
+
+    assert judge({"Bengal/a.jpg": data}, index=known)["Bengal/a.jpg"]["verdict"] == "good"
+
+
+@pytest.mark.parametrize("place", ["00001/cats/tom.jpg", "00001/tom.jpg"])
+def test_an_image_of_an_archive_that_arrived_is_known_though_no_row_has_its_bytes(
+    judge: Judge, index: str, place: str
+) -> None:
+    data = content(pet(0, 70))
+    known = arrived(index, place, data, phash_of(judge, data))
+
+    assert judge({"Bengal/a.jpg": data}, index=known)["Bengal/a.jpg"]["reason"] == (
+        f"the same bytes as arrivals/{place} (Bengal)"
+    )
+
+
+def test_what_is_still_listed_is_known_with_its_label(judge: Judge, index: str) -> None:
+    data = content(pet(0, 70))
+    digest = hashlib.sha256(data).hexdigest()
+    known = arrived(index, f"00001/{digest}.jpg", data, phash_of(judge, data))
+    row = f"s3://drop/accepted/{digest}.jpg,{digest},Bengal,2026-01-01\n"
+
+    found = judge({"Bengal/a.jpg": data, "pug/a.jpg": data}, index=known, listed=row)
+
+    assert [one["verdict"] for one in found.values()] == ["listed", "bad"]
+
+
+def test_what_was_taken_in_and_then_withdrawn_stays_refused_without_its_row(judge: Judge, index: str) -> None:
+    data = content(pet(0, 70))
+    digest, phash = hashlib.sha256(data).hexdigest(), phash_of(judge, data)
+    known = arrived(index, f"00001/{digest}.jpg", data, phash)
+
+    found = judge({"Bengal/a.jpg": data}, index=known, corrected=f"{digest},,Bengal,{phash},,,1,2026-01-01\n")
+
+    assert found["Bengal/a.jpg"]["reason"] == "withdrawn: these bytes stand in data/corrections.csv"
+
+
 def test_without_a_folder_the_pattern_says_the_label(judge: Judge) -> None:
     files = {"pug_7.jpg": content(pet(0, 1)), "holiday.jpg": content(pet(0, 2))}
     reason = "no label: neither a folder nor prepare.label_pattern gives one"

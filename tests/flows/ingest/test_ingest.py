@@ -289,6 +289,26 @@ def test_what_is_dropped_again_is_taken_away_and_not_listed_again(place: Place) 
     assert (place.arrivals(), place.kept()) == before
 
 
+def test_what_is_listed_where_the_drop_was_before_a_move_is_there_already_and_heals(place: Place) -> None:
+    data = place.put("Bengal/a.jpg")
+    name = f"{sha256(data)}.jpg"
+    place.list_row(f"s3://old/drop/accepted/{name},{sha256(data)},Bengal,{TODAY}")
+
+    taken = place.ingest()
+
+    assert outcomes(taken)["Bengal/a.jpg"][0] == "already there"
+    assert place.kept() == {f"accepted/{name}": data}
+    assert len(place.arrivals()) == 1
+
+
+def test_what_people_have_listed_by_a_name_of_their_own_is_put_aside(place: Place) -> None:
+    data = content(pet(0, 50), quality=95)
+    place.list_row(f"s3://photos/tom.jpg,{sha256(data)},Bengal,{TODAY}")
+    place.put("Bengal/a.jpg", data)
+
+    assert outcomes(place.ingest())["Bengal/a.jpg"] == ("quarantined", "the same bytes as s3://photos/tom.jpg (Bengal)")
+
+
 def test_the_same_bytes_under_another_label_are_put_aside(place: Place) -> None:
     data = place.put("Bengal/a.jpg")
     place.ingest()
