@@ -59,13 +59,24 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
     raise BusyError(f"the branch moved {_TRIES} times while arrivals were added; run again: {branch}")
 
 
-def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set[str]:
+def withdrawn(space: Workspace) -> set[str]:
+    """Return the SHA-256 of the images that the clone's list of corrections takes out."""
+    found = _reader(space.text(CORRECTIONS))
+    return {row.get("sha256", "").strip() for row in found if not (row.get("label") or "").strip()}
+
+
+def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set[str] | None:
     """Return the SHA-256 of the images in another commit's list, which may be an older one with other columns.
 
-    None of them where there is no such commit or list, or where one can't be read, which is told in a line.
+    None where git has no such commit. An empty set without a commit or a list, and where one can't be read, which is
+    told in a line.
     """
     if not re.fullmatch("[0-9a-f]{7,64}", commit):
         return set()
+    try:
+        space.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    except ChildError:
+        return None
     try:
         reader = _reader(space.git("show", f"{commit}:{PATH}"))
         return {row["sha256"] for row in reader}

@@ -7,7 +7,9 @@ the bytes. A dropped file is deleted only when its bytes are known to be in one 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +25,19 @@ _REASON = "reason.json"
 _LONGEST_REASON_BYTES = 2**20
 _LONGEST_NAME_BYTES = 100  # below quarantine; a folder's store takes 230 or so, S3 what is left of a key's 1024
 _LONGEST_SUFFIX_BYTES = 10
+_KEPT = re.compile(rf"{ACCEPTED}/[0-9a-f]{{64}}\.\w+")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lay in the drop: what waits there, and the names of the images below accepted/.
+
+    `young` are those of them that were kept so lately that their rows may still be on their way.
+    """
+
+    waiting: list[Dropped]
+    accepted: Set[str]
+    young: Set[str]
 
 
 class Drop:
@@ -39,17 +54,18 @@ class Drop:
         if "://" not in self.address and not Path(self.address).is_dir():
             raise RemoteError(f"PETMODELS_DROP: no such folder; make it, or mount what it is on: {self.address}")
 
-    def waiting(self, min_age_seconds: float) -> list[Dropped]:
-        """Return what was dropped, in the order of the keys, but for what is younger than `min_age_seconds`.
+    def listing(self, min_age_seconds: float) -> Listing:
+        """Return what was dropped, in the order of the keys, but for what is younger than that, and what is kept.
 
-        Such a file may still be on its way: a copy into a folder shows before it is whole.
+        A younger file may still be on its way: a copy into a folder shows before it is whole. In a bucket this is one
+        request for every thousand objects, whatever they are; what is kept costs none besides.
         """
         youngest = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
-        found: dict[str, Dropped] = {}
-        for folder in ["", *self._folders()]:
-            if folder not in {ACCEPTED, QUARANTINE}:
-                found |= {one.key: one for one in self._below(folder and f"{folder}/")}
-        return [found[key] for key in sorted(found) if _is_ours(key) and found[key].stored.modified <= youngest]
+        found = {one.key: one for one in self._all()}
+        waiting = [found[key] for key in sorted(found) if _is_ours(key) and found[key].stored.modified <= youngest]
+        kept = [one for key, one in found.items() if _KEPT.fullmatch(key)]
+        young = {one.name for one in kept if one.stored.modified > youngest}
+        return Listing(waiting, frozenset(one.name for one in kept), frozenset(young))
 
     def fetch(self, dropped: Dropped, path: Path) -> str | None:
         """Write the file's bytes to `path` and return their SHA-256, None when somebody has taken it meanwhile."""
@@ -94,19 +110,21 @@ class Drop:
         self._storage.delete(dropped.key)
         return True
 
-    def _folders(self) -> list[str]:
-        """Return the names of the folders, in a folder also of those that this worker may not enter."""
+    def _all(self) -> Iterator[Dropped]:
+        """Yield what lies here, of a folder without what was put aside."""
         if "://" in self.address:
-            return list(self._storage.folders(""))
+            yield from map(Dropped, self._storage.list(""))
+            return
+        for folder in ["", *self._folders()]:
+            if folder != QUARANTINE:
+                yield from in_folder(Path(self.address), folder and f"{folder}/")
+
+    def _folders(self) -> list[str]:
+        """Return the names of the folders in a folder, also of those that this worker may not enter."""
         try:
             return [entry.name for entry in os.scandir(self.address) if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise RemoteError(f"PETMODELS_DROP: can't be listed ({error.strerror}): {self.address}") from error
-
-    def _below(self, prefix: str) -> Iterator[Dropped]:
-        if "://" in self.address:
-            return map(Dropped, self._storage.list(prefix))
-        return in_folder(Path(self.address), prefix)
 
     def _keep(self, key: str, path: Path, sha256: str) -> str:
         if self._storage.find(key) is None:

@@ -6,9 +6,10 @@ drop. Each step can be repeated: killed anywhere, the next run ends where this o
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -16,9 +17,10 @@ from prefect import flow
 from pydantic import ConfigDict, Field
 
 from flows.announcing import announce
-from flows.arrivals import check_branch, hashes_at, listed, num_since, push_rows
+from flows.arrivals import check_branch, listed, num_since, push_rows, withdrawn
 from flows.artifacts import artifact_key, leave_table
 from flows.drop import Drop
+from flows.dropped import Dropped
 from flows.intake import (
     ACCEPTED,
     ALREADY,
@@ -33,12 +35,13 @@ from flows.intake import (
     passing,
     taken_away,
 )
+from flows.losses import Losses, losses
 from flows.outcome import settled, tell
 from flows.params import STRICT, section
 from flows.settings import Settings
+from flows.since import base_of, newest_version, versions_from
 from flows.workspace import Workspace, workspace
-from petmodels import Manifest, Registry
-from petmodels.errors import NotFoundError
+from petmodels import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,72 +76,78 @@ def ingest(model: str = "pets", branch: str = "main") -> str:
             if num_before // params.min_images_to_retrain < num_images // params.min_images_to_retrain:
                 _call_for_retraining(model, branch, newest, num_images)
 
-        taken = take_in(space, drop, params, branch=branch, newest=newest, announce=call, tell=tell)
-    sentence = f"{taken.sentence}; {_due(taken.num_since, newest, params.min_images_to_retrain)}"
-    if taken.outcomes:
-        leave_table([one.to_row() for one in taken.outcomes], artifact_key(model, "arrivals"), sentence)
+        versions = versions_from(settings.registry, newest)
+        taken = take_in(space, drop, params, branch=branch, versions=versions, announce=call, tell=tell)
+    sentence = "; ".join([taken.sentence, _due(taken, params.min_images_to_retrain), *taken.losses.lines()])
+    if rows := [*(one.to_row() for one in taken.outcomes), *taken.losses.to_rows()]:
+        leave_table(rows, artifact_key(model, "arrivals"), sentence)
     return sentence
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What a run did: a sentence, each file's outcome, and how many images arrived since the newest version."""
+    """What a run did: a sentence, each file's outcome, how many images arrived since when, and what it found lost."""
 
     sentence: str
     outcomes: list[Outcome]
     num_since: int
+    since: str
+    losses: Losses
 
 
 def take_in(
-    space: Workspace, drop: Drop, params: IngestParams, *, branch: str, newest: Manifest | None,
+    space: Workspace, drop: Drop, params: IngestParams, *, branch: str, versions: Iterable[Manifest],
     announce: Callable[[int, int], None], tell: Callable[[str], None],
 ) -> Taken:  # fmt: skip
-    """Take in what waits in the drop; `announce` is told the images since `newest`, before these and with them.
+    """Take in what waits in the drop; `announce` is told the images since a version, before these and with them.
 
-    It is told once they are pushed. Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
+    That is the newest of `versions`, which begin with it, or what `base_of` takes for it. It is told once they are
+    pushed. Raises FlowError's and PetmodelsError's kinds; what was done until then stays done.
     """
+    versions = iter(versions)
+    newest = next(versions, None)
+    base = base_of(space, chain(filter(None, [newest]), versions), tell)
+    before, found = listed(space), drop.listing(params.min_age_seconds)
     with passing(space.folder / "build/ingest") as folder:
-        return _taken(space, drop, params, folder, branch=branch, newest=newest, announce=announce, tell=tell)
+        sentence, outcomes = _taken_in(
+            space, drop, found.waiting, params, folder, branch=branch, newest=newest, known=base.hashes,
+            announce=announce, tell=tell,
+        )  # fmt: skip
+    lost = losses(
+        drop.address, found, before=before.values(), after=listed(space), gone=withdrawn(space),
+        healed={one.file.sha256 for one in outcomes if one.outcome == ALREADY},
+    )  # fmt: skip
+    for line in lost.lines():
+        tell(line)
+    return Taken(sentence, outcomes, num_since(space, base.hashes), base.since, lost)
 
 
-def _taken(
-    space: Workspace, drop: Drop, params: IngestParams, folder: Path, *, branch: str, newest: Manifest | None,
-    announce: Callable[[int, int], None], tell: Callable[[str], None],
-) -> Taken:  # fmt: skip
-    before = hashes_at(space, newest.git_commit if newest else "", tell)
-    waiting = drop.waiting(params.min_age_seconds)
+def _taken_in(
+    space: Workspace, drop: Drop, waiting: Sequence[Dropped], params: IngestParams, folder: Path, *, branch: str,
+    newest: Manifest | None, known: Set[str], announce: Callable[[int, int], None], tell: Callable[[str], None],
+) -> tuple[str, list[Outcome]]:  # fmt: skip
+    """Return a sentence and each file's outcome; of images beside the `known` ones `announce` is told the number."""
     if not waiting:
-        return Taken(f"nothing waits in {drop.address}", [], num_since(space, before))
+        return f"nothing waits in {drop.address}", []
     check_branch(space, branch)
     batch, unfetched = fitting(drop, waiting, folder, params.max_files_per_run)
     num_waiting = len(waiting) - len(batch) - len(unfetched)
     if not batch:
-        return Taken(_counts(unfetched, num_waiting), unfetched, num_since(space, before))
+        return _counts(unfetched, num_waiting), unfetched
     tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
     files = fetched(drop, batch, folder)
     if files is None:
-        return Taken("somebody else is taking the files in; left to them", [], num_since(space, before))
-    pairs = judged(
-        space, files, max_bytes=params.max_bytes, dvc_lock=newest.dvc_lock if newest else "",
-        new_labels=params.new_labels, tell=tell,
-    )  # fmt: skip
+        return "somebody else is taking the files in; left to them", []
+    pairs = judged(space, files, max_bytes=params.max_bytes, newest=newest, new_labels=params.new_labels, tell=tell)
     outcomes = kept(drop, pairs, listed(space))
     rows = new_rows(outcomes, datetime.now(UTC).date().isoformat())
     push_rows(space, branch, rows, tell)
     if these := {one.file.sha256 for one in outcomes if one.outcome in {ACCEPTED, ALREADY}}:
         # Those that are there already are a killed run's, which may have told nobody of any of its images.
         is_again = any(one.outcome == ALREADY for one in outcomes)
-        announce(0 if is_again else num_since(space, before | these), num_since(space, before))
+        announce(0 if is_again else num_since(space, known | these), num_since(space, known))
     outcomes = [*unfetched, *taken_away(drop, outcomes, listed(space))]
-    return Taken(_counts(outcomes, num_waiting), outcomes, num_since(space, before))
-
-
-def newest_version(registry: str, model: str) -> Manifest | None:
-    """Return the manifest of a model's newest version, None while nothing is published."""
-    try:
-        return Registry(registry).manifest(model)
-    except NotFoundError:
-        return None
+    return _counts(outcomes, num_waiting), outcomes
 
 
 def _counts(outcomes: Sequence[Outcome], num_waiting: int) -> str:
@@ -147,11 +156,10 @@ def _counts(outcomes: Sequence[Outcome], num_waiting: int) -> str:
     return ", ".join([*parts, f"{num_waiting} wait for the next run"] if num_waiting else parts)
 
 
-def _due(num_images: int, newest: Manifest | None, minimum: int) -> str:
-    images = "1 image" if num_images == 1 else f"{num_images} images"
-    since = f"since {newest.name}" if newest else "while no version is published"
-    due = "a retraining is due" if num_images >= minimum else f"a retraining is due from {minimum} on"
-    return f"{images} arrived {since}; {due}"
+def _due(taken: Taken, minimum: int) -> str:
+    images = "1 image" if taken.num_since == 1 else f"{taken.num_since} images"
+    due = "a retraining is due" if taken.num_since >= minimum else f"a retraining is due from {minimum} on"
+    return f"{images} arrived {taken.since}; {due}"
 
 
 def _call_for_retraining(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:

@@ -15,6 +15,7 @@ from flows.drop import Drop, name_at
 from flows.dropped import Dropped, name_of
 from flows.screening import Fetched, Verdict, verdicts
 from flows.workspace import Workspace
+from petmodels import Manifest
 from petmodels.errors import MachineError
 from petmodels.parallel import at_once
 
@@ -90,12 +91,12 @@ def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> list[Fetched]
 
 
 def judged(
-    space: Workspace, files: Sequence[Fetched], *, max_bytes: int, dvc_lock: str, new_labels: bool,
+    space: Workspace, files: Sequence[Fetched], *, max_bytes: int, newest: Manifest | None, new_labels: bool,
     tell: Callable[[str], None],
 ) -> list[tuple[Fetched, Verdict]]:  # fmt: skip
     """Return each file with its verdict; one of more than `max_bytes` isn't opened."""
     small = [one for one in files if one.dropped.stored.size_bytes <= max_bytes]
-    found = verdicts(space, small, dvc_lock=dvc_lock, new_labels=new_labels, tell=tell) if small else []
+    found = verdicts(space, small, newest=newest, new_labels=new_labels, tell=tell) if small else []
     by_path = dict(zip((one.path for one in small), found, strict=True))
     too_large = Verdict("", "bad", f"larger than ingest.max_bytes, {max_bytes}", "")
     return [(one, by_path.get(one.path, too_large)) for one in files]

@@ -14,6 +14,7 @@ from flows.errors import ChildError, RemoteError, StageError
 
 # What DVC says where it can't bring files to a workspace: nobody has them, or the disk is full.
 CHECKOUT_FAILED = "Checkout failed for following targets"
+NO_ROOM = "; the disk has "
 
 _NOT_BROUGHT = (CHECKOUT_FAILED, "failed to download", "failed to transfer", "No space left")
 _LITTLE_ROOM_BYTES, _FEW_FILES = 500_000_000, 1000
@@ -65,9 +66,9 @@ def _room_left(folder: Path, told: str) -> str:
     except OSError:
         return ""
     if disk.f_files and disk.f_favail < _FEW_FILES:  # some disks don't count them
-        return f"; the disk has room for {disk.f_favail} more files (inodes), however many bytes are free: {folder}"
+        return f"{NO_ROOM}room for {disk.f_favail} more files (inodes), however many bytes are free: {folder}"
     free = disk.f_bavail * disk.f_frsize
-    return f"; the disk has {free / 1e6:.1f} MB left" if free < _LITTLE_ROOM_BYTES else ""
+    return f"{NO_ROOM}{free / 1e6:.1f} MB left" if free < _LITTLE_ROOM_BYTES else ""
 
 
 def _why_stage_failed(found: re.Match[str], said: list[str], dvc_remote: str) -> str:

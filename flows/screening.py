@@ -12,8 +12,10 @@ from pathlib import Path
 from flows.arrivals import CORRECTIONS
 from flows.dropped import Dropped, text_of
 from flows.dvc_lock import take_lock
-from flows.errors import RequestError
+from flows.errors import RemoteError, RequestError
+from flows.reasons import CHECKOUT_FAILED, NO_ROOM
 from flows.workspace import Workspace
+from petmodels import Manifest
 
 INDEX = "data/prepared/index.csv"
 _COLUMNS = ("sha256", "phash", "label", "source")
@@ -43,15 +45,20 @@ class Verdict:
 
 
 def verdicts(
-    space: Workspace, files: Sequence[Fetched], *, dvc_lock: str, new_labels: bool, tell: Callable[[str], None]
+    space: Workspace,
+    files: Sequence[Fetched],
+    *,
+    newest: Manifest | None,
+    new_labels: bool,
+    tell: Callable[[str], None],
 ) -> list[Verdict]:
     """Return a verdict for each file, in their order, which decides who is whose duplicate.
 
-    With an empty `dvc_lock` the labels and pictures that are known can't be read: any label is allowed, and only bytes
-    that stand in arrivals.csv are known. Raises what the child said when it fails.
+    Without a newest version that has a lock the labels and pictures that are known can't be read: any label is allowed,
+    and only bytes that stand in arrivals.csv are known. Raises what the child said when it fails.
     """
     folder = files[0].path.parent
-    index = _pulled(space, dvc_lock, folder, tell)
+    index = _pulled(space, newest, folder, tell)
     labels = set() if new_labels else {row["label"] for row in _rows(index)}
     (folder / "labels.txt").write_text("\n".join(sorted(labels)), encoding="utf-8")
     listing = [(one.path.name, text_of(one.dropped.name), one.dropped.label) for one in files]
@@ -68,18 +75,23 @@ def verdicts(
     return [Verdict(row["label"], row["verdict"], row["reason"], row["suffix"]) for row in rows]
 
 
-def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str], None]) -> Path:
-    if not dvc_lock:
+def _pulled(space: Workspace, newest: Manifest | None, folder: Path, tell: Callable[[str], None]) -> Path:
+    if newest is None or not newest.dvc_lock:
         tell(
             "no published version says which images are known: only those in arrivals.csv are, and any label is allowed"
         )
         _write(folder / "index.csv", _COLUMNS, [])
         return folder / "index.csv"
     try:
-        take_lock(space, dvc_lock)
+        take_lock(space, newest.dvc_lock)
     except RequestError as error:
         raise RequestError(f"{_UNKNOWN}: {error}") from error
-    space.dvc(f"pull --force {INDEX}")
+    try:
+        space.dvc(f"pull --force {INDEX}")
+    except RemoteError as error:
+        if CHECKOUT_FAILED in str(error) and NO_ROOM not in str(error):
+            raise RemoteError(_lost(newest, str(error))) from error
+        raise
     found = space.folder / INDEX
     try:
         rows = _rows(found) if found.exists() else []
@@ -88,6 +100,18 @@ def _pulled(space: Workspace, dvc_lock: str, folder: Path, tell: Callable[[str],
     if missing := set(_COLUMNS) - (rows[0].keys() if rows else set()):
         raise RequestError(f"{_UNKNOWN}: {INDEX} lacks {f'the column {min(missing)}' if rows else 'any row'}")
     return found
+
+
+def _lost(newest: Manifest, said: str) -> str:
+    """Return what to run where the DVC remote hasn't what a version was made of.
+
+    The stages before train bring it back, whether a version comes of it or not; `reproduce` keeps what it makes to
+    itself. At another commit they would make other data.
+    """
+    parameters = {"model": newest.model, "revision": newest.git_commit, "force": "true"}
+    options = " ".join(f"--param {name}={value}" for name, value in parameters.items() if value)
+    what = f"the DVC remote has lost the images of {newest.name}, and photographs wait until it has them again"
+    return f"{what}; prefect deployment run retrain/weekly {options} makes them: {said}"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 from flows.candidate import Candidate
 from flows.champion import champion_of
 from flows.dvc_process import DvcProcess
-from flows.ingest import newest_version
+from flows.since import newest_version
 from flows.turns import turn_of
 from flows.workspace import Workspace
 from petmodels import Origin, Registry

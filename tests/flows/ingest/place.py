@@ -1,6 +1,7 @@
 """A small project in a git remote and a DVC remote, a registry with a version of it, and a drop. Knows no pytest."""
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -14,9 +15,10 @@ from typing import Any
 import yaml
 
 from flows.drop import Drop
-from flows.ingest import IngestParams, Taken, newest_version, take_in
+from flows.ingest import IngestParams, Taken, take_in
 from flows.params import section
 from flows.settings import Settings
+from flows.since import newest_version, versions_from
 from flows.workspace import workspace
 from petmodels.publish import Origin
 from petmodels.registry import Registry
@@ -70,6 +72,15 @@ def in_folder(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+def in_remote(remote: Path, data: bytes, suffix: str = "") -> str:
+    """Put an object into a DVC remote; return its name, the MD5 of its bytes and the suffix."""
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    path = remote / "files/md5" / md5[:2] / f"{md5[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return f"{md5}{suffix}"
+
+
 @dataclass(frozen=True)
 class Place:
     """Everything that one test's ingest reads and changes."""
@@ -89,10 +100,10 @@ class Place:
     def drop(self) -> Storage:
         return open_storage(self.settings.drop)
 
-    def publish(self, lock: Path) -> None:
-        """Publish a version that was made from the project's images."""
-        bundle = write_files(self.folder / "bundle", {"a": b"1"})
-        commit = in_folder(self.folder / "git", "git", "rev-parse", "main").strip()
+    def publish(self, lock: Path, commit: str = "") -> None:
+        """Publish a version that was made from the project's images, at the branch's commit unless one is given."""
+        commit = commit or in_folder(self.folder / "git", "git", "rev-parse", "main").strip()
+        bundle = write_files(self.folder / "bundle", {"a": commit.encode()})
         origin = Origin(git_commit=commit, dvc_lock=lock.read_text(encoding="utf-8"))
         Registry(self.settings.registry, cache=self.folder / "cache").publish(bundle, "pets", origin)
 
@@ -142,11 +153,11 @@ class Place:
 
     def ingest(self, tell: Any = lambda _text: None, announce: Any = lambda _before, _num: None) -> Taken:
         """Take in once, as the flow does."""
-        newest = newest_version(self.settings.registry, "pets")
+        versions = versions_from(self.settings.registry, newest_version(self.settings.registry, "pets"))
         with workspace(self.settings, "ingest", "main", tell) as space:
             params = section(space.folder / "params.yaml", "ingest", IngestParams)
             drop = Drop(self.settings.drop)
-            return take_in(space, drop, params, branch="main", newest=newest, announce=announce, tell=tell)
+            return take_in(space, drop, params, branch="main", versions=versions, announce=announce, tell=tell)
 
     def _clone(self) -> Path:
         clone = self.folder / "other"

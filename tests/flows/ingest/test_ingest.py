@@ -25,7 +25,7 @@ from flows.intake import fitting
 from flows.workspace import Workspace
 from petmodels.errors import MachineError, NotFoundError
 from tests.disks import small_disk
-from tests.flows.ingest.place import Place, in_folder
+from tests.flows.ingest.place import Place, in_folder, in_remote
 from tests.pictures import content, pet
 
 PROJECT = Path(__file__).parents[3]
@@ -186,7 +186,7 @@ def test_a_disk_that_is_full_by_now_fails_the_run_and_no_photograph_is_blamed(pl
         with pytest.raises(
             MachineError, match=r"^no room on this worker's disk for what waits in the drop; free some: "
         ):
-            fitting(drop, drop.waiting(0.0), folder, 100)
+            fitting(drop, drop.listing(0.0).waiting, folder, 100)
 
 
 def test_as_many_files_are_fetched_as_the_disk_holds(place: Place) -> None:
@@ -195,7 +195,7 @@ def test_as_many_files_are_fetched_as_the_disk_holds(place: Place) -> None:
     drop = Drop(place.settings.drop)
 
     with small_disk(place.folder / "small", 6_000) as folder:
-        batch, too_large = fitting(drop, drop.waiting(0.0), folder, 100)
+        batch, too_large = fitting(drop, drop.listing(0.0).waiting, folder, 100)
 
     assert [one.name for one in batch] == ["0.jpg", "1.jpg", "2.jpg"]
     assert too_large == []
@@ -389,8 +389,8 @@ def test_a_young_file_and_a_hidden_one_wait(place: Place) -> None:
     place.put("Bengal/.a.jpg.part", b"half")
     drop = Drop(place.settings.drop)
 
-    assert [one.key for one in drop.waiting(0)] == ["Bengal/a.jpg"]
-    assert drop.waiting(60) == []
+    assert [one.key for one in drop.listing(0).waiting] == ["Bengal/a.jpg"]
+    assert drop.listing(60).waiting == []
 
 
 def test_a_run_looks_at_so_many_files_and_leaves_the_rest(place: Place) -> None:
@@ -434,15 +434,6 @@ def test_a_list_of_before_with_other_columns_stops_nobody_and_is_counted_by_its_
 
     assert (num_since(space, before), len(told)) == (num_new, num_told)
     assert all("has no column sha256, so all images of the branch count as new since" in line for line in told)
-
-
-def in_remote(remote: Path, data: bytes, suffix: str = "") -> str:
-    """Put an object into a DVC remote; return its name, the MD5 of its bytes and the suffix."""
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    path = remote / "files/md5" / md5[:2] / f"{md5[2:]}{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return f"{md5}{suffix}"
 
 
 @pytest.mark.parametrize(
@@ -511,7 +502,7 @@ def test_an_unreachable_git_remote_takes_nothing_away(place: Place) -> None:
 @pytest.mark.slow
 def test_a_drop_that_is_not_there_is_named(bucket: Place, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"no such bucket.*s3://no-such-bucket/drop"):
-        Drop("s3://no-such-bucket/drop").waiting(0)
+        Drop("s3://no-such-bucket/drop").listing(0)
     with pytest.raises(RemoteError, match=r"no such folder.*/nowhere"):
         Drop(str(tmp_path / "nowhere"))
     with pytest.raises(SettingsError, match="set PETMODELS_DROP"):
@@ -583,7 +574,7 @@ def test_a_folder_that_is_closed_to_the_worker_is_told(mode: int, key: str, what
         Path(folder, "Bengal").chmod(mode)
 
         with as_nobody():
-            found = {one.key: one.unfit for one in Drop(folder).waiting(0.0)}
+            found = {one.key: one.unfit for one in Drop(folder).listing(0.0).waiting}
 
         Path(folder, "Bengal").chmod(0o755)
     assert found == {key: f"{what} folder is closed to this worker's user; chmod -R a+rX opens it", "pug/a.jpg": ""}
@@ -593,7 +584,7 @@ def test_a_drop_that_is_closed_to_the_worker_is_one_line() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o111)
         with as_nobody(), pytest.raises(RemoteError, match=r"PETMODELS_DROP: can't be listed \(Permission denied\): /"):
-            Drop(folder).waiting(0.0)
+            Drop(folder).listing(0.0)
 
 
 @pytest.mark.parametrize(

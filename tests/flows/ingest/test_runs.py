@@ -75,6 +75,23 @@ def test_a_run_says_what_it_took_in_and_calls_for_a_retraining(stack: Stack, buc
     assert not [path for path in files if ADMIN[1].encode() in path.read_bytes()]
 
 
+def test_a_run_that_finds_something_lost_completes_and_says_so_in_message_table_and_log(
+    stack: Stack, place: Place
+) -> None:
+    digest = "ab" * 32
+    place.put(f"accepted/{digest}.jpg", b"kept")
+
+    ended = run(stack, "ingest", variables(place))
+
+    assert ended["state"]["type"] == "COMPLETED"
+    line = "1 accepted image has no row in data/arrivals.csv: abababababab…; no model learns from them "
+    assert f"; a retraining is due from 2 on; {line}" in ended["state"]["message"]
+    (row,) = json.loads(artifacts(stack, ended)["pets-arrivals"]["data"])
+    assert (row["file"], row["outcome"]) == (f"{digest}.jpg", "no row")
+    logged = ask(stack, "/logs/filter", logs={"flow_run_id": {"any_": [ended["id"]]}}, limit=200)
+    assert any(one["message"].startswith(line) for one in logged)
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
