@@ -4,7 +4,7 @@ Reads nothing but the address; leaves nothing.
 """
 
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from stages.errors import SourceError
 
@@ -12,10 +12,17 @@ Kind = Literal["http", "s3", "sample", "path"]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 _LONGEST_NAME_BYTES = 255  # what usual file systems take
+# The parts of a query by which servers let in whoever has the address: signed ones of S3, Google, CloudFront and Azure,
+# and keys of programs, as they are usually called.
+_SECRETS = {
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "awsaccesskeyid", "x-goog-signature",
+    "x-goog-credential", "googleaccessid", "signature", "sig", "token", "access_token", "auth_token", "private_token",
+    "api_key", "apikey", "api-key", "access_key", "secret", "password",
+}  # fmt: skip
 
 
 def kind_of(address: str) -> Kind:
-    """Say what an address is; raises SourceError for one that can't be used."""
+    """Say what an address is; raises SourceError for one that can't be used, or that holds a secret."""
     if "\0" in address:
         raise SourceError(f"no address and no path holds the character NUL: {address!r}")
     scheme, separator, rest = address.partition("://")
@@ -65,5 +72,16 @@ def _check_server(address: str) -> None:
         known = False
     if not known:
         raise SourceError(f"no server's name in the address: {shown(address)}")
-    if parts.password:
-        raise SourceError(f"a password doesn't belong in an address; keep it in ~/.netrc: {shown(address)}")
+    _check_no_secret(parts, shown(address))
+
+
+def _check_no_secret(parts: SplitResult, told: str) -> None:
+    """Raise SourceError where the address lets in whoever reads it: dvc.lock, params.yaml and manifests repeat it."""
+    if parts.username or parts.password:
+        raise SourceError(f"no user or password belongs in an address; keep them in ~/.netrc: {told}")
+    named = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if secrets := sorted(named & _SECRETS):
+        raise SourceError(
+            f"a signature or token doesn't belong in an address ({secrets[0]}), every version would publish it; name "
+            f"s3://bucket/key, with this machine's credentials, or fetch it and name the local file: {told}"
+        )

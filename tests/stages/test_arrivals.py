@@ -77,6 +77,9 @@ MALFORMED = {
     "line 3: expected 4 cells, found: 3": HEADER + ROW + f"a.jpg,{SHA256},pug\n",
     "line 2: address must name an image or an archive: ''": f"{HEADER},{SHA256},pug,2025-03-01\n",
     "line 2: address must name an image or an archive: 'sample:'": f"{HEADER}sample:,{SHA256},,2025-03-01\n",
+    "line 2: a signature or token doesn't belong in an address .*: https://h/b.jpg": (
+        f"{HEADER}https://h/b.jpg?X-Amz-Signature=abc,{SHA256},pug,2025-03-01\n"
+    ),
     "line 2: unknown kind of address.*: ftp://a/b": f"{HEADER}ftp://a/b,{SHA256},pug,2025-03-01\n",
     "line 2: sha256 must be 64 hex digits in small letters: 'abc'": f"{HEADER}a.jpg,abc,pug,2025-03-01\n",
     "line 2: label must be able to name a folder.*: 'a/b'": f"{HEADER}a.jpg,{SHA256},a/b,2025-03-01\n",

@@ -117,7 +117,8 @@ def test_an_address_says_its_kind(address: str, kind: str) -> None:
         ("s3://bucket/folder/", "an S3 address names one object"),
         ("https:///a.tgz", "no server's name in the address: https:///a.tgz"),
         ("https://example.com:port/a.tgz", "no server's name in the address"),
-        ("https://me:secret@example.com/a.tgz", "a password doesn't belong in an address; .*: https://example.com/a"),
+        ("https://me:secret@example.com/a.tgz", "no user or password belongs in an address; .*: https://example.com/a"),
+        ("https://secret@example.com/a.tgz", "no user or password belongs in an address; keep them in ~/.netrc: "),
     ],
 )
 def test_an_impossible_address_is_refused_by_name(address: str, message: str) -> None:
@@ -125,6 +126,31 @@ def test_an_impossible_address_is_refused_by_name(address: str, message: str) ->
         kind_of(address)
 
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=secret",
+        "AWSAccessKeyId=me&Expires=1",
+        "x-goog-signature=secret",
+        "sv=2024-11-04&se=2026-12-01&sig=secret",
+        "Policy=none&Signature=secret&Key-Pair-Id=me",
+        "part=2&access_token=secret",
+        "API_KEY=",
+        "X%2DAmz%2DSignature=secret",
+    ],
+)
+def test_an_address_that_lets_in_whoever_reads_it_is_refused(query: str) -> None:
+    told = r"^a signature or token doesn't belong in an address \([\w-]+\), .* s3://bucket/key, .* local file: https://h/a\.tgz\?…$"
+    with pytest.raises(SourceError, match=told) as raised:
+        kind_of(f"https://h/a.tgz?{query}")
+
+    assert "secret" not in str(raised.value)
+
+
+def test_an_address_may_ask_for_something() -> None:
+    assert kind_of("https://h/a.tgz?part=2&signed=no&version=token") == "http"
 
 
 def test_an_address_is_printed_without_user_and_signature() -> None:
