@@ -25,6 +25,7 @@ from petmodels.fetch import fetch
 
 SAME_WITHIN = 0.01
 _MOST_NAMES = 9
+_HASH_DIGITS = 16
 
 
 @flow(name="reproduce", flow_run_name="reproduce {version}")
@@ -48,8 +49,9 @@ def reproduce(version: str) -> str:
     _record(manifest, outputs, files)
     if not files:
         return f"{manifest.name}: the same files, all {len(manifest.files)} of them"
-    others = made_with(_published_card(registry, manifest), card)
-    found = [compared(manifest.metrics, metrics), *filter(None, [others])]
+    published = _published_card(registry, manifest)
+    causes = filter(None, [begun_with(published, card), made_with(published, card)])
+    found = [compared(manifest.metrics, metrics), *causes]
     return f"{manifest.name}: {'; '.join(found)}; other bytes in: {', '.join(files[:_MOST_NAMES])}"
 
 
@@ -68,12 +70,31 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return f"other metrics: {', '.join(pairs)}"
 
 
+def begun_with(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Say whether the published model's training began with other weights than here; "" where both cards say the same.
+
+    A card of before weights were named says nothing of them.
+    """
+    if not all("weights_sha256" in card for card in (before, after)):
+        return ""
+    old, new = (str(card["weights_sha256"] or "none")[:_HASH_DIGITS] for card in (before, after))
+    return f"begun with other weights, sha256 {old} (here {new})" if old != new else ""
+
+
 def made_with(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Say which packages had another version when the published card was written than here; "" for none."""
-    old, new = (card["versions"] if isinstance(card.get("versions"), dict) else {} for card in (before, after))
-    other = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    pairs = [f"{name} {old.get(name, 'none')} (here {new.get(name, 'none')})" for name in other[:_MOST_NAMES]]
-    return f"made with {', '.join(pairs)}" if pairs else ""
+    """Say which packages, or Python, had another version when the published model was made than here; "" for none.
+
+    Of those that were others where it was exported, those are named that the training doesn't tell already.
+    """
+    trained, exported = (_others(before, after, name) for name in ("versions", "export_versions"))
+    lists = {"made": trained, "exported": [one for one in exported if one not in trained]}
+    return "; ".join(f"{how} with {', '.join(found[:_MOST_NAMES])}" for how, found in lists.items() if found)
+
+
+def _others(before: Mapping[str, Any], after: Mapping[str, Any], field: str) -> list[str]:
+    old, new = (card[field] if isinstance(card.get(field), dict) else {} for card in (before, after))
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return [f"{name} {old.get(name, 'none')} (here {new.get(name, 'none')})" for name in names]
 
 
 def _difference(old: object, new: object) -> float:
@@ -96,7 +117,7 @@ def _published_card(registry: Registry, manifest: Manifest) -> dict[str, Any]:
         paths = fetch(registry.storage, registry.cache, manifest.model, cards)
         return load_object(paths[CARD].read_bytes(), f"{CARD} of {manifest.name}") if paths else {}
     except PetmodelsError as error:
-        tell(f"which packages {manifest.name} was made with is not known: {error}")
+        tell(f"with which weights and packages {manifest.name} was made is not known: {error}")
         return {}
 
 

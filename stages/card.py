@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.hub import header, num_later
+from stages.making import in_effect, made
 from stages.published_params import published_training
-
-# What method `probe` leaves aside where no epochs follow the fit of the head.
-_OF_EPOCHS = frozenset(
-    ("batch_size", "gpus", "frozen_epochs", "epochs", "learning_rate", "learning_rate_spread", "weight_decay", "loss")
-) | {"early_stopping", "mixed_precision", "seed"}
 
 
 def card(
@@ -22,12 +18,14 @@ def card(
     calibration: Mapping[str, Any],
     texts: Mapping[str, Any],
     num_arrived: int,
+    export_versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export.
 
-    `num_arrived` images, on the three sides together, aren't the source's, whose name and licence the words tell.
+    `num_arrived` images, on the three sides together, aren't the source's, whose name and licence the words tell. The
+    stages may run on several machines: `export_versions` are those of the packages where the card is written.
     """
-    settings = _in_effect(published_training(about["params"]))
+    settings = in_effect(published_training(about["params"]))
     return {
         "format": 1,
         "license": texts["weights_license"],
@@ -57,15 +55,15 @@ def card(
         "device": about["device"],
         "precision": about["precision"],
         "training": settings,
+        "weights_sha256": about["weights_sha256"],
         "versions": about["versions"],
+        "export_versions": dict(export_versions),
     }
 
 
 def markdown(fields: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the YAML header that the Hugging Face Hub reads."""
     numbers = "\n".join(f"| {name} | {value:g} |" for name, value in fields["metrics"].items())
-    training = "\n".join(f"| {name} | {value} |" for name, value in _shown(fields).items())
-    versions = ", ".join(f"{name} {number}" for name, number in fields["versions"].items())
     return f"""---
 {header(fields)}
 ---
@@ -98,42 +96,13 @@ def markdown(fields: Mapping[str, Any]) -> str:
 
 ## Training
 
-{_fitting(fields)}| parameter | value |
-|---|---|
-{training}
-
-Made with {versions}.
+{made(fields)}
 
 ## Licences
 
 Weights: {fields["license"]}.
 {_photographs(fields)}
 """
-
-
-def _in_effect(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the training's settings without those that a head which is fitted at once leaves aside."""
-    return {name: value for name, value in params.items() if not (_is_fitted(params) and name in _OF_EPOCHS)}
-
-
-def _is_fitted(params: Mapping[str, Any]) -> bool:
-    return params.get("method") == "probe" and not params.get("epochs")
-
-
-def _shown(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings as texts; where one was left to the program, with what it took."""
-    taken = {
-        "learning_rate": fields["learning_rate"],
-        "device": fields["device"],
-        "mixed_precision": fields["precision"],
-    }
-    shown = {}
-    for name, value in fields["training"].items():
-        found = taken.get(name)
-        text = f"{found:.3g}" if isinstance(found, float) else found
-        plain = ", ".join(value) if isinstance(value, list) else "none" if value is None else str(value)
-        shown[name] = f"auto: {text}" if value == "auto" else plain
-    return shown
 
 
 def _summary(fields: Mapping[str, Any]) -> str:
@@ -165,13 +134,6 @@ holds a few images' expected probabilities. `learner.pkl` is the same network fo
 opening it runs code. Its `predict` answers otherwise than what was judged here: it gives uncalibrated probabilities,
 ignores EXIF, and cuts a square out before a bilinear resize, so that no threshold or probability of this card holds
 for it."""
-
-
-def _fitting(fields: Mapping[str, Any]) -> str:
-    if fields["method"] != "probe":
-        return ""
-    after = "then all layers learned together" if "epochs" in fields["training"] else "the body stayed as it came"
-    return f"The head was fitted at once, as a logistic regression in which each label counts the same; {after}.\n\n"
 
 
 def _photographs(fields: Mapping[str, Any]) -> str:

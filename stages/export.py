@@ -2,7 +2,8 @@
 
 Reads data/train, data/eval, data/split and data/prepared. Leaves data/bundle: model.onnx, weights.safetensors,
 learner.pkl, labels.json, preprocess.json, card.json, card.md, params.yaml, metrics.json, report.html, seen_images.csv,
-shown_images.csv, self_test.json and self_test/. Nothing in it depends on the clock, the host or the path.
+shown_images.csv, self_test.json and self_test/. Nothing in it depends on the clock, the host or the path; the card
+names the packages that are installed, and Python.
 """
 
 import json
@@ -115,6 +116,7 @@ def _write_words(
     calibration: Mapping[str, Any],
 ) -> None:
     from stages.card import card, markdown
+    from stages.installed import installed
 
     sides = [read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")]
     species = {row["label"]: row["species"] for row in sides[-1]}
@@ -128,7 +130,14 @@ def _write_words(
         },
     )
     num_arrived = sum(row["arrival"] != "0" for rows in sides for row in rows)
-    fields = card(about=about, metrics=metrics, calibration=calibration, texts=vars(params), num_arrived=num_arrived)
+    fields = card(
+        about=about,
+        metrics=metrics,
+        calibration=calibration,
+        texts=vars(params),
+        num_arrived=num_arrived,
+        export_versions=installed(),
+    )
     write_json(folder / "card.json", fields)
     (folder / "card.md").write_text(markdown(fields), encoding="utf-8")
 

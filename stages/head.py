@@ -50,7 +50,8 @@ def fit_head(training: "Training") -> dict[str, float]:
     inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
     classifier = None
     if training.params.weights == "imagenet":
-        classifier = imagenet_classifier(training.params.architecture, layer.in_features)
+        name, sha256 = training.params.architecture, training.weights_sha256
+        classifier = imagenet_classifier(name, layer.in_features, sha256=sha256)
     near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(training.labels))
     probe.fit(layer, inputs, wanted, near=near)
     with torch.inference_mode():

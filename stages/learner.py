@@ -27,10 +27,10 @@ _UNFIT = (StopIteration, RuntimeError, AssertionError, AttributeError, IndexErro
 
 def learner(
     params: "TrainParams", images: Sequence[Path], *, valid: Sequence[int], labels: Sequence[str], device: torch.device
-) -> "Learner":
+) -> "tuple[Learner, str | None]":
     """Return a learner over the images, whose folders name their labels; those at the places `valid` are validation.
 
-    The body has its weights and, unless they are `none`, is frozen.
+    The body has its weights, whose hash comes second, and is frozen; unless they are `none`, which have no hash.
     """
     from fastai.vision.all import vision_learner
 
@@ -61,10 +61,10 @@ def learner(
             f"params.yaml: train: architecture: fastai can't make a classifier of it for image_size "
             f"{params.image_size} ({told}); resnet34 for one it can: {params.architecture}"
         ) from error
-    load_weights(learn.model[0], params.architecture, params.weights)
+    begun_with = load_weights(learn.model[0], params.architecture, params.weights, sha256=params.weights_sha256)
     if params.weights != "none":
         learn.freeze()
-    return learn
+    return learn, begun_with
 
 
 def _check_layout(body: nn.Module, name: str) -> None:

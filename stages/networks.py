@@ -37,7 +37,7 @@ def untrained_body(params: "TrainParams") -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         body = _body(params.architecture)
-    load_weights(body, params.architecture, params.weights)
+    load_weights(body, params.architecture, params.weights, sha256=params.weights_sha256)
     return body.eval()
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.errors import ChecksumError
 from stages.known_outputs import KnownOutputs
 from stages.model import Model
 from stages.networks import untrained_body
@@ -35,10 +36,15 @@ def known_logits(model: Model, images: Sequence[Path], features: Path) -> NDArra
 def frozen_features(train: Path, model: Model, images: Images, features: Path) -> Outputs:
     """Return, side by side, the pooled features of the body without training: images x channels.
 
-    `features` is the folder where they are kept.
+    `features` is the folder where they are kept. Raises ChecksumError where that body's weights are others by now.
     """
     about = json.loads((train / "train.json").read_text(encoding="utf-8"))
-    body = untrained_body(TrainParams(**about["params"])).to(model.device)
+    params = TrainParams(**about["params"] | {"weights_sha256": about["weights_sha256"]})
+    try:
+        body = untrained_body(params).to(model.device)
+    except ChecksumError as error:
+        told = "the model was trained from others; bring those back, or `dvc repro --force train`"
+        raise ChecksumError(f"{told}: {error}") from error
     known = _known(model, body, sum(map(len, images.values())), features)
     return {side: known.of(paths) for side, paths in images.items()}
 

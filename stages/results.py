@@ -4,6 +4,7 @@ Reads a finished Training; leaves learner.pkl, weights.safetensors, history.csv,
 metrics.json and train.json.
 """
 
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ def _about(training: "Training") -> dict[str, Any]:
     return {
         "architecture": params.architecture,
         "weights": params.weights,
+        "weights_sha256": training.weights_sha256,
         "method": params.method,
         "image_size": params.image_size,
         "labels": training.labels,
@@ -100,7 +102,7 @@ def _about(training: "Training") -> dict[str, Any]:
         if params.frozen_epochs + params.epochs
         else "none",
         "params": asdict(params),
-        "versions": versions(),
+        "versions": versions() | {"python": platform.python_version()},
     }
 
 

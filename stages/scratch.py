@@ -33,7 +33,9 @@ def from_scratch(
         raise ParamsError(
             "params.yaml: evaluate: scratch_baseline needs a model trained for some epochs; set it to false"
         )
-    twin = replace(params, method="fine_tune", weights="none", frozen_epochs=0, epochs=num_epochs, seed=seed)
+    twin = replace(
+        params, method="fine_tune", weights="none", weights_sha256=None, frozen_epochs=0, epochs=num_epochs, seed=seed
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         places = {name: folder / name for name in ("checkpoints", "features")}

@@ -37,6 +37,14 @@ class TrainParams:
         Field(min_length=1, description="name of a torchvision or timm network that fastai can cut into body and head"),
     ]
     weights: Annotated[str, Field(min_length=1, description="`imagenet`, `none` (from scratch), or a file of weights")]
+    weights_sha256: Annotated[
+        str | None,
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="take no other weights than these, by the hash that data/train/train.json and the card say of "
+            "them; null: any, and say it",
+        ),
+    ]
     image_size: Annotated[int, Field(ge=16, le=4096, description="side of the square the network sees, in pixels")]
     batch_size: Annotated[int, Field(ge=2, description="images a step, over all GPUs †")]
     gpus: Annotated[
@@ -90,6 +98,8 @@ class TrainParams:
             )
         if self.method == "fine_tune" and not self.frozen_epochs + self.epochs:
             raise ParamsError("params.yaml: train: nothing to do: frozen_epochs and epochs are both 0")
+        if self.weights == "none" and self.weights_sha256:
+            raise ParamsError("params.yaml: train: weights_sha256 names weights, and weights is none; set it to null")
         if len(set(self.metrics)) < len(self.metrics):
             raise ParamsError(f"params.yaml: train: metrics: one is named twice: {', '.join(self.metrics)}")
 
@@ -98,8 +108,9 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     """Train on `split`'s train side and leave the learner in `out`; `features` is where a frozen body's are kept.
 
     Killed at any moment, the next run goes on from the last whole epoch and ends with the weights of an undisturbed
-    one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had and
-    ResourceError, naming what to lower, when memory runs out, and while another training uses the same checkpoints.
+    one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had,
+    ChecksumError for other weights than were asked for, and ResourceError, naming what to lower, when memory runs out,
+    and while another training uses the same checkpoints.
     """
     from stages.architectures import architecture
 

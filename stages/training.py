@@ -55,20 +55,22 @@ class Training:
         self.device = checked_device(params.device, params.mixed_precision)
         keep_to_own_cores()
         keep_freed_memory(self.device)
-        labels = [row["label"] for side in ("train", "valid") for row in rows[side]]
-        name = training_name(params, self.images, labels, self.device)
-        self.checkpoint = checkpoints / f"{name}.pt"
-        self.progress = kept.load(self.checkpoint)
-        distributed.wait_for_all()
         self.seed("start", 0)
         torch.backends.cudnn.deterministic = True  # what ran once on a GPU can be repeated there
         valid = range(len(rows["train"]), len(self.images))
-        self.learn = learner(params, self.images, valid=list(valid), labels=self.labels, device=self.device)
+        self.learn, self.weights_sha256 = learner(
+            params, self.images, valid=list(valid), labels=self.labels, device=self.device
+        )
         # Copied before any image passes, because the transforms keep their last random draws.
         self.unused_loaders = deepcopy(self.learn.dls.new_empty())
         self.learn.model.to(self.device, memory_format=torch.channels_last)
         self.learn.recorder.smooth_loss = SmoothLoss()
         self.learn.remove_cbs([one for one in self.learn.cbs if isinstance(one, ProgressCallback)])
+        labels = [row["label"] for side in ("train", "valid") for row in rows[side]]
+        name = training_name(params, self.images, labels, self.device, self.weights_sha256)
+        self.checkpoint = checkpoints / f"{name}.pt"
+        self.progress = kept.load(self.checkpoint)
+        distributed.wait_for_all()
         if self.progress.model is not None:
             self.learn.model.load_state_dict(self.progress.model)
 

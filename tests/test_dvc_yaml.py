@@ -1,6 +1,7 @@
 """dvc.yaml says of each stage what it runs, so that DVC knows when to run it again."""
 
 import ast
+import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from stages import fingerprints
+from stages.installed import installed
 from tests.readme import PINS, ROOT, normalised, pinned_packages, pins
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -102,6 +104,17 @@ def test_a_stage_depends_on_the_versions_of_the_packages_that_decide_its_bytes(s
 
 def test_the_pinned_versions_are_those_that_are_installed_by_the_constraints() -> None:
     assert PINS.read_text(encoding="utf-8") == pins(), "run: python -m tests.readme"
+
+
+def test_a_training_names_the_packages_that_its_stage_depends_on() -> None:
+    assert sorted(fingerprints.versions()) == pinned_packages(STAGES["train"])
+
+
+def test_the_card_names_all_packages_that_are_pinned_and_python() -> None:
+    pinned = {name for stage in STAGES.values() for name in pinned_packages(stage)}
+
+    assert set(installed()) == pinned | {"python"}
+    assert installed()["python"] == platform.python_version()
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flows.reproduce import compared, made_with
+from flows.reproduce import begun_with, compared, made_with
 
 PUBLISHED = {"accuracy": 0.81, "log_loss": 0.42, "num_test": 111}
 
@@ -48,3 +48,34 @@ def test_packages_of_another_version_than_the_published_models_are_named(here: d
 @pytest.mark.parametrize("card", [{}, {"versions": None}, {"versions": ["torch"]}])
 def test_a_card_without_versions_says_nothing_of_them(card: dict[str, object]) -> None:
     assert made_with(card, card) == ""
+
+
+def test_what_was_other_where_it_was_exported_is_named_once() -> None:
+    before = {"versions": {"torch": "2.14"}, "export_versions": {"torch": "2.14", "onnx": "1.22", "python": "3.11.9"}}
+    after = {"versions": {"torch": "2.15"}, "export_versions": {"torch": "2.15", "onnx": "1.23", "python": "3.11.9"}}
+
+    assert made_with(before, after) == "made with torch 2.14 (here 2.15); exported with onnx 1.22 (here 1.23)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"weights_sha256": "a" * 64}, {"weights_sha256": "a" * 64}, ""),
+        ({"weights_sha256": None}, {"weights_sha256": None}, ""),
+        ({}, {"weights_sha256": "a" * 64}, ""),
+        (
+            {"weights_sha256": "a" * 64},
+            {"weights_sha256": "b" * 64},
+            f"begun with other weights, sha256 {'a' * 16} (here {'b' * 16})",
+        ),
+        (
+            {"weights_sha256": "a" * 64},
+            {"weights_sha256": None},
+            f"begun with other weights, sha256 {'a' * 16} (here none)",
+        ),
+    ],
+)
+def test_other_weights_to_begin_with_are_named(
+    before: dict[str, str | None], after: dict[str, str | None], told: str
+) -> None:
+    assert begun_with(before, after) == told

@@ -121,6 +121,7 @@ def _write_train(folder: Path, labels: Sequence[str]) -> None:
     facts = {
         "architecture": "resnet18",
         "weights": "imagenet",
+        "weights_sha256": "c" * 64,
         "method": "fine_tune",
         "image_size": SIZE,
         "labels": list(labels),

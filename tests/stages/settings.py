@@ -23,6 +23,7 @@ TRAIN: dict[str, Any] = {
     "method": "fine_tune",
     "architecture": "test_resnet",
     "weights": "none",
+    "weights_sha256": None,
     "image_size": 32,
     "batch_size": 8,
     "gpus": 1,

@@ -21,6 +21,7 @@ def text(
     about: dict[str, Any] | None = None,
     texts: dict[str, Any] | None = None,
     num_arrived: int = 0,
+    installed: dict[str, str] | None = None,
     **calibration: Any,
 ) -> str:
     """Return the card for a calibration, a training and words with some values changed."""
@@ -43,7 +44,8 @@ def text(
         "num_train": 9,
         "num_valid": 9,
         "params": TRAIN,
-        "versions": {},
+        "weights_sha256": None,
+        "versions": {"torch": "2.14"},
     }
     given = (
         dict.fromkeys(field.name for field in fields(ExportParams))
@@ -58,6 +60,7 @@ def text(
             calibration=chosen | calibration,
             texts=given | (texts or {}),
             num_arrived=num_arrived,
+            export_versions={"torch": "2.14", "onnx": "1.23"} | (installed or {}),
         )
     )
 
@@ -260,3 +263,23 @@ def test_the_card_says_where_a_simpler_way_does_as_well(simple: float, told: boo
 
 def test_the_card_says_where_the_numbers_of_each_label_are() -> None:
     assert "`report.html` has the numbers of each label" in words()
+
+
+def test_the_card_says_from_which_weights_a_training_began() -> None:
+    given = {"weights_sha256": "a" * 64, "params": TRAIN | {"weights": "imagenet", "weights_sha256": "a" * 64}}
+    file = {"weights_sha256": "b" * 64, "params": TRAIN | {"weights": "/home/ann/pets.safetensors"}}
+
+    assert f"Begun with imagenet weights, sha256 {'a' * 64}. |" in words(about=given)
+    assert "| weights_sha256 |" not in words(about=given)
+    assert f"Begun with the weights of `pets.safetensors`, sha256 {'b' * 64}. |" in words(about=file)
+    assert "Begun from scratch. |" in words()
+
+
+def test_the_card_names_what_was_installed_where_the_model_was_trained_and_where_it_was_exported() -> None:
+    trained = {"versions": {"torch": "2.14", "python": "3.11.9"}}
+
+    assert "Trained with torch 2.14. Exported with onnx 1.23." in words()
+    elsewhere = words(about=trained, installed={"python": "3.12.1"})
+    assert "Trained with python 3.11.9, torch 2.14. Exported with onnx 1.23, python 3.12.1." in elsewhere
+    alike = words(about={"versions": {"torch": "2.14", "onnx": "1.23"}})
+    assert "Trained with onnx 1.23, torch 2.14. Exported with the same." in alike

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from stages import features, known_outputs
+from stages.errors import ChecksumError
 from stages.evaluate import EvaluateParams, evaluate
 from stages.outputs import read_csv as rows
 from stages.params import section
@@ -86,3 +87,13 @@ def test_the_test_side_is_judged_by_what_the_learner_itself_says(judged: Path, s
     assert [model.labels[place] for place in said.argmax(axis=1)] == [
         row["predicted"] for row in rows(judged / "predictions.csv")
     ]
+
+
+def test_a_model_is_not_compared_with_a_network_of_other_weights_than_it_began_with(probed: Path, sides: Path) -> None:
+    weights = probed / "weights.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+
+    with pytest.raises(
+        ChecksumError, match=r"^the model was trained from others; .* --force train`: other weights of test_res"
+    ):
+        judged_anew(probed, sides)

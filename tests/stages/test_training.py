@@ -2,6 +2,7 @@
 
 import csv
 import json
+import platform
 import re
 import shutil
 import signal
@@ -19,10 +20,11 @@ from safetensors.torch import load_file, save_file
 
 from stages import fingerprints
 from stages.devices import device_named
-from stages.errors import DataError, ParamsError, ResourceError
+from stages.errors import ChecksumError, DataError, ParamsError, ResourceError
 from stages.metrics import metric
 from stages.model import load
 from stages.outputs import write_csv
+from stages.tensors import sha256_of_tensors
 from stages.train import TrainParams, train
 from tests.stages.conftest import ROOT, start_training
 from tests.stages.settings import TRAIN, params_yaml
@@ -107,7 +109,8 @@ def test_the_description_names_the_training(trained: Path) -> None:
     assert (about["architecture"], about["num_train"], about["num_valid"]) == ("test_resnet", 18, 9)
     assert about["params"] == TRAIN
     assert (about["device"], about["precision"]) == ("cpu", "none")
-    assert about["versions"]["torch"] == fingerprints.versions()["torch"]
+    assert about["versions"] == fingerprints.versions() | {"python": platform.python_version()}
+    assert about["weights_sha256"] is None
 
 
 @pytest.mark.slow
@@ -407,6 +410,20 @@ def test_a_probe_fits_the_head_at_once_and_leaves_the_body_as_it_was(sides: Path
     assert "learning_rate" not in json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     given, left = load_file(weights), load_file(out / "weights.safetensors")
     assert torch.equal(given["conv1.0.weight"], left["0.model.conv1.0.weight"])
+
+
+def test_a_training_says_from_which_weights_it_began_and_takes_no_others_if_told(sides: Path, tmp_path: Path) -> None:
+    weights = drawn_weights(tmp_path / "weights.safetensors")
+    begun = PROBE | {"epochs": 0, "weights": str(weights)}
+
+    out = run(tmp_path / "any", sides, **begun)
+    found = json.loads((out / "train.json").read_text(encoding="utf-8"))["weights_sha256"]
+    asked = run(tmp_path / "these", sides, **begun, weights_sha256=found)
+
+    assert found == sha256_of_tensors(load_file(weights))
+    assert (asked / "weights.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
+    with pytest.raises(ChecksumError, match=rf"^other weights of test_resnet .*: sha256 {found}, wanted: {'f' * 64}$"):
+        run(tmp_path / "others", sides, **begun, weights_sha256="f" * 64)
 
 
 def test_a_probes_losses_of_both_sides_are_of_the_named_loss(sides: Path, tmp_path: Path) -> None:
