@@ -576,3 +576,21 @@ def test_no_secret_was_left_anywhere_by_all_that(operator: Operator) -> None:
     assert operator.kept_with(b"a careless stage says ***")
     assert operator.kept_with(secret.encode()) == []
     assert secret not in json.dumps(operator.registry.manifest("base").to_json())
+
+
+def test_what_ingest_says_makes_the_data_of_a_version_again_when_the_remote_is_lost(operator: Operator) -> None:
+    """The sentence of flows.screening. The last test of all, for the others share what was computed."""
+    operator.retrain("emptied", operator.branch("emptied", download={"seed": 77}))
+    manifest = operator.registry.manifest("emptied@1")
+    remote = open_storage(operator.stack.variables["PETMODELS_DVC_REMOTE"])
+    for key in [found.key for found in remote.list("")]:
+        remote.delete(key)
+    for worker in ("cpu-1", "gpu-1"):
+        operator.forget_workspace(worker)
+
+    sentence = operator.retrain("emptied", manifest.git_commit, force=True)
+
+    prepared = outputs_of(manifest.dvc_lock)["data/prepared"]
+    listed = json.loads(remote.read(f"files/md5/{prepared[:2]}/{prepared[2:]}", 10**6)[0])
+    assert sentence.startswith("nothing to do: emptied@1 is what ")
+    assert [one for one in listed if remote.find(f"files/md5/{one['md5'][:2]}/{one['md5'][2:]}") is None] == []

@@ -7,7 +7,7 @@ import pytest
 from flows.candidate import Candidate
 from flows.champion import champion_of
 from flows.dvc_process import DvcProcess
-from flows.since import newest_version
+from flows.since import newest_version, versions_from
 from flows.turns import turn_of
 from flows.workspace import Workspace
 from petmodels import Origin, Registry
@@ -41,6 +41,16 @@ def test_ingest_counts_since_the_newest_version_that_is_left(registry: Registry)
 
     assert newest
     assert newest.name == "pets@2"
+
+
+def test_older_versions_are_asked_for_their_commits_without_those_that_were_withdrawn(
+    registry: Registry, tmp_path: Path
+) -> None:
+    newest = registry.publish(make_bundle(tmp_path / "4", tag="4"), "pets", Origin(dvc_lock=LOCK)).manifest
+
+    found = versions_from(registry.storage.address, newest)
+
+    assert [one.name for one in found] == ["pets@4", "pets@2", "pets@1"]
 
 
 def test_a_model_of_which_nothing_is_left_is_trained_as_if_nothing_was_published(tmp_path: Path) -> None:
