@@ -53,7 +53,7 @@ class _Case:
         self.bundle.mkdir(parents=True)
         for number in range(self.num_files):
             (self.bundle / f"{number:03d}.bin").write_bytes(os.urandom(self.size_bytes // self.num_files))
-        registry = Registry(self.address)
+        registry = Registry(self.address, cache=self.folder / "cache")
         registry.publish(self.bundle, "pets")
         for path in sorted(self.bundle.iterdir()):
             key = f"{self.plain.removeprefix(BUCKET)[1:]}/{path.name}"
@@ -83,7 +83,7 @@ class _Case:
 
         words = [sys.executable, "-m", "petmodels", "publish", self.bundle, "--model", "pets", "--registry"]
         return {
-            OURS: lambda: run([*words, f"s3://{new()}"]),
+            OURS: lambda: run([*words, f"s3://{new()}"], environment={"PETMODELS_CACHE": str(self.folder / "cache")}),
             "aws s3 cp": lambda: run(["aws", "s3", "cp", "--recursive", "--quiet", self.bundle, f"s3://{new()}/"]),
             "s5cmd": lambda: run(["s5cmd", "cp", f"{self.bundle}/", f"s3://{new()}/"]),
             "rclone": lambda: run(["rclone", "copy", self.bundle, f"{_RCLONE}{new()}"]),
