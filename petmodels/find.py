@@ -65,10 +65,11 @@ class _List:
 
 @dataclass(frozen=True)
 class _Read:
-    """Where a list lies and which groups it gives to the image; or why it can't be used."""
+    """What a list has of the image and of some groups, and where it lies; or why it can't be used."""
 
     path: Path | None
     groups: frozenset[str]
+    matches: frozenset[Match]
     error: str = ""
 
 
@@ -90,11 +91,12 @@ def find(storage: Storage, cache: Cache, sha256: str, models: Mapping[str, Seque
     lists = [one for model, versions in models.items() for listed in versions for one in _lists(model, listed)]
     unknown = [line for model, versions in models.items() for listed in versions for line in _lacking(model, listed)]
     files = {one.key: one for one in lists}
-    found = at_once(lambda one: _read(storage, cache, one, sha256), files.values(), is_left_when_ended=True)
+    # An image's group is known from any version that lists it; one of that group is its copy in all of them. So each
+    # list is read by what the others have told, and again where one tells more later: most are read once.
+    groups = {sha256}
+    found = at_once(lambda one: _read(storage, cache, one, sha256, groups), files.values(), is_left_when_ended=True)
     read = dict(zip(files, found, strict=True))
-    # An image's group is known from any version that lists it; one of that group is its copy in all of them.
-    groups = {sha256}.union(*(one.groups for one in read.values()))
-    matches = {key: _matches(one.path, sha256, groups) for key, one in read.items() if one.path}
+    matches = {key: _matches(one, sha256, groups) for key, one in read.items() if one.path}
     unknown += [f"{one.model}@{one.listed.version}: {read[one.key].error}" for one in lists if one.key not in matches]
     uses = [_use(one, match) for one in lists for match in sorted(matches.get(one.key, ()))]
     return Found(sha256=sha256, uses=tuple(uses), unknown=tuple(unknown))
@@ -115,14 +117,24 @@ def _lacking(model: str, listed: Listed) -> list[str]:
     return [f"{name}: its bundle has no {' and no '.join(missing)}"] if missing else []
 
 
-def _read(storage: Storage, cache: Cache, one: _List, sha256: str) -> _Read:
-    """Read a list once to its end, for the groups of the image."""
+def _read(storage: Storage, cache: Cache, one: _List, sha256: str, groups: set[str]) -> _Read:
+    """Read a list once to its end, for the image and for all of the `groups`, to which its own are added."""
     try:
         path = fetch(storage, cache, one.model, [one.file])[one.file.path]
-        groups = {group for found, group, _ in _rows(path, one.file.path) if found == sha256 and group}
+        return _scanned(path, one.file.path, sha256, groups)
     except TrustError as error:
-        return _Read(None, frozenset(), str(error))
-    return _Read(path, frozenset(groups))
+        return _Read(None, frozenset(), frozenset(), str(error))
+
+
+def _scanned(path: Path, name: str, sha256: str, groups: set[str]) -> _Read:
+    asked, told, matches = frozenset(groups), set[str](), set[Match]()
+    for found, group, file in _rows(path, name):
+        if found == sha256 and group:
+            told.add(group)
+        if found == sha256 or group in asked:
+            matches.add((found != sha256, file))
+    groups |= told  # at the end: a list that can't be read to there tells nothing
+    return _Read(path, asked, frozenset(matches))
 
 
 def _rows(path: Path, name: str) -> Iterator[tuple[str, str, str]]:
@@ -142,9 +154,11 @@ def _rows(path: Path, name: str) -> Iterator[tuple[str, str, str]]:
         raise FormatError(f"{name} is no list that can be read: {error}") from error
 
 
-def _matches(path: Path, sha256: str, groups: set[str]) -> set[Match]:
-    rows = _rows(path, path.name)
-    return {(found != sha256, file) for found, group, file in rows if found == sha256 or group in groups}
+def _matches(read: _Read, sha256: str, groups: set[str]) -> frozenset[Match]:
+    """Return a list's matches for all of the groups; it is read again where it was read for fewer."""
+    if read.path is None or read.groups == groups:
+        return read.matches
+    return _scanned(read.path, read.path.name, sha256, groups).matches
 
 
 def _use(one: _List, match: Match) -> Use:

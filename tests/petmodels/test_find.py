@@ -1,5 +1,6 @@
 """Which versions were trained on an image, or show it, is answered from two small files of each, and gaps are told."""
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -73,6 +74,31 @@ def test_a_file_on_disk_is_found_by_its_bytes_in_every_model(four: Registry, tmp
     found = four.find(tmp_path / "cat.jpg")
 
     assert [f"{one.model}@{one.version}" for one in found.uses] == ["cats@1", "pets@4", "pets@3", "pets@3", "pets@2"]
+
+
+def test_a_list_is_read_once_however_many_versions_have_it(
+    folder_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        files = lists([(IT, IT), (OTHER, IT)], [(OTHER, IT, "report.html")]) | {"own": b"%d" % number}
+        folder_registry.publish(write_files(tmp_path / str(number), files), "pets")
+    opened, read = [], csv.reader
+    monkeypatch.setattr(csv, "reader", lambda file: [opened.append(file.name), read(file)][1])
+
+    found = told(folder_registry, IT)
+
+    assert [version for version, *_ in found] == [3, 3, 3, 2, 2, 2, 1, 1, 1]
+    assert len(opened) == len(set(opened)) == 2
+
+
+def test_a_group_that_a_later_list_tells_finds_copies_in_those_that_were_read_before(
+    folder_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petmodels.parallel.THREADS", 1)
+    for number, seen in enumerate([[(IT, FIRST)], [(OTHER, FIRST)]], start=1):
+        folder_registry.publish(write_files(tmp_path / str(number), lists(seen, [])), "pets")
+
+    assert [one[:3] for one in told(folder_registry, IT)] == [(2, "trained on", True), (1, "trained on", False)]
 
 
 def test_only_the_two_lists_are_fetched(four: Registry, tmp_path: Path) -> None:
