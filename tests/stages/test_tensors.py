@@ -46,9 +46,9 @@ def state(seed: int = 0) -> dict[str, Tensor]:
     return found
 
 
-def saved(content: object) -> bytes:
+def saved(content: object, *, as_of_old: bool = False) -> bytes:
     file = io.BytesIO()
-    torch.save(content, file)
+    torch.save(content, file, _use_new_zipfile_serialization=not as_of_old)
     return file.getvalue()
 
 
@@ -83,10 +83,13 @@ def cached(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("as_of_old", [False, True])
 def test_downloaded_weights_are_loaded_and_kept(
-    server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    as_of_old: bool, server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(server, saved(state()), monkeypatch)
+    """Before torch 1.6 files were no ZIP archives, and some hold parameters in the place of tensors."""
+    given = {name: nn.Parameter(tensor) if as_of_old else tensor for name, tensor in state().items()}
+    publish(server, saved(given, as_of_old=as_of_old), monkeypatch)
 
     first, again = begun(), begun()
 
