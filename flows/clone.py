@@ -10,6 +10,7 @@ from flows.errors import ChildError, RequestError
 from flows.telling import redacted
 
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
+MOST_LOOSE_KIB = 32 * 1024
 # Tags by name: `--tags` alone would keep those that the remote no longer has.
 _ALL = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
 
@@ -27,6 +28,19 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
     if output(address, folder, keep=(handle,)).strip() != remote:
         output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
     output(["git", "fetch", "--quiet", "--prune", "--force", "origin", *_ALL], folder, keep=(handle,))
+    _pack(folder, handle)
+
+
+def _pack(folder: Path, handle: int) -> None:
+    """Have git store what changed in a file, not each of its versions, once those take much space.
+
+    By itself git waits for some 6,700 objects, and of the list of arrivals each commit adds a whole one.
+    """
+    counts = dict(
+        line.split(": ") for line in output(["git", "count-objects", "-v"], folder, keep=(handle,)).splitlines()
+    )
+    if int(counts["size"]) > MOST_LOOSE_KIB:
+        output(["git", "gc", "--quiet", "--force", "--prune=now"], folder, keep=(handle,))
 
 
 def renew(remote: str, folder: Path, handle: int) -> None:

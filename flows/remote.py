@@ -8,6 +8,8 @@ from flows.environment import apart
 from flows.errors import StackError
 
 BRANCH = "main"
+# Each ingest pushes the whole list of arrivals. By itself git would keep some 6,700 objects as they came, or 50 packs.
+_PACKED = {"receive.unpackLimit": "1", "gc.autoPackLimit": "10", "gc.autoDetach": "false"}
 
 
 def push_head(checkout: Path, remote: Path) -> str:
@@ -24,6 +26,8 @@ def push_head(checkout: Path, remote: Path) -> str:
         raise StackError(telling(head.stderr) or nothing)
     if not remote.exists():
         _git("init", "--quiet", "--bare", "--initial-branch", BRANCH, str(remote), folder=checkout)
+    for name, value in _PACKED.items():
+        _git("config", name, value, folder=remote)
     pushed = _git("push", "--quiet", str(remote), f"HEAD:refs/heads/{BRANCH}", folder=checkout)
     if "[rejected]" in pushed.stderr:
         if _beginnings(checkout, "HEAD").isdisjoint(_beginnings(remote, BRANCH)):

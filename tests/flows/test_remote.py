@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -20,6 +21,10 @@ def commit(folder: Path, name: str) -> str:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", name)
     return git(folder, "rev-parse", "HEAD")
+
+
+def num_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture
@@ -47,6 +52,22 @@ def test_what_flows_have_pushed_stays_and_the_way_to_have_it_is_told(project: Pa
     commit(project, "meanwhile")
     assert push_head(project, remote).endswith(f"to have them: git pull {remote} main")
     assert git(remote, "rev-parse", "main") == arrived
+
+
+def test_the_remote_keeps_of_a_list_that_grows_what_was_added(project: Path, tmp_path: Path) -> None:
+    remote = tmp_path / "project.git"
+    (project / "arrivals.csv").write_text(Random(1).randbytes(100_000).hex())
+    commit(project, "arrivals")
+    push_head(project, remote)
+    before = num_bytes(remote)
+
+    for number in range(25):
+        with (project / "arrivals.csv").open("a") as file:
+            file.write(f"{number}\n")
+        commit(project, f"arrivals {number}")
+        git(project, "push", "--quiet", str(remote), "HEAD:main")
+
+    assert num_bytes(remote) < before + 12 * 110_000  # as many packs at most, and not 25
 
 
 def test_another_project_is_not_pushed_over_the_first_one(project: Path, tmp_path: Path) -> None:

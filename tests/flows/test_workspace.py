@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
@@ -179,6 +180,23 @@ def test_a_git_remote_that_has_moved_is_followed(settings: Settings, project: Pr
 
     with workspace(moved, "a", "main", quiet) as w:
         assert w.git("remote", "get-url", "origin") == moved.git
+
+
+def test_a_clone_keeps_of_a_list_that_grows_what_was_added(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.clone.MOST_LOOSE_KIB", 1000)
+    text = Random(1).randbytes(100_000).hex()
+    with workspace(settings, "a", "main", quiet) as w:
+        for number in range(15):
+            w.set_text("arrivals.csv", text + str(number))
+            git(w.folder, "add", "arrivals.csv")
+            git(w.folder, "commit", "--quiet", "--message", "arrivals")
+        git(w.folder, "push", "--quiet", "origin", "HEAD:refs/heads/arrivals")
+
+    with workspace(settings, "a", "arrivals", quiet) as again:
+        assert again.text("arrivals.csv") == text + "14"
+        assert again.git("count-objects", "-v").startswith("count: 0\n")
+        objects = again.folder / ".git/objects"
+        assert sum(path.stat().st_size for path in objects.rglob("*") if path.is_file()) < 3 * 110_000
 
 
 RUINED = [".git/HEAD", ".git/config", ".git/index", ".git/refs/remotes/origin/main", ".git/objects"]
