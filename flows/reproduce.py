@@ -1,6 +1,6 @@
 """The flow `reproduce`: rebuild a published version from nothing but its manifest, and say what is the same.
 
-Reads the manifest's git commit, dvc.lock and params; leaves a fresh clone with a cache of its own, and a table.
+Reads the manifest's git commit, dvc.lock and params; leaves a table, and the fresh clone only where that is asked for.
 """
 
 import math
@@ -30,7 +30,7 @@ _HASH_DIGITS = 16
 
 @flow(name="reproduce", flow_run_name="reproduce {version}")
 @settled
-def reproduce(version: str) -> str:
+def reproduce(version: str, keep_clone: bool = False) -> str:
     """Rebuild `pets@7` from its commit and params, and compare files and metrics with what was published."""
     settings = Settings.from_environment()
     registry = Registry(settings.registry, notice=tell)
@@ -38,7 +38,7 @@ def reproduce(version: str) -> str:
     if not manifest.git_commit or not manifest.params:
         raise RequestError(f"{manifest.name} doesn't say from which commit and params it comes; it can't be rebuilt")
     check_lock(manifest.dvc_lock)
-    with workspace(settings, "reproduce", manifest.git_commit, tell, fresh=True) as w:
+    with workspace(settings, "reproduce", manifest.git_commit, tell, fresh=True, passing=not keep_clone) as w:
         w.set_text(pipeline.PARAMS, manifest.params)
         w.dvc("repro --no-run-cache")
         outputs = _differing(pipeline.outputs_of(manifest.dvc_lock), pipeline.outputs_of(w.text(pipeline.LOCK)))

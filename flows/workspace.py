@@ -75,14 +75,15 @@ def workspace(
     tell: Tell,
     *,
     fresh: bool = False,
+    passing: bool = False,
     slots: int = 1,
     with_dvc: bool = False,
 ) -> Iterator[Workspace]:
     """Yield the workspace `name` at a branch, tag or commit of the git remote, and nobody else's while the block runs.
 
-    `fresh` clones anew, with an empty cache of its own. With `slots`, so many runs may work at once, each in a folder
-    of its own. `with_dvc` begins DVC's process at once, for whoever is sure to need it. Raises BusyError, RequestError
-    for an unknown revision, RemoteError when git's remote can't be reached.
+    `fresh` clones anew, with an empty cache of its own; `passing` removes the clone at the end. With `slots`, so many
+    runs may work at once, each in a folder of its own. `with_dvc` begins DVC's process at once, for whoever is sure to
+    need it. Raises BusyError, RequestError for an unknown revision, RemoteError when git's remote can't be reached.
     """
     settings.workspaces.mkdir(parents=True, exist_ok=True)
     folder, handle = _locked_soon(settings.workspaces, name, slots)
@@ -99,6 +100,8 @@ def workspace(
     finally:
         try:
             process.end()
+            if passing:
+                shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)
 

@@ -135,6 +135,15 @@ def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settin
         assert one.folder != other.folder
 
 
+def test_a_passing_clone_is_gone_at_the_end_also_when_the_run_has_failed(settings: Settings) -> None:
+    with workspace(settings, "a", "main", quiet, fresh=True) as kept:
+        pass
+    with pytest.raises(KeyError), workspace(settings, "b", "main", quiet, fresh=True, passing=True) as gone:
+        raise KeyError
+
+    assert (kept.folder.exists(), gone.folder.exists()) == (True, False)
+
+
 def test_what_a_killed_run_left_is_put_right(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet) as w:
         (w.folder / ".git/index.lock").touch()
