@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import SignatureMismatchError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect.utilities.callables import parameters_to_args_kwargs
 from ruamel.yaml import YAML
 
@@ -38,6 +39,19 @@ def test_the_environment_files_hold_the_settings_of_the_stack(file: str, setting
 
 def test_the_time_after_which_a_run_is_dead_is_the_one_in_the_text() -> None:
     assert f"({ZOMBIE_SECONDS} seconds, and some more on a busy server)" in OPERATIONS
+
+
+def test_the_vacuum_settings_are_ones_that_prefect_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = (line for line in OPERATIONS.splitlines() if line.startswith("| Prefect's database grows"))
+    names, values = re.findall(r"`(PREFECT_\w+)`", row), re.findall(r"`([a-z_,0-9]+)`", row)
+    vacuum = Settings().server.services.db_vacuum
+    assert (vacuum.enabled, vacuum.retention_period) == ({"events"}, timedelta(days=90))
+
+    for name, value in zip(names, values, strict=True):
+        monkeypatch.setenv(name, value)
+
+    vacuum = Settings().server.services.db_vacuum
+    assert (vacuum.enabled, vacuum.retention_period) == ({"events", "flow_runs"}, timedelta(days=365))
 
 
 def test_a_misspelt_parameter_has_a_row() -> None:
