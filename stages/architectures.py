@@ -77,9 +77,11 @@ def load_weights(body: nn.Module, name: str, weights: str, *, sha256: str | None
     `none`. Raises ParamsError for a file that doesn't fit, UnreachableError when weights must be downloaded and can't,
     ChecksumError for other ones than `sha256` says or than their file's name does.
     """
+    own = body.state_dict()
+    if not own:
+        raise ParamsError(f"params.yaml: train: architecture: its body has no layers: {name}")
     if weights == "none":
         return None
-    own = body.state_dict()
     whole, found = _start(name, weights, sha256)
     given = whole if weights == "imagenet" else _in_order(whole, own, name)
     pairs = list(zip(own.items(), given.items(), strict=False))

@@ -68,10 +68,16 @@ def learner(
 
 
 def _check_layout(body: nn.Module, name: str) -> None:
-    """Raise ParamsError for one of timm's networks whose maps have their channels last: fastai's heads want them first.
+    """Raise ParamsError for a body of one layer, or maps with their channels last: fastai's heads want them first.
 
-    At no size does such a head fit.
+    Of torchvision's shufflenets, fastai takes for the body what comes before the last pooling: one layer. Some of
+    timm's networks leave the other maps; at no size does a head fit them.
     """
+    if sum(one.ndim > 1 for one in body.parameters()) < 2:
+        raise ParamsError(
+            "params.yaml: train: architecture: fastai cuts it off after its first layer; resnet34 for one that it cuts "
+            f"before its last: {name}"
+        )
     if getattr(getattr(body, "model", None), "output_fmt", "") == "NHWC":
         raise ParamsError(
             "params.yaml: train: architecture: its features come as NHWC, fastai's head wants NCHW; convnext_tiny for "

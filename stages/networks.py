@@ -36,24 +36,24 @@ def untrained_body(params: "TrainParams") -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        body = _body(params.architecture)
-    load_weights(body, params.architecture, params.weights, sha256=params.weights_sha256)
-    return body.eval()
+        made = body(params.architecture)
+    load_weights(made, params.architecture, params.weights, sha256=params.weights_sha256)
+    return made.eval()
 
 
-def _body(name: str) -> nn.Module:
-    body: nn.Module
+def body(name: str) -> nn.Module:
+    """Return an architecture's body with drawn weights, cut off where `vision_learner` cuts: fastai keeps a table."""
+    from fastai.vision.learner import TimmBody, create_body, model_meta
+
     builder = architecture(name)
+    made: nn.Module
     if isinstance(builder, str):
-        from fastai.vision.learner import TimmBody
         from timm import create_model
 
-        body = TimmBody(create_model(builder, num_classes=0), pretrained=False)
+        made = TimmBody(create_model(builder, num_classes=0), pretrained=False)
     else:
-        from fastai.vision.learner import create_body
-
-        body = create_body(builder(weights=None), pretrained=False)
-    return body
+        made = create_body(builder(weights=None), pretrained=False, cut=model_meta.get(builder, {}).get("cut"))
+    return made
 
 
 def head(name: str, method: str, num_labels: int) -> dict[str, Any]:
@@ -67,6 +67,6 @@ def head(name: str, method: str, num_labels: int) -> dict[str, Any]:
         whole = timm.create_model(builder, num_classes=0)
         pools = whole.default_cfg.get("pool_size") is not None
         return {"custom_head": linear_head(whole.num_features, num_labels, pools=pools)}
-    from fastai.vision.learner import create_body, num_features_model
+    from fastai.vision.learner import num_features_model
 
-    return {"custom_head": linear_head(num_features_model(create_body(builder(weights=None))), num_labels, pools=True)}
+    return {"custom_head": linear_head(num_features_model(body(name)), num_labels, pools=True)}

@@ -541,6 +541,14 @@ def test_a_network_whose_maps_have_their_channels_last_is_told_whatever_the_size
         run(tmp_path, sides, architecture="swin_tiny_patch4_window7_224")
 
 
+@pytest.mark.filterwarnings("ignore:The parameter 'pretrained' is deprecated")
+@pytest.mark.filterwarnings("ignore:Arguments other than a weight enum")
+def test_a_network_of_which_fastai_would_keep_the_first_layer_alone_is_told(sides: Path, tmp_path: Path) -> None:
+    told = r"architecture: fastai cuts it off after its first layer; resnet34 for one .*: shufflenet_v2_x0_5$"
+    with pytest.raises(ParamsError, match=told):
+        run(tmp_path, sides, architecture="shufflenet_v2_x0_5")
+
+
 def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> None:
     (tmp_path / "split").mkdir()
     for side in ("train", "valid", "test"):
