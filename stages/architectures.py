@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import ChecksumError, ParamsError, UnreachableError
+from stages.features import pooled
 from stages.params import nearest
 from stages.tensors import check_by_name, nothing_but_tensors, sha256_of_tensors, tensors_of
 
@@ -21,6 +22,8 @@ from stages.tensors import check_by_name, nothing_but_tensors, sha256_of_tensors
 OFFLINE = "tf_efficientnet_lite0"
 SILENCE_SECONDS = 20.0  # after which a server that sends nothing is given up
 PAUSES_SECONDS = (1.0, 5.0)  # before another try, where a transfer broke off
+# Of the spread of a network's answers: what the order of reckoning may change, also on a GPU that rounds to 10 bits.
+NOISE = 0.01
 
 Statistics = tuple[list[float], list[float]]
 
@@ -94,15 +97,47 @@ def load_weights(body: nn.Module, name: str, weights: str, *, sha256: str | None
     return found
 
 
-def imagenet_classifier(name: str, num_features: int, *, sha256: str | None = None) -> tuple[Tensor, Tensor] | None:
+def imagenet_classifier(name: str, body: nn.Module, *, sha256: str | None = None) -> tuple[Tensor, Tensor] | None:
     """Return weight (1000 x features) and bias of the layer by which `name` tells the classes of ImageNet.
 
-    None where that is not one linear layer on the body's pooled features. Raises as `load_weights`.
+    `body` is its own, with the weights of ImageNet and in evaluation mode. None where that is not one linear layer on
+    the body's pooled features: what the whole network says of two drawn images decides, because a layer's shape
+    doesn't tell that a norm stands before it. Raises as `load_weights`.
     """
-    last = list(_start(name, "imagenet", sha256)[0].values())[-2:]
-    if [tensor.ndim for tensor in last] != [2, 1] or last[0].shape != (len(last[1]), num_features):
+    given = _start(name, "imagenet", sha256)[0]
+    weight, bias = list(given.values())[-2:]
+    if [weight.ndim, bias.ndim] != [2, 1]:
         return None
-    return last[0].float(), last[1].float()
+    features, answers = _of_noise(name, body, given)
+    if weight.shape != (answers.shape[-1], features.shape[-1]):
+        return None
+    weight, bias = weight.float(), bias.float()
+    by_features, by_layers = features @ weight.T, answers - bias
+    is_all = (by_features - by_layers).abs().max() <= NOISE * by_layers.std()
+    return (weight, bias) if is_all else None
+
+
+def _of_noise(name: str, body: nn.Module, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the body's pooled features of two drawn images, and what the whole network says of them."""
+    device = next(body.parameters()).device
+    whole = _whole(name)
+    whole.load_state_dict(dict(zip(whole.state_dict(), given.values(), strict=True)))
+    with torch.no_grad():
+        images = torch.randn(2, 3, *_own_size(name), generator=torch.Generator().manual_seed(0)).to(device)
+        return pooled(body)(images).cpu(), whole.eval().to(device)(images).cpu()
+
+
+def _own_size(name: str) -> tuple[int, int]:
+    """Return height and width of the images that `name` was trained on."""
+    import timm
+    import torchvision.models
+
+    if isinstance(architecture(name), str):
+        config = timm.get_pretrained_cfg(name)
+        height, width = config.input_size[1:] if config is not None else (224, 224)
+        return height, width
+    side = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    return side, side
 
 
 def _start(name: str, weights: str, sha256: str | None) -> tuple[Mapping[str, Tensor], str]:
@@ -191,7 +226,13 @@ def _in_order(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str)
 
 
 def _names(name: str) -> list[str]:
+    return list(_whole(name).state_dict())
+
+
+def _whole(name: str) -> nn.Module:
+    """Return the network with the head for ImageNet, its weights drawn."""
     import timm
 
     builder = architecture(name)
-    return list((timm.create_model(name) if isinstance(builder, str) else builder(weights=None)).state_dict())
+    whole: nn.Module = timm.create_model(name) if isinstance(builder, str) else builder(weights=None)
+    return whole

@@ -4,6 +4,7 @@ Reads prepared images; leaves what known_outputs.py does. The body sees each of 
 of the train side.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import torch
 from fastai.data.load import DataLoader
 from numpy.typing import NDArray
 
-from stages import probe
+from stages import distributed, probe
 from stages.architectures import imagenet_classifier, statistics
 from stages.features import Preprocessing
 from stages.known_outputs import KnownOutputs
@@ -48,16 +49,23 @@ def fit_head(training: "Training") -> dict[str, float]:
     targets = np.array([training.labels.index(row["label"]) for row in training.rows["train"]])
     num_views = features.shape[1]
     inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
-    classifier = None
-    if training.params.weights == "imagenet":
-        name, sha256 = training.params.architecture, training.weights_sha256
-        classifier = imagenet_classifier(name, layer.in_features, sha256=sha256)
+    classifier = _classifier(training) if training.params.weights == "imagenet" else None
     near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(training.labels))
     probe.fit(layer, inputs, wanted, near=near)
     with torch.inference_mode():
         logits = layer(torch.from_numpy(features[:, 0]).to(training.device)).cpu()
         train_loss = float(training.learn.loss_func(logits, torch.from_numpy(targets)))
     return {"train_loss": train_loss, **_validated(training, layer, valid)}
+
+
+def _classifier(training: "Training") -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return the body's own ImageNet classifier, None where its rows don't belong to the features; which is told."""
+    name = training.params.architecture
+    found = imagenet_classifier(name, training.learn.model[0], sha256=training.weights_sha256)
+    if found is None and not distributed.rank():
+        told = f"the ImageNet classifier of {name} is no linear layer on its pooled features"
+        print(f"train: {told}, so the head begins from zero", file=sys.stderr)
+    return found
 
 
 def _features(training: "Training") -> tuple[Features, Features]:

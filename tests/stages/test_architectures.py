@@ -5,6 +5,7 @@ import re
 import socket
 import tarfile
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -295,11 +296,38 @@ def photographs(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def test_the_offline_classifier_is_one_linear_layer_over_the_classes_of_imagenet() -> None:
-    found = imagenet_classifier(OFFLINE, 1280)
+    found = imagenet_classifier(OFFLINE, pretrained_body(OFFLINE))
 
     assert found is not None
     assert [tensor.shape for tensor in found] == [(1000, 1280), (1000,)]
 
 
 def test_a_classifier_that_does_not_fit_the_features_is_none() -> None:
-    assert imagenet_classifier(OFFLINE, 512) is None
+    assert imagenet_classifier(OFFLINE, nn.Conv2d(3, 512, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_linear"),
+    [("test_resnet", True), ("test_efficientnet", True), ("test_vit", True), ("test_convnext", False)],
+)
+def test_a_classifier_counts_only_where_it_is_all_that_follows_the_pooled_features(
+    name: str, is_linear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between test_convnext's pooling and its last layer, whose shape would fit, stands a norm."""
+    given, create = drawn(name), timm.create_model
+
+    def kept(*args: Any, pretrained: bool = False, **how: Any) -> nn.Module:
+        whole = create(*args, **how)
+        if pretrained:
+            whole.load_state_dict(given)
+        return whole
+
+    monkeypatch.setattr("timm.create_model", kept)
+
+    found = imagenet_classifier(name, pretrained_body(name))
+
+    assert (found is not None) == is_linear
+
+
+def pretrained_body(name: str) -> nn.Module:
+    return untrained_body(TrainParams(**(TRAIN | {"architecture": name, "weights": "imagenet"})))

@@ -503,6 +503,22 @@ def test_a_probe_may_be_followed_by_unfrozen_epochs(
     assert [row["phase"] for row in table(out / "history.csv")] == ["probe", "unfrozen"]
 
 
+def test_a_probe_whose_classifier_does_not_fit_its_features_says_that_it_begins_from_zero(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr("timm.create_model", lambda name, **how: create(name, **(how | {"pretrained": False})))
+
+    run(tmp_path, sides, **PROBE, epochs=0, architecture="test_convnext", weights="imagenet")
+
+    told = (
+        "train: the ImageNet classifier of test_convnext is no linear layer on its pooled features, so the head begins"
+    )
+    assert capsys.readouterr().err.count(f"{told} from zero\n") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["label_smoothing", "focal"])
 def test_every_loss_trains_a_torchvision_net_too(sides: Path, tmp_path: Path, loss: str) -> None:
