@@ -44,7 +44,10 @@ def architecture(name: str) -> str | Callable[..., nn.Module]:
         _check_tag(name)
         return name
     known = sorted({*in_torchvision, *timm.list_models()})
-    raise ParamsError(f"params.yaml: train: architecture: unknown: {name}; {nearest(name, known)}")
+    # timm's own addresses and the Hub's pages have the name after the last stroke: hf-hub:timm/resnet18.a1_in1k.
+    bare = name.rpartition("/")[2].lower()
+    told = f"nearest: {bare}" if bare in in_torchvision or timm.is_model(bare) else nearest(bare, known)
+    raise ParamsError(f"params.yaml: train: architecture: unknown: {name}; {told}")
 
 
 def _check_tag(name: str) -> None:

@@ -230,6 +230,19 @@ def test_a_misspelt_name_is_told_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("hf-hub:timm/resnet18.a1_in1k", r"nearest: resnet18\.a1_in1k"),
+        ("RESNET18", "nearest: resnet18"),
+        ("timm/Convnext_Tinny", "nearest: convnext_tiny, .*"),
+    ],
+)
+def test_a_hub_address_is_told_with_the_name_in_it(name: str, says: str) -> None:
+    with pytest.raises(ParamsError, match=rf"^params.yaml: train: architecture: unknown: {name}; {says}$"):
+        architecture(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
         ("test_resnet.r160", "known: test_resnet.r160_in1k"),
         ("resnet50.a9_in1k", r"nearest: resnet50\.\w+_in1k, .*"),
     ],
