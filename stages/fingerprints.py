@@ -36,6 +36,7 @@ CODE = (
     "images",
     "kept_rows",
     "known_outputs",
+    "layer_groups",
     "learner",
     "metrics",
     "networks",

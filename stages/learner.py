@@ -13,6 +13,7 @@ from torch import nn
 
 from stages.architectures import architecture, load_weights, statistics
 from stages.errors import ParamsError
+from stages.layer_groups import splitter
 from stages.metrics import metric
 from stages.networks import head
 
@@ -48,6 +49,7 @@ def learner(
             opt_func=FusedAdam,
             metrics=[metric(name, len(labels)) for name in params.metrics],
             wd=params.weight_decay,
+            splitter=splitter(params.architecture),
             **head(params.architecture, params.method, len(labels)),
         )
         _check_layout(learn.model[0], params.architecture)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from fastai.learner import Learner
 from fastai.optimizer import Adam
+from fastai.vision.learner import default_split
 
 from stages.architectures import statistics
 from stages.devices import precision
 from stages.fingerprints import versions
 from stages.images import FILTER_NAME
+from stages.layer_groups import layer_groups
 from stages.learner import short_side
 from stages.metrics import metric
 from stages.outputs import new_file, write_csv, write_json
@@ -115,7 +117,8 @@ def _export(training: "Training", final: Path) -> None:
         learn.model.eval().requires_grad_(True),
         loss_func=learn.loss_func,
         opt_func=Adam,
-        splitter=learn.splitter,
+        # load_learner has no files of this project, so that our groups stay here.
+        splitter=default_split if learn.splitter is layer_groups else learn.splitter,
         metrics=[metric(name, len(training.labels)) for name in training.params.metrics],
         wd=learn.wd,
         path=Path(),

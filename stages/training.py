@@ -169,6 +169,10 @@ class Training:
                 f"train: a head that is fitted at once is the same whatever these are: {', '.join(ignored)}",
                 file=sys.stderr,
             )
+        is_spread = params.epochs and params.weights != "none" and params.learning_rate_spread > 1
+        if is_spread and len(self.learn.splitter(self.learn.model)) < 3:
+            told = "the body's layers have no order to cut them in, so learning_rate_spread has two groups"
+            print(f"train: {told}: body, head", file=sys.stderr)
         if self.progress.model is not None:
             place = f"{self.progress.phase} epoch {self.progress.epoch + 1}"
             print(f"train: going on from a checkpoint, with {place}", file=sys.stderr)

@@ -519,6 +519,37 @@ def test_a_probe_whose_classifier_does_not_fit_its_features_says_that_it_begins_
     assert capsys.readouterr().err.count(f"{told} from zero\n") == 1
 
 
+def test_a_network_of_timm_learns_in_three_groups_with_a_spread_of_rates(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+    rates = []
+    monkeypatch.setattr(
+        "stages.training.Training.end_epoch", lambda self, *_args, **_how: rates.append(self.learn.opt.hypers)
+    )
+
+    with suppress(IndexError):  # without an epoch there is no history to write
+        run(tmp_path, sides, weights=weights, frozen_epochs=0, epochs=1, learning_rate_spread=100.0)
+
+    last = [group["lr"] for group in rates[0]]
+    assert [round(last[-1] / rate) for rate in last] == [100, 10, 1]
+    assert "learning_rate_spread" not in capsys.readouterr().err
+
+
+def test_a_body_that_can_not_be_cut_is_told_with_its_groups(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fastai.vision.learner import default_split
+
+    monkeypatch.setattr("stages.learner.splitter", lambda _name: default_split)
+    weights = str(drawn_weights(tmp_path / "weights.safetensors"))
+
+    run(tmp_path, sides, weights=weights, frozen_epochs=0, epochs=1)
+
+    told = "the body's layers have no order to cut them in, so learning_rate_spread has two groups: body, head"
+    assert capsys.readouterr().err.count(f"train: {told}\n") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["label_smoothing", "focal"])
 def test_every_loss_trains_a_torchvision_net_too(sides: Path, tmp_path: Path, loss: str) -> None:
