@@ -299,7 +299,9 @@ def test_keygen_sign_and_trust(run: Command, bundle: Path, monkeypatch: pytest.M
     ]
 
 
-def test_show_tells_signatures_that_hold_from_those_that_do_not(run: Command, bundle: Path, tmp_path: Path) -> None:
+def test_show_tells_signatures_that_hold_from_those_that_do_not(
+    run: Command, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = (run("keygen", name).data[0] for name in ("our.key", "their.key"))
     run("publish", bundle, "--model", "pets", "--sign", "our.key")
     path = tmp_path / "registry" / version_key("pets", 1)
@@ -307,6 +309,7 @@ def test_show_tells_signatures_that_hold_from_those_that_do_not(run: Command, bu
     claims = (Signature(theirs, statement.signatures[0].signature), Signature("ml-dsa-65:AAAA", "of another kind"))
     path.write_bytes(Statement(statement.payload, (*statement.signatures, *claims)).to_bytes())
 
+    monkeypatch.setenv("PETMODELS_CACHE", str(tmp_path / "another"))  # the publisher's remembers what it has signed
     rows, found = run("show", "pets").data, run("show", "pets", "--json").json
 
     assert [row.split()[-1] for row in rows if row.startswith("signed by")] == [ours]
