@@ -1,5 +1,6 @@
 """Let a flow end the way people read it: a sentence on the run, a traceback for bugs alone, and no secret in either."""
 
+import gc
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
 
     @wraps(function)
     def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
+        gc.freeze()  # what is loaded by now stays: to look through it, above all at the end, takes half a second
         if over := _over_before():
             return over
         try:

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 
 from stages.entry import NAMES
 from stages.errors import DataError
+from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_json
 from stages.params import STRICT
 from stages.published_params import published, published_training
@@ -57,6 +58,7 @@ def evaluate(
 
     Raises DataError where a side is empty or holds a breed that the model doesn't know.
     """
+    import_large("timm", "fastai.vision.all")
     import numpy as np
 
     from stages import findings, report

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
 
@@ -60,6 +61,7 @@ def export(
 
     Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged.
     """
+    import_large("timm", "fastai.vision.all", "onnxscript", "torch.onnx")
     from stages.agreement import agreed
     from stages.model import load
     from stages.onnx_file import write_onnx

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from stages.errors import DataError, ParamsError, ResourceError, is_lack_of_memory
+from stages.imports import import_large
 from stages.locks import alone
 from stages.outputs import read_csv
 from stages.params import STRICT
@@ -112,6 +113,7 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     ChecksumError for other weights than were asked for, and ResourceError, naming what to lower, when memory runs out,
     and while another training uses the same checkpoints.
     """
+    import_large("timm", "torchvision.models")
     from stages.architectures import architecture
 
     architecture(params.architecture)
@@ -121,6 +123,7 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
             f"all images have one label, so there is nothing to tell apart; look at prepare.labels_from: {min(labels)}"
         )
     _check_size(params, prepared / rows["train"][0]["path"])
+    import_large("fastai.vision.all")
     try:
         from stages import distributed
         from stages.together import share_of

@@ -1,6 +1,5 @@
 """Folders that several tests only read: a prepared, split source of drawn pictures, and one tiny training on it."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from stages.imports import import_large
 from stages.prepare import PrepareParams, prepare
 from stages.split import SplitParams, split
 from tests.pictures import write_source
@@ -27,8 +27,7 @@ def fastai() -> None:
     """Import fastai, which uses what torch and pandas are about to drop; what it does later is held to no warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("fastai.vision.all")
-        importlib.import_module("timm")
+        import_large("fastai.vision.all", "timm")
 
 
 @pytest.fixture(scope="session")
