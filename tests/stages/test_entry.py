@@ -297,6 +297,8 @@ def downloaded(tmp_path: Path) -> Path:
     (tmp_path / "arrivals.csv").write_text("address,sha256,label,arrived\n", encoding="utf-8")
     (tmp_path / "corrections.csv").write_text(NO_CORRECTIONS, encoding="utf-8")
     lists = {name: tmp_path / f"{name}.csv" for name in ("arrivals", "corrections")}
+    few = params_yaml(download={"source": "sample:images_per_breed=1,image_side=64"})
+    (tmp_path / "params.yaml").write_text(few, encoding="utf-8")
     params = section(tmp_path / "params.yaml", "download", DownloadParams)
     download(params, **lists, cache=tmp_path / "cache", out=tmp_path / "raw")
     return tmp_path / "raw"
