@@ -22,12 +22,30 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 
 
-def agreed(onnx: Path, model: "Model", images: Sequence[Path], logits: Path, temperature: float) -> NDArray[np.float32]:
+def judged(path: Path, num_images: int, num_labels: int) -> NDArray[np.float32]:
+    """Return what the learner said when it was judged: images x labels.
+
+    Raises DataError where the file is torn, or of other images or labels.
+    """
+    try:
+        said: NDArray[np.float32] = np.load(path)
+    except ValueError as error:
+        raise DataError(f"no array of numbers; run `dvc repro --force evaluate`: {path}") from error
+    if said.shape != (num_images, num_labels):
+        raise DataError(
+            f"another test side was judged, {said.shape} instead of {(num_images, num_labels)} images and labels; "
+            f"run `dvc repro evaluate`: {path}"
+        )
+    return said
+
+
+def agreed(
+    onnx: Path, model: "Model", images: Sequence[Path], said: NDArray[np.float32], temperature: float
+) -> NDArray[np.float32]:
     """Return the ONNX file's probabilities of the test images, which agree with the logits that evaluate judged.
 
-    Raises DataError where one differs by TOLERANCE or more, or where the logits are of other images or labels.
+    Raises DataError where one differs by TOLERANCE or more.
     """
-    said = _judged(logits, len(images), len(model.labels))
     found = probabilities(onnx, images, model.preprocessing)
     difference = float(np.abs(np.exp(log_probabilities(said, temperature=temperature)) - found).max())
     if not difference < TOLERANCE:  # nor is NaN
@@ -40,17 +58,3 @@ def agreed(onnx: Path, model: "Model", images: Sequence[Path], logits: Path, tem
         file=sys.stderr,
     )
     return found
-
-
-def _judged(path: Path, num_images: int, num_labels: int) -> NDArray[np.float32]:
-    """Return what the learner said when it was judged: images x labels."""
-    try:
-        said: NDArray[np.float32] = np.load(path)
-    except ValueError as error:
-        raise DataError(f"no array of numbers; run `dvc repro --force evaluate`: {path}") from error
-    if said.shape != (num_images, num_labels):
-        raise DataError(
-            f"another test side was judged, {said.shape} instead of {(num_images, num_labels)} images and labels; "
-            f"run `dvc repro evaluate`: {path}"
-        )
-    return said

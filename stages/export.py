@@ -62,7 +62,7 @@ def export(
     Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged.
     """
     import_large("timm", "fastai.vision.all", "onnxscript", "torch.onnx")
-    from stages.agreement import agreed
+    from stages.agreement import agreed, judged
     from stages.model import load
     from stages.onnx_file import write_onnx
     from stages.selftest import write_self_test
@@ -73,12 +73,13 @@ def export(
         _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
     )
     rows, temperature = read_csv(split / "test.csv"), calibration["temperature"]
+    said = judged(eval / "test_logits.npy", len(rows), len(model.labels))  # before the conversion, which takes long
     with new_folder(out) as folder:
         shutil.copyfile(train / "preprocess.json", folder / "preprocess.json")
         how = (folder / "preprocess.json").read_text(encoding="utf-8")
         write_onnx(folder / "model.onnx", model, temperature=temperature, opset=params.opset, preprocess=how)
         images = [prepared / row["path"] for row in rows]
-        expected = agreed(folder / "model.onnx", model, images, eval / "test_logits.npy", temperature)
+        expected = agreed(folder / "model.onnx", model, images, said, temperature)
         tested = write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
         _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})

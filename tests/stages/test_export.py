@@ -315,24 +315,33 @@ def test_an_onnx_file_that_says_otherwise_than_was_judged_stops_the_stage_and_ke
     assert everything(tmp_path / "bundle") == good
 
 
+@pytest.fixture
+def no_folder(tmp_path: Path) -> Path:
+    """A place in which nothing can be written: whoever tries fails otherwise."""
+    (tmp_path / "file").touch()
+    return tmp_path / "file"
+
+
 @pytest.mark.parametrize(
     "cut", [(slice(1, None), slice(None)), (slice(None), slice(1, None))], ids=["images", "labels"]
 )
-def test_a_judgement_of_another_test_side_stops_the_stage(
-    sides: Path, trained: Path, judged: Path, tmp_path: Path, cut: tuple[slice, slice]
+def test_a_judgement_of_another_test_side_stops_the_stage_before_it_writes_anything(
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path, cut: tuple[slice, slice]
 ) -> None:
     other = said_otherwise(judged, tmp_path / "eval", np.load(judged / "test_logits.npy")[cut])
 
     with pytest.raises(DataError, match=r"another test side was judged, .*; run `dvc repro evaluate`: .*logits\.npy$"):
-        bundle(tmp_path, sides, trained, other)
+        bundle(no_folder, sides, trained, other)
 
 
-def test_a_torn_judgement_stops_the_stage(sides: Path, trained: Path, judged: Path, tmp_path: Path) -> None:
+def test_a_torn_judgement_stops_the_stage_before_it_writes_anything(
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(judged, tmp_path / "eval")
     (tmp_path / "eval/test_logits.npy").write_bytes((judged / "test_logits.npy").read_bytes()[:-4])
 
     with pytest.raises(DataError, match=r"^no array of numbers; run `dvc repro --force evaluate`: .*logits\.npy$"):
-        bundle(tmp_path, sides, trained, tmp_path / "eval")
+        bundle(no_folder, sides, trained, tmp_path / "eval")
 
 
 def test_a_full_disk_stops_the_stage_and_keeps_the_last_bundle(
