@@ -33,7 +33,8 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
 
     @wraps(function)
     def body(*args: P.args, **kwargs: P.kwargs) -> "State[Any]":
-        gc.freeze()  # what is loaded by now stays: to look through it, above all at the end, takes half a second
+        if not gc.get_freeze_count():
+            gc.freeze()  # what is loaded by now stays; to search it for garbage, most at the end, takes half a second
         if over := _over_before():
             return over
         try:

@@ -1,6 +1,7 @@
 """How a flow ends: what is told on the run, and what never is."""
 
 import ast
+import gc
 import logging
 import subprocess
 import traceback
@@ -55,6 +56,23 @@ def test_a_bug_stays_one_and_tells_no_secret(bug: Exception) -> None:
     assert PLANTED not in told
     assert f"{type(bug).__name__}, told without a secret:" in told
     assert "in flow" in told
+
+
+def test_a_run_sets_what_is_loaded_apart_from_the_search_for_garbage_once() -> None:
+    counts: list[int] = []
+
+    @settled
+    def flow() -> str:
+        counts.append(gc.get_freeze_count())
+        raise ValueError("no answer")
+
+    gc.unfreeze()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no answer"):
+            flow()
+
+    assert counts[0] > 10_000
+    assert counts[1] <= counts[0]  # some of it ends meanwhile
 
 
 def test_a_bug_without_a_secret_stays_as_it_is() -> None:
