@@ -45,17 +45,17 @@ def run_loop(
     folder.mkdir(parents=True)
     first, later = dealt(project) if arrivals is None else (of_project(project), unpacked(arrivals, folder / "later"))
     remote = first_project(project, folder, first, len(later))
-    with running_stack(folder / "stack", Options(git=str(remote))) as stack:
+    with running_stack(folder / "stack", Options(git=str(remote))) as stack, SyncPrefectClient(stack.api) as client:
         os.environ.update(stack.store.environment())  # for the photographs that this process drops
         _say(f"a stack runs: Prefect at {stack.address}, S3 at {stack.store.endpoint}, two workers")
         _say(f"retrain on the first {len(first)} images")
-        _say(_ended(stack, _started(stack, "retrain/weekly")))
+        _say(_ended(client, _started(client, "retrain/weekly")))
         _drop(stack, later)
         _say(f"{len(later)} more images are dropped at {stack.variables['PETMODELS_DROP']}")
         since = time.time()
-        _say(_ended(stack, _started(stack, "ingest/hourly")))
+        _say(_ended(client, _started(client, "ingest/hourly")))
         _say("the images' arrival starts a retrain")
-        _say(_ended(stack, _triggered(stack, "on-arrival", since)))
+        _say(_ended(client, _triggered(client, "on-arrival", since)))
         for arguments in after:
             print(f"$ petmodels {' '.join(arguments)}", flush=True)
             subprocess.run([str(program), *arguments], env=_consumers(stack, folder), check=True)
@@ -103,12 +103,12 @@ def _drop(stack: Stack, photographs: Sequence[Photograph]) -> None:
         drop.upload(f"{photograph.label}/{path.name}", path, digest_of(path), no_progress)
 
 
-def _started(stack: Stack, deployment: str) -> str:
-    found = _api(stack, f"/deployments/name/{deployment}")
-    return str(_api(stack, f"/deployments/{found['id']}/create_flow_run", {"idempotency_key": uuid4().hex})["id"])
+def _started(client: SyncPrefectClient, deployment: str) -> str:
+    found = _api(client, f"/deployments/name/{deployment}")
+    return str(_api(client, f"/deployments/{found['id']}/create_flow_run", {"idempotency_key": uuid4().hex})["id"])
 
 
-def _triggered(stack: Stack, deployment: str, since: float) -> str:
+def _triggered(client: SyncPrefectClient, deployment: str, since: float) -> str:
     """Return the run that an event has started at a deployment, as soon as there is one."""
     after = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
     question = {
@@ -116,20 +116,20 @@ def _triggered(stack: Stack, deployment: str, since: float) -> str:
         "flow_runs": {"expected_start_time": {"after_": after}},
     }
     for _ in range(600):
-        if found := _api(stack, "/flow_runs/filter", question):
+        if found := _api(client, "/flow_runs/filter", question):
             return str(found[0]["id"])
         time.sleep(0.5)
     raise StackError(f"no run of {deployment} began within five minutes of the event")
 
 
-def _ended(stack: Stack, run: str) -> str:
+def _ended(client: SyncPrefectClient, run: str) -> str:
     """Return the sentence of a run that completed; the stages' own lines are printed meanwhile."""
     began, shown = time.monotonic(), set[str]()
     while time.monotonic() - began < _MOST_SECONDS:
-        state = _api(stack, f"/flow_runs/{run}")["state"]
+        state = _api(client, f"/flow_runs/{run}")["state"]
         # Lines come in no order: those of a task may overtake those of its flow.
         newest = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_DESC"}
-        for line in reversed(_api(stack, "/logs/filter", newest)):
+        for line in reversed(_api(client, "/logs/filter", newest)):
             if line["id"] not in shown and line["message"].startswith(("Running stage", "Stage '")):
                 print(f"  {line['message']}", file=sys.stderr, flush=True)
             shown.add(line["id"])
@@ -138,14 +138,16 @@ def _ended(stack: Stack, run: str) -> str:
         if state["type"] in {"FAILED", "CRASHED", "CANCELLED"}:
             raise FlowError(f"{state['name'].lower()}: {state['message']}")
         time.sleep(1)
-    raise FlowError(f"a run did not end within {_MOST_SECONDS:.0f} seconds; look at {stack.address}: {run}")
+    address = str(client.api_url).removesuffix("/api/")
+    raise FlowError(f"a run did not end within {_MOST_SECONDS:.0f} seconds; look at {address}: {run}")
 
 
-def _api(stack: Stack, path: str, content: Mapping[str, Any] | None = None) -> Any:
-    """Ask the server by Prefect's own client, which asks again while the server is busy."""
-    with SyncPrefectClient(stack.api) as opened:
-        client: Any = opened
-        return client.request("GET" if content is None else "POST", path, json=content).json()
+def _api(client: Any, path: str, content: Mapping[str, Any] | None = None) -> Any:
+    """Ask the server by Prefect's own client, which asks again while the server is busy.
+
+    It is opened once: that takes as long as ten questions.
+    """
+    return client.request("GET" if content is None else "POST", path, json=content).json()
 
 
 def _consumers(stack: Stack, folder: Path) -> dict[str, str]:
