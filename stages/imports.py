@@ -11,7 +11,7 @@ from importlib import import_module
 def import_large(*names: str) -> None:
     """Import modules by their names, unless they are here, so that an `import` finds them.
 
-    They make a million objects that all stay: the collector, which looks through them while they come and again when
+    They make 900,000 objects that all stay: the collector, which looks through them while they come and again when
     the process ends, takes two fifths of a start's time.
     """
     if all(name in sys.modules for name in names):
