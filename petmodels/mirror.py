@@ -181,7 +181,8 @@ def _withdrawn(work: _Work, here: Holdings, there: Holdings) -> Iterator[str]:
                 work.done.withdrawn.append(name)
             except (ConflictError, RequestError, TrustError) as error:
                 yield f"{name}: it was withdrawn, and is still there in {target.address}: {error}"
-    if is_new or (there.unused() and any(held.tombstone for held in there.versions.values())):
+    is_any = any(held.tombstone for held in (*here.versions.values(), *there.versions.values()))
+    if is_new or (is_any and there.unused()):  # a mirror that was killed may have left bytes of theirs
         try:
             prune(target, model, keep=LAST_VERSION, is_dry=False)
         except TrustError as error:

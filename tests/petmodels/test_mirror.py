@@ -258,6 +258,20 @@ def test_bytes_of_a_withdrawn_version_that_a_killed_mirror_left_go_with_the_next
     assert contents(backup) == contents(source)
 
 
+def test_bytes_that_a_killed_mirror_left_of_a_version_withdrawn_since_go_with_the_next(
+    source: Registry, backup: Registry, tmp_path: Path
+) -> None:
+    source.mirror(backup.storage.address)
+    name = published(source, tmp_path, "three")
+    for key, data in contents(source, "blobs").items():
+        backup.storage.create(key, data)
+    source.withdraw(name, "asked for", is_dry=False)
+
+    source.mirror(backup.storage.address)
+
+    assert contents(backup) == contents(source)
+
+
 def test_what_is_broken_here_is_named_and_keeps_nothing_else_back(
     source: Registry, backup: Registry, tmp_path: Path
 ) -> None:
