@@ -24,8 +24,9 @@ from petmodels.versions import stored_versions
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What is stored under a number: a manifest or a tombstone, or why it must not be used."""
+    """What is stored under a number, as bytes and what they say: a manifest or a tombstone, or why not to use it."""
 
+    data: bytes
     statement: Statement
     manifest: Manifest | None = None
     tombstone: Tombstone | None = None
@@ -130,12 +131,12 @@ def _alias(storage: Storage, model: str, name: str, known: Memory | None) -> Hel
 
 def _held(storage: Storage, model: str, version: int, known: Memory | None) -> Held | None:
     """Return what is stored under a number, None when it was pruned since it was listed."""
-    where, statement = f"the manifest of {model}@{version}", Statement("")
+    where, data, statement = f"the manifest of {model}@{version}", b"", Statement("")
     try:
         data, _ = storage.read(version_key(model, version), LONGEST_DOCUMENT_BYTES)
         statement = load_statement(data, where)
         if tombstone := tombstone_in(statement, model, version):
-            return Held(statement=statement, tombstone=tombstone)
+            return Held(data=data, statement=statement, tombstone=tombstone)
         manifest = manifest_in(statement, model, version)
         if known:
             check_signed(statement, trusted_keys(), where)
@@ -143,5 +144,5 @@ def _held(storage: Storage, model: str, version: int, known: Memory | None) -> H
     except NotStoredError:
         return None
     except TrustError as error:
-        return Held(statement=statement, error=error)
-    return Held(statement=statement, manifest=manifest)
+        return Held(data=data, statement=statement, error=error)
+    return Held(data=data, statement=statement, manifest=manifest)

@@ -110,7 +110,7 @@ def _brought(work: _Work, here: Holdings, there: Holdings, number: int) -> str |
         if held.error:
             raise held.error
         if held.tombstone:
-            _put_new_tombstone(work, here.model, number, held.statement)
+            _put_new_tombstone(work, here.model, number, held.data)
         elif other is None:
             if bring(work.source, work.target, work.spool, held.resolved(), work.progress):
                 work.done.versions.append(name)
@@ -136,9 +136,9 @@ def _is_gone(source: Storage, model: str, number: int) -> bool:
     return False
 
 
-def _put_new_tombstone(work: _Work, model: str, number: int, statement: Statement) -> None:
+def _put_new_tombstone(work: _Work, model: str, number: int, data: bytes) -> None:
     key = version_key(model, number)
-    if work.target.create(key, statement.to_bytes()):
+    if work.target.create(key, data):
         work.done.withdrawn.append(f"{model}@{number}")
     elif not isinstance(read_version(work.target, model, number), Tombstone):
         raise ConflictError(f"somebody else took this number over there meanwhile; run it again: {model}@{number}")

@@ -219,6 +219,24 @@ def test_what_was_withdrawn_here_is_withdrawn_there_and_its_bytes_go(source: Reg
     assert leftovers(backup) == []
 
 
+def test_a_tombstone_that_was_made_longer_than_its_manifest_stays_so(
+    source: Registry, backup: Registry, tmp_path: Path
+) -> None:
+    """By another size than the manifest's, a listing shows to whoever has seen that one that the version is gone."""
+    name = published(source, tmp_path, "three")
+    shutil.copytree(source.storage.address, tmp_path / "copy")
+    copy = Registry(tmp_path / "copy")
+    manifest = contents(copy, "versions")["pets/versions/99999996-3.json"]
+    copy.withdraw(name, "x", is_dry=False)
+    missing = len(manifest) - len(contents(copy, "versions")["pets/versions/99999996-3.json"])
+    source.withdraw(name, "x" * (1 + missing), is_dry=False)
+
+    source.mirror(backup.storage.address)
+
+    assert len(contents(source, "versions")["pets/versions/99999996-3.json"]) == len(manifest) + 1
+    assert contents(backup) == contents(source)
+
+
 def test_what_was_withdrawn_there_alone_stays_so(source: Registry, backup: Registry) -> None:
     source.mirror(backup.storage.address)
     backup.withdraw("pets@2", "asked for", is_dry=False)
