@@ -79,6 +79,12 @@ class Holdings:
         """The highest number, 0 when there is none."""
         return max(self.versions, default=0)
 
+    @property
+    def is_torn(self) -> bool:
+        """Say whether an alias names what isn't there: it was moved while all this was read, or a version was lost."""
+        left = {number for number, held in self.versions.items() if not held.tombstone}
+        return not left.issuperset(one.alias.version for one in self.aliases.values() if one.alias)
+
     def known(self) -> dict[int, set[str]]:
         """Return by which hashes each number is known: that of what is stored; else those in aliases and parents."""
         said: dict[int, set[str]] = defaultdict(set)

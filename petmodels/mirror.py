@@ -81,8 +81,11 @@ class _Work:
 
 def _pair(source: Storage, target: Storage, model: str, known: Memory) -> tuple[Holdings, Holdings]:
     """Return what the two registries hold of a model; ConflictError when one isn't an earlier state of the other."""
-    there = holdings(target, model)  # first: what another mirror brings meanwhile is then in the source, too
-    here = holdings(source, model, known=known)
+    for _ in range(_TRIES):
+        there = holdings(target, model)  # first: what another mirror brings meanwhile is then in the source, too
+        here = holdings(source, model, known=known)
+        if not here.is_torn:
+            break
     if told := divergence(here, there):
         raise ConflictError(f"{target.address} is no earlier state of {source.address} and stays as it is: {told}")
     return here, there

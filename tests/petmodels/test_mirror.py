@@ -1,14 +1,16 @@
 """A registry's backup is one command: whole at each instant, byte for byte, and never what it wasn't before."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from petmodels import notes
+from petmodels import holdings, notes
 from petmodels.errors import AddressError, ConflictError, NotFoundError, WithdrawnError
 from petmodels.registry import Registry
+from petmodels.storage import Storage, Stored
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
 from tests.petmodels.proxy import Proxy
@@ -341,6 +343,26 @@ def test_a_source_that_is_published_to_and_pruned_meanwhile_leaves_a_whole_mirro
     assert backup.manifest("pets@production").name == "pets@4"
     with pytest.raises(WithdrawnError):
         backup.resolve("pets@3")
+
+
+def test_an_alias_that_moves_while_the_source_is_read_is_no_finding(
+    source: Registry, backup: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_versions, waiting = holdings.stored_versions, ["promote", "withdraw"]
+
+    def slow(storage: Storage, model: str) -> Iterator[tuple[int, Stored]]:
+        if waiting and storage is source.storage:
+            waiting.clear()
+            source.promote("pets@2", "production")
+            source.withdraw("pets@1", "asked for", is_dry=False)
+        return stored_versions(storage, model)
+
+    monkeypatch.setattr(holdings, "stored_versions", slow)
+
+    done = source.mirror(backup.storage.address)
+
+    assert (done.aliases, done.findings) == (["pets@production"], [])
+    assert contents(backup) == contents(source)
 
 
 def test_a_prune_at_work_over_there_stops_a_mirror(source: Registry, backup: Registry, tmp_path: Path) -> None:
