@@ -103,9 +103,13 @@ class Registry:
         return names
 
     def models_seen(self) -> list[str]:
-        """Return the names of all models, and of those that are gone though this machine has seen versions of them."""
+        """Return the names of all models, and of those that are gone though this machine has seen versions of them.
+
+        Raises NotFoundError when no registry is there and this machine has seen none.
+        """
         seen = self.memory.models()  # before the registry is asked: others on this machine may publish meanwhile
-        return sorted({*self.models(), *seen})
+        there = versions.models_in(self.storage) if seen else self.models()
+        return sorted({*there, *seen})
 
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
         """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none.

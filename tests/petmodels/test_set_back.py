@@ -155,3 +155,13 @@ def test_a_check_of_all_names_a_model_that_is_gone_as_a_whole(run: Command, tmp_
     assert done.code == 6
     assert done.data[0].startswith("pets@1: this machine has seen pets@1, and the registry's newest version is none;")
     assert done.data[1].startswith("1 version, 1 file")
+
+
+def test_a_check_of_all_names_what_a_registry_that_is_gone_as_a_whole_has_lost(run: Command, tmp_path: Path) -> None:
+    published(Registry(tmp_path / "registry"), tmp_path, "one")
+    shutil.rmtree(tmp_path / "registry")
+
+    done = run("verify", "--all")
+
+    assert done.code == 6
+    assert done.data[0].startswith("pets@1: this machine has seen pets@1, and the registry's newest version is none;")
