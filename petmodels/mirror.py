@@ -17,7 +17,7 @@ from petmodels.cache import Cache
 from petmodels.disk import writing
 from petmodels.divergence import divergence
 from petmodels.documents import Statement
-from petmodels.errors import ConflictError, NotFoundError, RequestError, TrustError, WithdrawnError
+from petmodels.errors import ConflictError, FormatError, NotFoundError, RequestError, TrustError, WithdrawnError
 from petmodels.hashing import Progress, no_progress
 from petmodels.holdings import Held, HeldAlias, Holdings, holdings
 from petmodels.locks import lock
@@ -183,7 +183,10 @@ def _withdrawn(work: _Work, here: Holdings, there: Holdings) -> Iterator[str]:
                 is_new = True
                 work.done.withdrawn.append(name)
             except (ConflictError, RequestError, TrustError) as error:
-                yield f"{name}: it was withdrawn, and is still there in {target.address}: {error}"
+                # No repair brings back a manifest whose version was withdrawn, and no tombstone goes over what is none.
+                is_broken = other.error and isinstance(error, FormatError)
+                way = f"delete {version_key(model, number)} there and run it again: " if is_broken else ""
+                yield f"{name}: it was withdrawn, and is still there in {target.address}: {way}{error}"
     is_any = any(held.tombstone for held in (*here.versions.values(), *there.versions.values()))
     if is_new or (is_any and there.unused()):  # a mirror that was killed may have left bytes of theirs
         try:

@@ -239,6 +239,23 @@ def test_a_tombstone_that_was_made_longer_than_its_manifest_stays_so(
     assert contents(backup) == contents(source)
 
 
+def test_a_broken_manifest_of_what_was_withdrawn_since_is_named_with_the_way_on(
+    source: Registry, backup: Registry
+) -> None:
+    key = "pets/versions/99999997-2.json"
+    source.mirror(backup.storage.address)
+    backup.storage.delete(key)
+    backup.storage.create(key, b"broken off")
+    source.withdraw("pets@2", "asked for", is_dry=False)
+
+    finding, _ = source.mirror(backup.storage.address).findings
+    backup.storage.delete(key)
+    source.mirror(backup.storage.address)
+
+    assert f": delete {key} there and run it again: the manifest of pets@2 is not plain JSON" in finding
+    assert contents(backup) == contents(source)
+
+
 def test_what_was_withdrawn_there_alone_stays_so(source: Registry, backup: Registry) -> None:
     source.mirror(backup.storage.address)
     backup.withdraw("pets@2", "asked for", is_dry=False)
