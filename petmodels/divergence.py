@@ -22,7 +22,8 @@ def divergence(here: Holdings, there: Holdings) -> str:
         mine_too = here.aliases.get(name, HeldAlias())
         if alias.error:
             return str(alias.error)
-        if not mine_too.error and not _goes_on(mine_too.data, alias.data):
+        is_broken = mine_too.error and not mine_too.data
+        if not is_broken and not _goes_on(mine_too.data, alias.data):
             return f"{model}@{name} has steps there that are not here"
     return ""
 

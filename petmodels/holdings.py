@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from petmodels.aliases import Alias, alias_names, read_alias
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
-from petmodels.errors import NotFoundError, TrustError
+from petmodels.errors import NotFoundError, ReplayError, TrustError
 from petmodels.manifest import Manifest, Parent, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import blob_key, version_key
@@ -57,7 +57,10 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldAlias:
-    """An alias: its document's bytes, change mark and what they say; or why it must not be used."""
+    """An alias: its document's bytes, change mark and what they say; or why it must not be used.
+
+    With `error` there are bytes only of one that is older than, or another one than, this machine has seen.
+    """
 
     data: bytes = b""
     etag: str = ""
@@ -130,6 +133,8 @@ def _alias(storage: Storage, model: str, name: str, known: Memory | None) -> Hel
         alias, data, etag = read or read_alias(storage, model, name)
     except NotFoundError:
         return None
+    except ReplayError as error:  # it can be read all the same, and compared with another registry's
+        return HeldAlias(data=read_alias(storage, model, name)[1], error=error)
     except TrustError as error:
         return HeldAlias(error=error)
     return HeldAlias(data=data, etag=etag, alias=alias)

@@ -173,6 +173,25 @@ def test_a_registry_that_has_gone_its_own_way_is_refused_and_stays_as_it_is(
     assert backup.models() == ["pets"]
 
 
+def test_a_source_whose_alias_was_set_back_is_refused_by_who_has_seen_the_newer_one_too(
+    source: Registry, backup: Registry, tmp_path: Path
+) -> None:
+    key = "pets/aliases/production.jsonl"
+    yesterday, _ = source.storage.read(key, 10**6)
+    source.promote("pets@2", "production")
+    source.manifest("pets@production")
+    source.mirror(backup.storage.address)
+    source.storage.delete(key)
+    source.storage.create(key, yesterday)
+    published(source, tmp_path, "three")
+    before = contents(backup)
+
+    with pytest.raises(ConflictError, match="pets@production has steps there that are not here"):
+        source.mirror(backup.storage.address)
+
+    assert contents(backup) == before
+
+
 def test_another_lineage_is_refused_though_no_number_is_in_both(
     source: Registry, backup: Registry, tmp_path: Path
 ) -> None:
