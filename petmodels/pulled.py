@@ -30,8 +30,10 @@ def checked_files(folder: Path) -> dict[str, Path] | None:
         return None
     try:
         manifest = _manifest(record)
-    except (FormatError, SignatureError) as error:
-        raise type(error)(f"this pulled folder's record can't be trusted; pull it again: {error}") from error
+    except SignatureError as error:
+        raise SignatureError(f"this pulled folder's record can't be trusted; pull it again: {error}") from error
+    except FormatError as error:  # no pull goes over files of which no record says that they are its own
+        raise FormatError(f"this pulled folder's record is broken; pull into a new folder: {error}") from error
     needed = [file for file in manifest.files if is_needed(file.path)]
     for path, is_whole in at_once(lambda file: _compared(folder, file), needed):
         if not is_whole:

@@ -10,7 +10,7 @@ import pytest
 
 import petmodels
 from petmodels.documents import Statement, load_statement
-from petmodels.errors import BundleError, ChecksumError, FormatError, SignatureError
+from petmodels.errors import BundleError, ChecksumError, FormatError, RequestError, SignatureError
 from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS, new_key, signed
@@ -135,8 +135,18 @@ def test_a_folder_that_was_pulled_before_its_version_was_signed_wants_to_be_pull
 def test_a_record_that_is_none_is_one_line(pulled: Path, data: bytes, match: str) -> None:
     change(pulled / RECORD, data)
 
-    with pytest.raises(FormatError, match=f"record can't be trusted; pull it again: .*{match}"):
+    with pytest.raises(FormatError, match=f"record is broken; pull into a new folder: .*{match}"):
         petmodels.load(pulled)
+
+
+def test_a_folder_whose_record_is_broken_stays_and_a_new_one_is_taken(pulled: Path, tmp_path: Path) -> None:
+    change(pulled / RECORD, b"")
+    registry = Registry(tmp_path / "registry")
+
+    with pytest.raises(RequestError, match="choose a folder that is empty or does not exist"):
+        registry.pull("pets@1", pulled)
+
+    assert petmodels.load(registry.pull("pets@1", tmp_path / "new")).labels == ("red", "green", "blue")
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a link to nothing"])
@@ -147,7 +157,9 @@ def test_what_stands_in_the_records_place_is_not_passed_over(pulled: Path, kind:
     else:
         (pulled / RECORD).symlink_to("nowhere")
 
-    with pytest.raises(FormatError, match=r"record can't be trusted; pull it again: it can't be read \(.*\): .*json$"):
+    with pytest.raises(
+        FormatError, match=r"record is broken; pull into a new folder: it can't be read \(.*\): .*json$"
+    ):
         petmodels.load(pulled)
 
 
