@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from petmodels import holdings, notes
 from petmodels.errors import AddressError, ConflictError, NotFoundError, WithdrawnError
+from petmodels.mirror import Mirrored
 from petmodels.registry import Registry
 from petmodels.storage import Storage, Stored
 from tests.petmodels.bundles import write_files
@@ -126,6 +128,43 @@ def test_nothing_of_a_mirror_stays_in_the_cache(source: Registry, backup: Regist
 
     assert [path for path in (source.cache.folder / "mirrors").rglob("*") if path.suffix != ".lock"] == []
     assert not (source.cache.folder / "blobs").exists()
+
+
+def test_a_mirror_keeps_one_versions_files_in_the_cache_at_a_time(
+    source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, kept = type(backup.storage).upload, list[int]()
+
+    def counted(storage: Storage, key: str, path: Path, *rest: Any) -> bool:
+        kept.append(len([one for one in path.parent.iterdir() if len(one.name) == 64]))
+        return upload(storage, key, path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(backup.storage), "upload", counted)
+
+    assert source.mirror(backup.storage.address).versions == ["pets@1", "pets@2"]
+    assert kept[-1] == 1, "of the second version only one file is new"
+
+
+def test_two_mirrors_of_one_machine_to_one_registry_take_turns(
+    source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, done = type(backup.storage).upload, list[Mirrored]()
+    second = Thread(target=lambda: done.append(Registry(source.storage.address).mirror(backup.storage.address)))
+
+    def slow(*given: Any) -> bool:
+        monkeypatch.setattr(type(backup.storage), "upload", upload)
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        return upload(*given)
+
+    monkeypatch.setattr(type(backup.storage), "upload", slow)
+
+    first = source.mirror(backup.storage.address)
+    second.join()
+
+    assert first.versions == ["pets@1", "pets@2"]
+    assert not any(vars(done[0]).values())
 
 
 def other_version(backup: Registry, folder: Path) -> str:
