@@ -1,7 +1,7 @@
 """A registry's backup is one command: whole at each instant, byte for byte, and never what it wasn't before."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from petmodels import holdings, notes
+from petmodels.documents import load_statement
 from petmodels.errors import AddressError, ConflictError, NotFoundError, WithdrawnError
 from petmodels.mirror import Mirrored
 from petmodels.registry import Registry
+from petmodels.signing import TRUSTED_KEYS, new_key, signed
 from petmodels.storage import Storage, Stored
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
@@ -244,6 +246,17 @@ def test_another_lineage_is_refused_though_no_number_is_in_both(
         source.mirror(backup.storage.address)
 
 
+def test_another_lineage_is_told_by_the_next_versions_parent(backup: Registry, tmp_path: Path) -> None:
+    pruned = Registry(tmp_path / "registry")
+    for tag in ("one", "two"):
+        published(pruned, tmp_path, tag)
+    pruned.prune("pets", keep=1, is_dry=False)
+    published(backup, tmp_path, "another first one")
+
+    with pytest.raises(ConflictError, match="pets@1 is another version there"):
+        pruned.mirror(backup.storage.address)
+
+
 def test_a_model_that_is_gone_here_is_named_and_stays_there(source: Registry, backup: Registry, tmp_path: Path) -> None:
     source.publish(write_files(tmp_path / "cat", {"a": b"cat"}), "cats")
     source.mirror(backup.storage.address)
@@ -396,6 +409,21 @@ def test_what_the_mirror_has_lost_it_gets_again(source: Registry, backup: Regist
     assert contents(backup) == contents(source)
 
 
+def test_a_signature_that_came_later_is_brought_and_one_is_demanded_where_keys_are(
+    source: Registry, backup: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.mirror(backup.storage.address)
+    monkeypatch.setenv(TRUSTED_KEYS, new_key(tmp_path / "key"))
+    manifest = Path(source.storage.address) / "pets/versions/99999998-1.json"
+    manifest.write_bytes(signed(load_statement(manifest.read_bytes(), ""), tmp_path / "key").to_bytes())
+
+    done = source.mirror(backup.storage.address)
+
+    told = "the manifest of pets@2 is not signed, and PETMODELS_TRUSTED_KEYS asks for a signature"
+    assert (done.mended, done.findings) == (["pets@1: its manifest lost a signature"], [f"pets@2: {told}"])
+    assert contents(backup) == contents(source)
+
+
 def test_a_source_that_is_published_to_and_pruned_meanwhile_leaves_a_whole_mirror(
     source: Registry, backup: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +479,114 @@ def test_a_prune_at_work_over_there_stops_a_mirror(source: Registry, backup: Reg
         source.mirror(backup.storage.address)
 
     assert backup.manifest("pets@production").name == "pets@1"
+
+
+def before_one(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, method: str, kind: str, do: Callable[[], object]
+) -> None:
+    """Have `do` done once, before the registry's store is first told to do something with a key of this kind."""
+    told = getattr(type(registry.storage), method)
+
+    def later(storage: Storage, key: str, *rest: Any, **named: Any) -> Any:
+        if storage.address == registry.storage.address and f"/{kind}/" in key:
+            monkeypatch.setattr(type(registry.storage), method, told)
+            do()
+        return told(storage, key, *rest, **named)
+
+    monkeypatch.setattr(type(registry.storage), method, later)
+
+
+def test_a_prune_over_there_spares_the_version_to_which_an_alias_is_moved(
+    source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[set[int]] = []
+    before_one(
+        monkeypatch,
+        backup,
+        "create",
+        "aliases",
+        lambda: said.extend(set(one.versions) for one in backup.intents("pets")),
+    )
+
+    source.mirror(backup.storage.address)
+
+    assert said == [{1}]
+
+
+def test_an_alias_is_not_moved_to_a_version_that_was_swapped_here(
+    source: Registry, backup: Registry, tmp_path: Path
+) -> None:
+    manifest = Path(source.storage.address) / "pets/versions/99999998-1.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'message\\":\\"', b'message\\":\\"swapped'))
+    anybody = Registry(source.storage.address, cache=tmp_path / "another machine's")
+
+    done = anybody.mirror(backup.storage.address)
+
+    assert done.findings == ["pets@production: it stays as it was over there, where its pets@1 is not"]
+    assert contents(backup, "aliases") == {}
+
+
+def test_a_version_that_is_another_one_than_this_machine_has_seen_is_not_brought(
+    source: Registry, backup: Registry
+) -> None:
+    manifest = Path(source.storage.address) / "pets/versions/99999997-2.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'message\\":\\"', b'message\\":\\"swapped'))
+
+    done = source.mirror(backup.storage.address)
+
+    (finding,) = done.findings
+    assert finding.startswith("pets@2: the registry shows another pets@2 than this machine has seen")
+    assert (done.versions, backup.versions("pets")) == (["pets@1"], [1])
+
+
+def test_what_is_withdrawn_over_there_while_it_is_brought_stays_so(
+    source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.mirror(backup.storage.address)
+    backup.storage.delete(
+        f"pets/blobs/{next(file.blob for file in source.manifest('pets@2').files if file.path == 'a')}"
+    )
+    tombstone = Registry(backup.storage.address)
+    before_one(
+        monkeypatch, backup, "create", "intents", lambda: tombstone.withdraw("pets@2", "asked for", is_dry=False)
+    )
+
+    assert not any(vars(source.mirror(backup.storage.address)).values())
+
+    with pytest.raises(WithdrawnError):
+        backup.resolve("pets@2")
+
+
+def test_a_number_that_somebody_takes_over_there_stays_theirs(
+    source: Registry, backup: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.mirror(backup.storage.address)
+    source.withdraw(published(source, tmp_path, "three"), "asked for", is_dry=False)
+    before_one(monkeypatch, backup, "create", "versions", lambda: published(backup, tmp_path, "its own"))
+
+    with pytest.raises(ConflictError, match=r"somebody else took this number over there meanwhile; .*: pets@3"):
+        source.mirror(backup.storage.address)
+
+    assert backup.manifest("pets@3").name == "pets@3"
+
+
+def test_a_manifest_that_somebody_swaps_over_there_is_not_withdrawn(
+    source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.mirror(backup.storage.address)
+    source.withdraw("pets@2", "asked for", is_dry=False)
+    key = "pets/versions/99999997-2.json"
+    swapped, _ = backup.storage.read(key, 10**6)
+
+    def swap() -> None:
+        backup.storage.delete(key)
+        backup.storage.create(key, swapped.replace(b'message\\":\\"', b'message\\":\\"swapped'))
+
+    before_one(monkeypatch, backup, "create", "prunes", swap)
+
+    (finding,) = source.mirror(backup.storage.address).findings
+
+    assert finding.endswith("somebody else wrote its manifest meanwhile; run it again")
 
 
 def test_one_model_is_mirrored_without_the_others(source: Registry, backup: Registry, tmp_path: Path) -> None:
