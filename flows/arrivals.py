@@ -34,7 +34,12 @@ class Row:
 
 def listed(space: Workspace) -> dict[str, Row]:
     """Return the rows of the clone's list by their SHA-256."""
-    return _rows(space.text(PATH))
+    columns = [field.name for field in fields(Row)]
+    names, rows = _read(space, PATH)
+    if names != columns:
+        raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")
+    found = [Row(*((row[column] or "").strip() for column in columns)) for row in rows]
+    return {row.sha256: row for row in reversed(found)}
 
 
 def check_branch(space: Workspace, branch: str) -> None:
@@ -61,8 +66,8 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
 
 def withdrawn(space: Workspace) -> set[str]:
     """Return the SHA-256 of the images that the clone's list of corrections takes out."""
-    found = _reader(space.text(CORRECTIONS))
-    return {row.get("sha256", "").strip() for row in found if not (row.get("label") or "").strip()}
+    _, rows = _read(space, CORRECTIONS)
+    return {(row.get("sha256") or "").strip() for row in rows if not (row.get("label") or "").strip()}
 
 
 def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set[str] | None:
@@ -79,7 +84,7 @@ def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set
         return None
     try:
         reader = _reader(space.git("show", f"{commit}:{PATH}"))
-        return {row["sha256"] for row in reader}
+        return {(row["sha256"] or "").strip() for row in reader}
     except ChildError:
         return set()
     except (KeyError, csv.Error):
@@ -96,13 +101,13 @@ def _reader(text: str) -> "csv.DictReader[str]":
     return csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
 
 
-def _rows(text: str) -> dict[str, Row]:
-    reader = _reader(text)
-    columns = [field.name for field in fields(Row)]
-    if reader.fieldnames != columns:
-        raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")
-    found = [Row(*(row[column] or "" for column in columns)) for row in reader]
-    return {row.sha256: row for row in reversed(found)}
+def _read(space: Workspace, name: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a list of the clone's, which people write too."""
+    try:
+        reader = _reader(space.text(name))
+        return list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{name}: the branch's list is no CSV file in UTF-8: {error}") from error
 
 
 def _pushed(space: Workspace, branch: str, rows: list[Row]) -> bool:

@@ -25,7 +25,7 @@ _REASON = "reason.json"
 _LONGEST_REASON_BYTES = 2**20
 _LONGEST_NAME_BYTES = 100  # below quarantine; a folder's store takes 230 or so, S3 what is left of a key's 1024
 _LONGEST_SUFFIX_BYTES = 10
-_KEPT = re.compile(rf"{ACCEPTED}/[0-9a-f]{{64}}\.\w+")
+_KEPT = re.compile(rf"{ACCEPTED}/[0-9a-f]{{64}}\.[\w.]+")
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class Place:
     def list_row(self, row: str, listing: str = "arrivals") -> None:
         """Have somebody else add a row to a list on the branch."""
         clone = self._clone()
-        with (clone / f"data/{listing}.csv").open("a") as file:
+        with (clone / f"data/{listing}.csv").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(row + "\n")
         self._push(clone)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.drop import Listing
-from flows.errors import RemoteError
+from flows.errors import RemoteError, RequestError
 from flows.losses import losses
 from tests.flows.ingest.place import Place, in_folder, in_remote
 from tests.pictures import content, pet
@@ -113,6 +113,28 @@ def test_rows_of_other_places_and_files_of_other_names_are_nobodys_loss(place: P
     place.put("accepted/notes.txt", b"of people")
 
     assert place.ingest().losses.lines() == []
+
+
+def test_a_list_that_people_wrote_is_read_as_the_stages_read_it(project: Path, place: Place) -> None:
+    data, digest = content(pet(0, 50)), "ab" * 32
+    place.put(f"accepted/{sha256(data)}.jpg", data)
+    place.put(f"accepted/{digest}.tar.gz", b"an archive")
+    place.list_row(f"{place.settings.drop}/accepted/{sha256(data)}.jpg, {sha256(data)} , Bengal, 2026-01-01")
+    place.list_row(f"{place.settings.drop}/accepted/{digest}.tar.gz,{digest},Bengal,2026-01-01")
+    place.publish(project / "dvc.lock")
+
+    taken = place.ingest()
+
+    assert (taken.losses.lines(), taken.num_since) == ([], 0)
+
+
+@pytest.mark.parametrize("name", ["arrivals", "corrections"])
+@pytest.mark.parametrize("row", ["caf\udce9", "x" * 200_000])
+def test_a_list_that_is_no_csv_file_is_named(place: Place, name: str, row: str) -> None:
+    place.list_row(row, name)
+
+    with pytest.raises(RequestError, match=rf"^data/{name}\.csv: the branch's list is no CSV file in UTF-8: "):
+        place.ingest()
 
 
 def test_of_many_losses_three_are_named_and_all_are_counted() -> None:
