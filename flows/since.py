@@ -54,10 +54,11 @@ def base_of(space: Workspace, versions: Iterable[Manifest], tell: Callable[[str]
     newest = None
     for version in versions:
         newest = newest or version
+        is_newest = version == newest
         hashes = hashes_at(space, version.git_commit, tell)
-        if hashes is None:
+        if hashes is None or not (is_newest or version.git_commit):  # without a commit nobody knows what an old one had
             continue
-        if version != newest:
+        if not is_newest:
             tell(_lost(newest, f"since {version.name}"))
         return Base(hashes, f"since {version.name}")
     if newest is None:

@@ -13,7 +13,9 @@ import pytest
 from flows.drop import Listing
 from flows.errors import RemoteError, RequestError
 from flows.losses import losses
+from petmodels.registry import Registry
 from tests.flows.ingest.place import Place, in_folder, in_remote
+from tests.petmodels.bundles import write_files
 from tests.pictures import content, pet
 
 LIST = "data/arrivals.csv"
@@ -175,6 +177,18 @@ def test_of_a_version_whose_commit_git_has_lost_images_are_counted_since_an_olde
     assert (taken.num_since, taken.since) == (3, "since pets@1")
     (line,) = (line for line in told if line.startswith("git has lost the commit that pets@2 was made of, "))
     assert line.endswith(f"counted since pets@1; push it from a clone that has it: {'f' * 40}")
+
+
+def test_a_version_that_names_no_commit_is_none_to_count_since(project: Path, place: Place) -> None:
+    for number in range(3):
+        place.list_row(f"s3://photos/{number}.jpg,{number:064x},Bengal,2026-01-01")
+    by_hand = Registry(place.settings.registry, cache=place.folder / "cache")
+    by_hand.publish(write_files(place.folder / "by hand", {"a": b"by hand"}), "pets")
+    place.publish(project / "dvc.lock", "f" * 40)
+
+    taken = place.ingest()
+
+    assert (taken.num_since, taken.since) == (0, "in this run (git has lost the commit of pets@2)")
 
 
 def test_where_git_has_no_versions_commit_old_rows_call_for_no_retraining(project: Path, place: Place) -> None:
