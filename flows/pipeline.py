@@ -88,7 +88,7 @@ def outputs_of(lock: str) -> dict[str, str]:
     """Return the hash of each stage's outputs in a lock's text, by path."""
     document = values_of(lock, LOCK)
     stages = document.get("stages", {})
-    return {out["path"]: str(out.get("md5")) for stage in stages.values() for out in stage.get("outs") or []}
+    return {_path(out["path"]): str(out.get("md5")) for stage in stages.values() for out in stage.get("outs") or []}
 
 
 def made_by_stages(text: str) -> list[str]:
@@ -99,14 +99,20 @@ def made_by_stages(text: str) -> list[str]:
 def outputs_in(stage: Mapping[str, Any]) -> list[str]:
     """Return the paths of one stage's outputs, of what dvc.yaml says about it."""
     outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or []]
-    return [str(next(iter(out))) if isinstance(out, dict) else str(out) for out in outs]
+    return [_path(next(iter(out)) if isinstance(out, dict) else out) for out in outs]
 
 
 def stages_in(text: str) -> Mapping[str, Any]:
-    """Return the stages in dvc.yaml's text, by name; none where it says nothing of any."""
+    """Return the stages in dvc.yaml's text, by name; none where it says nothing of any.
+
+    Raises RequestError for one of which it says nothing.
+    """
     document = values_of(text, STAGES)
     stages = document.get("stages") if isinstance(document, dict) else None
-    return stages if isinstance(stages, dict) else {}
+    found = stages if isinstance(stages, dict) else {}
+    if empty := [str(name) for name, about in found.items() if not isinstance(about, dict)]:
+        raise RequestError(f"{STAGES} says nothing of a stage that it names: {empty[0]}")
+    return found
 
 
 def set_params(w: Workspace, overrides: Mapping[str, str]) -> str:
@@ -202,6 +208,11 @@ def _asks_for_work(change: object, known: Collection[str]) -> bool:
     is_made = all(path in known for path in outs)
     is_there = all(isinstance(what, str) and what in _ABSENT and _is_in(path, known) for path, what in deps.items())
     return not (is_made and is_there) or bool(change.keys() - {"changed outs", "changed deps"})
+
+
+def _path(written: object) -> str:
+    """Return an output's path as `dvc status` says it, and as deps name it; `./a` and `a/` are written so elsewhere."""
+    return PurePath(str(written)).as_posix()
 
 
 def _is_in(path: str, outputs: Collection[str]) -> bool:
