@@ -111,7 +111,8 @@ def _lost(newest: Manifest, said: str) -> str:
     parameters = {"model": newest.model, "revision": newest.git_commit, "force": "true"}
     options = " ".join(f"--param {name}={value}" for name, value in parameters.items() if value)
     what = f"the DVC remote has lost the images of {newest.name}, and photographs wait until it has them again"
-    return f"{what}; prefect deployment run retrain/weekly {options} makes them: {said}"
+    check = "see that PETMODELS_DVC_REMOTE names the right place, and that it is mounted"
+    return f"{what}; {check}; prefect deployment run retrain/weekly {options} makes them: {said}"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

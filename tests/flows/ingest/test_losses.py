@@ -214,7 +214,9 @@ def test_a_lost_dvc_remote_is_one_sentence_that_says_what_makes_the_data_again(
     data, (commit,) = place.put("Bengal/a.jpg"), place.commits()
     command = f"prefect deployment run retrain/weekly --param model=pets --param revision={commit} --param force=true"
 
-    with pytest.raises(RemoteError, match=f"^the DVC remote has lost the images of pets@1, .*; {command} makes them: "):
+    with pytest.raises(
+        RemoteError, match=f"^the DVC remote has lost the images of pets@1, .* is mounted; {command} makes them: "
+    ):
         place.ingest()
 
     assert place.kept() == {"Bengal/a.jpg": data}
