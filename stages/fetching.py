@@ -192,4 +192,6 @@ def _fits(path: Path, checksum: str | None, size_bytes: int | None) -> bool:
 
 
 def _say(text: str) -> None:
-    print(f"download: {printable(text)}", file=sys.stderr, flush=True)
+    # At once: print writes a line's end by itself, and other threads write theirs before it.
+    sys.stderr.write(f"download: {printable(text)}\n")
+    sys.stderr.flush()

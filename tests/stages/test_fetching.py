@@ -287,6 +287,19 @@ def test_of_two_fetches_at_once_one_fetches_and_one_waits(
     assert "another process fetches the same, waiting" in capsys.readouterr().err
 
 
+def test_a_line_is_written_at_once_because_threads_write_theirs_between(
+    tmp_path: Path, server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+
+    fetched(tmp_path, server, Answer(status=503))
+
+    (line,) = written
+    assert line.startswith("download: the server answered 503 ")
+    assert line.endswith("/pets.tgz\n")
+
+
 def test_progress_is_a_line_now_and_then_where_no_terminal_is(
     tmp_path: Path, server: HttpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
