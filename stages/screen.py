@@ -112,7 +112,7 @@ def _was_taken_in(row: Mapping[str, str]) -> bool:
     A row that people wrote may be an archive's, whose images have no rows of their own to lose.
     """
     source = PurePosixPath(row["source"])
-    return source.parts[0] == "arrivals" and source.stem == row["sha256"]
+    return source.parts[:1] == ("arrivals",) and source.stem == row["sha256"]
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

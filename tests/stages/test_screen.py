@@ -147,6 +147,13 @@ def test_a_lost_row_is_no_reason_to_part_pictures_that_were_alike_when_they_came
     assert judge({"Bengal/a.jpg": data}, index=known)["Bengal/a.jpg"]["verdict"] == "good"
 
 
+def test_an_image_of_which_the_index_says_no_place_is_known(judge: Judge, index: str) -> None:
+    data = content(pet(0, 70))
+    known = arrived(index, "", data, phash_of(judge, data)).replace(",arrivals/", ",")
+
+    assert judge({"Bengal/a.jpg": data}, index=known)["Bengal/a.jpg"]["reason"] == "the same bytes as  (Bengal)"
+
+
 @pytest.mark.parametrize("place", ["00001/cats/tom.jpg", "00001/tom.jpg"])
 def test_an_image_of_an_archive_that_arrived_is_known_though_no_row_has_its_bytes(
     judge: Judge, index: str, place: str
