@@ -127,9 +127,8 @@ def taken_away(drop: Drop, outcomes: Sequence[Outcome], rows: Mapping[str, Row])
         row = rows[one.file.sha256]
         if row.label != one.label:
             return replace(one, outcome=LEFT, reason=f"somebody has listed these bytes meanwhile as {row.label}")
-        is_ours = name_at(row.address) == name_at(
-            one.address
-        )  # the list may still name the place that it was moved from
+        # By its name: the list may still have the address that the drop was moved from.
+        is_ours = name_at(row.address) == name_at(one.address)
         return _gone(drop, one if is_ours else replace(one, address=row.address))
 
     return at_once(take, outcomes)
