@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from petmodels import aliases
-from petmodels.documents import Statement
+from petmodels.documents import Statement, dump, load_object
 from petmodels.errors import ReplayError
 from petmodels.names import alias_key
 from petmodels.registry import Registry
@@ -148,6 +148,16 @@ def test_a_memory_that_is_not_whole_is_asked_for_anew(
     assert {file: data for file, (_, data) in kept(tmp_path).items()} == whole
 
 
+def test_a_mark_that_is_no_text_is_none(polled: Registry, tmp_path: Path) -> None:
+    mark = seen(tmp_path).with_name("production.etag")
+    whole = mark.read_bytes()
+    mark.write_bytes(dump(load_object(whole, "") | {"etag": 7}).encode())
+
+    assert polled.manifest("pets@production").version == 2
+
+    assert mark.read_bytes() == whole
+
+
 def test_an_alias_that_was_set_back_is_refused_by_who_asks_with_a_mark(polled: Registry, tmp_path: Path) -> None:
     old, _ = polled.storage.read(KEY, 10**6)
     elsewhere(polled, tmp_path).promote("pets@1", "production")
@@ -160,10 +170,13 @@ def test_an_alias_that_was_set_back_is_refused_by_who_asks_with_a_mark(polled: R
             polled.manifest("pets@production")
 
 
+@pytest.mark.parametrize("moves", [[], [1, 2]], ids=["nothing had moved", "it had moved"])
 def test_what_another_process_here_saw_meanwhile_is_the_answer(
-    polled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    polled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: list[int]
 ) -> None:
-    """The store says that nothing moved; then somebody promotes and another process of this machine reads it."""
+    """The store answers; then somebody promotes and another process of this machine reads it."""
+    for version in moves:
+        elsewhere(polled, tmp_path).promote(f"pets@{version}", "production")
     read_changed, waiting = type(polled.storage).read_changed, ["promote"]
 
     def slow(storage: Storage, key: str, limit: int, etag: str) -> tuple[bytes, str] | None:
