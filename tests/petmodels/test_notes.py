@@ -117,6 +117,8 @@ def test_a_prune_of_more_than_a_note_names_goes_in_passes_and_leaves_nothing(
     for number in range(3, 7):
         two.publish(write_files(tmp_path / f"bundle{number}", {"a": bytes([number])}), "pets")
     needed = {file.blob for file in two.manifest("pets@6").files}
+    left = write_files(tmp_path / "registry/pets/blobs", {f".{'0' * 64}.{'0' * 16}.partial": b"half"})
+    os.utime(next(left.glob("*.partial")), (0, 0))
     dry = two.prune("pets", keep=1)
     written, create = [], type(two.storage).create
 
@@ -130,6 +132,7 @@ def test_a_prune_of_more_than_a_note_names_goes_in_passes_and_leaves_nothing(
 
     assert two.prune("pets", keep=1, is_dry=False) == dry
 
+    assert dry.num_uploads == 1
     assert max(len(one["versions"]) + len(one["blobs"]) for one in written) == min(most, 10)
     assert two.versions("pets") == [6]
     assert {path.name for path in (tmp_path / "registry/pets/blobs").iterdir()} == needed
