@@ -32,12 +32,14 @@ _KEPT = re.compile(rf"{ACCEPTED}/[0-9a-f]{{64}}\.[\w.]+")
 class Listing:
     """What lay in the drop: what waits there, and the names of the images below accepted/.
 
-    `young` are those of them that were kept so lately that their rows may still be on their way.
+    `young` are those of them that were kept so lately that their rows may still be on their way. Where that folder is a
+    link, or closed to this worker, it is among what waits, and nobody knows what is in it: not `is_known`.
     """
 
     waiting: list[Dropped]
     accepted: Set[str]
     young: Set[str]
+    is_known: bool = True
 
 
 class Drop:
@@ -65,7 +67,8 @@ class Drop:
         waiting = [found[key] for key in sorted(found) if _is_ours(key) and found[key].stored.modified <= youngest]
         kept = [one for key, one in found.items() if _KEPT.fullmatch(key)]
         young = {one.name for one in kept if one.stored.modified > youngest}
-        return Listing(waiting, frozenset(one.name for one in kept), frozenset(young))
+        is_known = ACCEPTED not in found or not found[ACCEPTED].unfit
+        return Listing(waiting, frozenset(one.name for one in kept), frozenset(young), is_known)
 
     def fetch(self, dropped: Dropped, path: Path) -> str | None:
         """Write the file's bytes to `path` and return their SHA-256, None when somebody has taken it meanwhile."""

@@ -60,7 +60,8 @@ def losses(
     missing = [
         row
         for row in before
-        if row.address.startswith(f"{folder}/{row.sha256}.")
+        if listing.is_known
+        and row.address.startswith(f"{folder}/{row.sha256}.")
         and name_at(row.address) not in listing.accepted
         and row.sha256 not in whole
     ]

@@ -139,6 +139,17 @@ def test_a_list_that_is_no_csv_file_is_named(place: Place, name: str, row: str) 
         place.ingest()
 
 
+def test_where_the_accepted_images_cannot_be_listed_none_is_said_to_be_lost(place: Place) -> None:
+    place.put("Bengal/a.jpg")
+    place.ingest()
+    (place.folder / "drop/accepted").rename(place.folder / "elsewhere")
+    (place.folder / "drop/accepted").symlink_to(place.folder / "elsewhere")
+
+    taken = place.ingest()
+
+    assert (taken.sentence, taken.losses.lines()) == ("1 left", [])
+
+
 def test_of_many_losses_three_are_named_and_all_are_counted() -> None:
     names = frozenset(f"{number:064x}.jpg" for number in range(5))
 
