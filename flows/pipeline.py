@@ -24,10 +24,10 @@ STAGES, LOCK, PARAMS = "dvc.yaml", "dvc.lock", "params.yaml"
 # What `dvc status` says of data that isn't on this machine; if the lock knows it, it is only to be fetched.
 _ABSENT = {"deleted", "not in cache"}
 _PROGRESS = (
-    (re.compile(r"^Running stage '(\w+)'"), "ran"),
-    (re.compile(r"^Stage '(\w+)' is cached"), "from the run-cache"),
-    (re.compile(r"^Stage '(\w+)' didn't change"), "unchanged"),
-    (re.compile(r"^Pulling data for stage: '(\w+)'"), "unchanged"),
+    (re.compile(r"^Running stage '([^']+)'"), "ran"),
+    (re.compile(r"^Stage '([^']+)' is cached"), "from the run-cache"),
+    (re.compile(r"^Stage '([^']+)' didn't change"), "unchanged"),
+    (re.compile(r"^Pulling data for stage: '([^']+)'"), "unchanged"),
 )
 
 

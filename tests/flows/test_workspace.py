@@ -245,6 +245,15 @@ def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str)
         pipeline.set_params(w, {key: "7"})
 
 
+def test_a_stage_is_told_whatever_its_name() -> None:
+    lines = ["Running stage 'weigh-labels':", "Stage 'eval@cats' is cached - skipping run, checking out outputs"]
+
+    assert pipeline.steps_in(lines) == [
+        pipeline.Step("weigh-labels", "ran"),
+        pipeline.Step("eval@cats", "from the run-cache"),
+    ]
+
+
 @pytest.mark.slow
 def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: Settings, tmp_path: Path) -> None:
     with workspace(settings, "a", "main", quiet) as w:
