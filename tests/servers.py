@@ -96,6 +96,7 @@ def etag_of(content: bytes) -> str:
 
 
 class _QuietServer(ThreadingHTTPServer):
+    request_queue_size = 64  # where more call at once than wait here, by default 5, one of them waits for a second
     script: HttpServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
