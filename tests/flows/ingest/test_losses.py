@@ -13,6 +13,8 @@ import pytest
 from flows.drop import Listing
 from flows.errors import RemoteError, RequestError
 from flows.losses import losses
+from flows.reasons import CHECKOUT_FAILED
+from flows.workspace import Workspace
 from petmodels.registry import Registry
 from tests.flows.ingest.place import Place, in_folder, in_remote
 from tests.petmodels.bundles import write_files
@@ -233,3 +235,18 @@ def test_a_lost_dvc_remote_is_one_sentence_that_says_what_makes_the_data_again(
     assert place.kept() == {"Bengal/a.jpg": data}
     shutil.copytree(tmp_path / "lost", remote / "files", dirs_exist_ok=True)
     assert place.ingest().sentence == "1 accepted"
+
+
+def test_a_disk_that_is_full_is_no_remote_that_has_lost_something(
+    published: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = f"dvc pull: {CHECKOUT_FAILED}: data/prepared; the disk has 3.0 MB left"
+
+    def full(_space: Workspace, *_commands: str) -> list[str]:
+        raise RemoteError(said)
+
+    monkeypatch.setattr(Workspace, "dvc", full)
+    published.put("Bengal/a.jpg")
+
+    with pytest.raises(RemoteError, match=f"^{said}$"):
+        published.ingest()
