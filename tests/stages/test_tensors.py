@@ -227,7 +227,7 @@ def test_the_offline_packages_file_is_what_its_name_says_or_refused(
     with pytest.raises(
         ChecksumError, match=r"^weights that are not what their name says .* installation: .*57934424\.pth$"
     ):
-        imagenet_classifier(OFFLINE, 1280)
+        imagenet_classifier(OFFLINE, nn.Linear(1, 1))
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "file"])
@@ -245,4 +245,4 @@ def test_other_weights_than_are_wanted_are_refused_with_both_hashes(weights: str
 
 def test_the_classifier_that_a_head_begins_with_is_of_the_same_weights() -> None:
     with pytest.raises(ChecksumError, match=rf"^other weights of {OFFLINE} than are wanted \(imagenet\)"):
-        imagenet_classifier(OFFLINE, 1280, sha256="0" * 64)
+        imagenet_classifier(OFFLINE, nn.Linear(1, 1), sha256="0" * 64)

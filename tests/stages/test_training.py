@@ -508,8 +508,8 @@ def test_a_probe_whose_classifier_does_not_fit_its_features_says_that_it_begins_
 ) -> None:
     import timm
 
-    create = timm.create_model
-    monkeypatch.setattr("timm.create_model", lambda name, **how: create(name, **(how | {"pretrained": False})))
+    given = timm.create_model("test_convnext").state_dict()
+    monkeypatch.setattr("stages.architectures._imagenet", lambda _name: given)
 
     run(tmp_path, sides, **PROBE, epochs=0, architecture="test_convnext", weights="imagenet")
 
