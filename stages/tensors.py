@@ -39,9 +39,14 @@ def tensors_of(path: Path) -> Mapping[str, Tensor]:
         raise ParamsError(f"params.yaml: train: weights: a folder, not a file with weights: {path}") from error
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise ParamsError(f"params.yaml: train: weights: no readable weights in: {path}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(_is_plain(*one) for one in state.items()):
         raise ParamsError(f"params.yaml: train: weights: expected a state dict, tensors by name and no more: {path}")
     return state
+
+
+def _is_plain(name: object, value: object) -> bool:
+    """Say whether this is a tensor by name that holds all of its numbers: neither sparse nor without any."""
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 @contextmanager

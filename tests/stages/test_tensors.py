@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages.architectures import OFFLINE, imagenet_classifier, load_weights
-from stages.errors import ChecksumError, StageError, UnreachableError
+from stages.errors import ChecksumError, ParamsError, StageError, UnreachableError
 from stages.networks import untrained_body
 from stages.tensors import nothing_but_tensors, sha256_of_tensors, tensors_of
 from stages.train import TrainParams
@@ -183,6 +183,19 @@ def test_weights_that_the_hub_has_changed_have_another_hash(tmp_path: Path, monk
         assert found[-1] == sha256_of_tensors(whole.state_dict())
 
     assert found[0] != found[1]
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    "odd",
+    [{7: torch.zeros(2)}, {"a": torch.eye(2).to_sparse()}, {"a": torch.zeros(2, device="meta")}],
+    ids=["no name", "sparse", "no numbers"],
+)
+def test_a_file_with_tensors_that_can_not_be_hashed_is_refused(odd: dict[object, Tensor], tmp_path: Path) -> None:
+    torch.save({"b": torch.zeros(2)} | odd, tmp_path / "weights.pt")
+
+    with pytest.raises(ParamsError, match=r"expected a state dict, tensors by name and no more: .*weights\.pt$"):
+        tensors_of(tmp_path / "weights.pt")
 
 
 def test_the_hash_is_of_names_types_shapes_and_numbers_whatever_file_they_came_in(tmp_path: Path) -> None:
