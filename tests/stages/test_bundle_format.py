@@ -142,6 +142,6 @@ def test_the_pages_reader_fails_where_it_leaves_a_rule_aside(made: Path, monkeyp
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(#([^)]+)\)", TEXT))))
 def test_every_link_on_the_page_leads_to_a_heading(link: str) -> None:
-    headings = re.findall(r"^## (.+)$", TEXT, flags=re.MULTILINE)
+    headings = re.findall(r"^##+ (.+)$", TEXT, flags=re.MULTILINE)
 
     assert link in {heading.lower().replace(" ", "-") for heading in headings}
