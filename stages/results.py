@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from fastai.learner import Learner
 from fastai.optimizer import Adam
-from fastai.vision.learner import default_split
 
 from stages.architectures import statistics
 from stages.devices import precision
@@ -109,6 +108,8 @@ def _about(training: "Training") -> dict[str, Any]:
 
 
 def _export(training: "Training", final: Path) -> None:
+    from fastai.vision.learner import default_split
+
     # A new learner with new metrics, because the old ones keep their last batch (larger than many a network) and
     # answers, and the time of day; nothing in this one depends on how often training was interrupted.
     learn = training.learn
