@@ -19,9 +19,7 @@ def inputs_of(text: str, stage: str) -> list[str]:
 
     Raises RequestError where there are none: DVC takes no name for every name. And as `stages_before` does.
     """
-    if found := list(dict.fromkeys(out for out, _ in _inputs(_read(text, stage), stage))):
-        return found
-    raise RequestError(f"dvc.yaml has no stage {stage} that depends on another one")
+    return _outs(_read(text, stage), stage)
 
 
 def stages_before(text: str, stage: str) -> list[str]:
@@ -37,8 +35,8 @@ def last_before(text: str, stage: str) -> list[str]:
 
     Raises RequestError as `inputs_of` does.
     """
-    inputs_of(text, stage)  # raises where there are none
     stages = _read(text, stage)
+    _outs(stages, stage)  # raises where there are none
     before = _before(stages, stage)
     return [one for one in before if not any(one in _before(stages, other) for other in before)]
 
@@ -54,6 +52,12 @@ def _read(text: str, stage: str) -> Mapping[str, Any]:
             told = f"the flows read no foreach, matrix, wdir and ${{…}} in what {stage} may depend on; write it out"
             raise RequestError(f"{STAGES}: {told}: {name}")
     return plain
+
+
+def _outs(stages: Mapping[str, Any], stage: str) -> list[str]:
+    if found := list(dict.fromkeys(out for out, _ in _inputs(stages, stage))):
+        return found
+    raise RequestError(f"{STAGES} has no stage {stage} that depends on another one")
 
 
 def _is_plain(about: Mapping[str, Any]) -> bool:

@@ -42,6 +42,7 @@ from flows.settings import Settings
 from flows.since import base_of, newest_version, versions_from
 from flows.workspace import Workspace, workspace
 from petmodels import Manifest
+from petmodels.terminal import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +158,8 @@ def _counts(outcomes: Sequence[Outcome], num_waiting: int) -> str:
 
 
 def _due(taken: Taken, minimum: int) -> str:
-    images = "1 image" if taken.num_since == 1 else f"{taken.num_since} images"
     due = "a retraining is due" if taken.num_since >= minimum else f"a retraining is due from {minimum} on"
-    return f"{images} arrived {taken.since}; {due}"
+    return f"{counted(taken.num_since, 'image')} arrived {taken.since}; {due}"
 
 
 def _call_for_retraining(model: str, branch: str, newest: Manifest | None, num_images: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from flows.arrivals import PATH, Row
 from flows.drop import ACCEPTED, Listing, name_at
+from petmodels.terminal import counted
 
 _MOST_NAMED, _MOST_ROWS = 3, 200
 _DIGITS = 12  # of a SHA-256: as many as people compare
@@ -27,11 +28,11 @@ class Losses:
         """Return a sentence for each of the two that there is, with the way back."""
         found = []
         if self.unlisted:
-            have = _counted(len(self.unlisted), "accepted image has", "accepted images have")
+            have = _have(len(self.unlisted), "accepted image")
             back = "no model learns from them until rows are brought back, or they are dropped again"
             found.append(f"{have} no row in {PATH}: {_named(self.unlisted)}; {back} {_WHERE}")
         if self.missing:
-            have = _counted(len(self.missing), "row has", "rows have")
+            have = _have(len(self.missing), "row")
             names = _named([name_at(row.address) for row in self.missing])
             back = "a machine that must fetch them can't retrain until they are copied back, or dropped again"
             found.append(f"{have} no image: {names}, in {self.folder}; {back} {_WHERE}")
@@ -68,8 +69,8 @@ def losses(
     return Losses(folder, unlisted, missing)
 
 
-def _counted(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
+def _have(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'has' if number == 1 else 'have'}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -62,37 +62,36 @@ def test_an_alias_that_has_not_moved_costs_no_body_and_no_write(
     assert seen(tmp_path).stat().st_mtime > 0, "a day without a network would call it stale"
 
 
-def test_an_alias_that_has_not_moved_is_read_no_further_than_its_last_step(
-    polled: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[bytes] = []
+def counting_statements(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that grows by each statement of an alias that is parsed from now on."""
+    parsed: list[bytes] = []
     load_statement = aliases.load_statement
 
     def counted(data: bytes, where: str) -> Statement:
-        read.append(data)
+        parsed.append(data)
         return load_statement(data, where)
 
     monkeypatch.setattr(aliases, "load_statement", counted)
+    return parsed
+
+
+def test_an_alias_that_has_not_moved_is_read_no_further_than_its_last_step(
+    polled: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = counting_statements(monkeypatch)
 
     assert polled.manifest("pets@production").version == 2
-    assert len(read) == 1
+    assert len(parsed) == 1
 
 
 def test_an_alias_that_has_moved_is_read_once(
     polled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(polled, tmp_path).rollback("pets", "production")
-    read: list[str] = []
-    load_statement = aliases.load_statement
-
-    def counted(data: bytes, where: str) -> Statement:
-        read.append(where)
-        return load_statement(data, where)
-
-    monkeypatch.setattr(aliases, "load_statement", counted)
+    parsed = counting_statements(monkeypatch)
 
     assert polled.manifest("pets@production").version == 1
-    assert len(read) == 3
+    assert len(parsed) == 3
 
 
 def test_every_move_is_seen_between_polls_that_find_none(polled: Registry, tmp_path: Path) -> None:

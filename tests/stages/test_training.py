@@ -571,10 +571,16 @@ def test_an_unknown_architecture_is_told_with_its_nearest_names(sides: Path, tmp
 
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained' is deprecated")
 @pytest.mark.filterwarnings("ignore:Arguments other than a weight enum")
-def test_a_network_that_fastai_can_not_use_is_told(sides: Path, tmp_path: Path) -> None:
-    told = r"architecture: .* for image_size 32 \(StopIteration\); .*: mobilenet_v2$"
-    with pytest.raises(ParamsError, match=told):
-        run(tmp_path, sides, architecture="mobilenet_v2")
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("mobilenet_v2", r".* for image_size 32 \(StopIteration\); "),
+        ("shufflenet_v2_x0_5", r"fastai cuts it off after its first layer; resnet34 for one "),
+    ],
+)
+def test_a_network_that_fastai_can_not_use_is_told(sides: Path, tmp_path: Path, architecture: str, told: str) -> None:
+    with pytest.raises(ParamsError, match=rf"architecture: {told}.*: {architecture}$"):
+        run(tmp_path, sides, architecture=architecture)
 
 
 def test_a_network_of_a_fixed_size_says_which(sides: Path, tmp_path: Path) -> None:
@@ -586,14 +592,6 @@ def test_a_network_whose_maps_have_their_channels_last_is_told_whatever_the_size
     told = r"architecture: its features come as NHWC, .* NCHW; convnext_tiny .*: swin_tiny_patch4_window7_224$"
     with pytest.raises(ParamsError, match=told):
         run(tmp_path, sides, architecture="swin_tiny_patch4_window7_224")
-
-
-@pytest.mark.filterwarnings("ignore:The parameter 'pretrained' is deprecated")
-@pytest.mark.filterwarnings("ignore:Arguments other than a weight enum")
-def test_a_network_of_which_fastai_would_keep_the_first_layer_alone_is_told(sides: Path, tmp_path: Path) -> None:
-    told = r"architecture: fastai cuts it off after its first layer; resnet34 for one .*: shufflenet_v2_x0_5$"
-    with pytest.raises(ParamsError, match=told):
-        run(tmp_path, sides, architecture="shufflenet_v2_x0_5")
 
 
 def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> None:
