@@ -45,7 +45,7 @@ const matrix = document.getElementById("matrix");
 const words = document.getElementById("cell-words");
 const panel = document.getElementById("cell-pictures");
 const grid = [...matrix.tBodies[0].rows].map((row) => [...row.cells].slice(1));
-let current = matrix.querySelector("td[id]");
+let current = matrix.querySelector("td[id]") ?? grid[0][0]; // of very many labels those shown may have no cell in common
 current.tabIndex = 0;
 
 function place(cell) {

@@ -307,3 +307,21 @@ CONTRAST = """() => {
   }
   return [...faint];
 }"""
+
+
+def test_a_matrix_of_chosen_labels_without_an_answer_in_common_is_one_stop_of_the_tab_key_too(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.report.MAX_CHARTED", 2)
+    monkeypatch.setattr("stages.report.NUM_MISTAKEN", 1)
+    write_data(tmp_path, ["Bengal", "Siamese", "beagle"], num_images=3, skill=-20.0)
+    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
+    errors: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "eval/report.html").as_uri())
+
+    assert page.locator("#matrix td[id]").count() == 0
+    assert page.locator("#matrix [tabindex='0']").count() == 1
+    assert errors == []
+    page.close()
