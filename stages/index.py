@@ -5,7 +5,8 @@ Reads nothing; leaves index.csv, rejects.csv, conflicts.csv, balance.csv and pre
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,8 @@ def write_index(params: "PrepareParams", folder: Path, found: Grouped, rejects: 
 
     images = found.images
     balance = sorted(Counter(image.label for image in images).items(), key=lambda item: item[0].lower())
-    write_csv(folder / "index.csv", [field.name for field in fields(Image)], map(astuple, images))
+    columns = [field.name for field in fields(Image)]
+    write_csv(folder / "index.csv", columns, map(attrgetter(*columns), images))  # astuple copies each value deeply
     write_csv(folder / "rejects.csv", ["source", "reason"], rejects)
     write_csv(folder / "conflicts.csv", ["group", "labels", "sources"], found.conflicts)
     write_csv(folder / "balance.csv", ["label", "images"], balance)
