@@ -6,6 +6,7 @@ Reads data/raw, of images their names only; leaves nothing.
 import csv
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -48,7 +49,7 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
             label=rule(file),
             official=official_side(PurePosixPath(file.relative_to(source)), official),
         )
-        for file in sorted(source.glob(params.files))
+        for file in _fitting(source, params.files)
         if file.is_file() and file != source / (params.label_file or "")
     ]
     if not found:
@@ -62,6 +63,15 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
                 Candidate(file=file, source=name, label=spelled(label) or rule(file), arrival=row, arrived=arrived)
             )
     return [replace(one, species=species_of(one.label or "", params.species)) for one in found]
+
+
+def _fitting(source: Path, glob: str) -> list[Path]:
+    """Return what fits the glob as it is typed, else with an é in one character, else in two.
+
+    Not all three at once: macOS finds one file by each of them, so that it would be there three times.
+    """
+    globs = (glob, unicodedata.normalize("NFC", glob), unicodedata.normalize("NFD", glob))
+    return next((found for one in globs if (found := sorted(source.glob(one)))), [])
 
 
 def _hints(params: "PrepareParams", source: Path, found: list[Candidate], official: dict[str, str]) -> Iterator[str]:

@@ -31,12 +31,11 @@ def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str 
     if labels_from == "csv":
         labels = _listed(source, label_file)
         return lambda path: labels.get(_place(path, source)) if path.is_relative_to(source) else None
-    compiled = re.compile(pattern)
+    compiled = re.compile(spelled(pattern))
 
     def by_pattern(path: Path) -> str | None:
-        match = compiled.search(path.name)
-        label = match.group(1) if match else None  # None, too, where another alternative of the pattern matched
-        return None if label is None else spelled(label)
+        match = compiled.search(spelled(path.name))  # of an é in two characters, \w would take the e alone
+        return match.group(1) if match else None  # None, too, where another alternative of the pattern matched
 
     return by_pattern
 
@@ -54,7 +53,7 @@ def is_folder_name(label: str) -> bool:
 
 def species_of(label: str, species: Mapping[str, str]) -> str:
     """Return the first species whose pattern is found in `label`, or an empty string."""
-    return next((name for name, pattern in species.items() if re.search(pattern, label)), "")
+    return next((name for name, pattern in species.items() if re.search(spelled(pattern), label)), "")
 
 
 def subject_of(source: str, pattern: str | None) -> str:
@@ -62,7 +61,7 @@ def subject_of(source: str, pattern: str | None) -> str:
 
     `source` is the index's column; what is searched is `path_within` of it, such as `images/pug_1.jpg`.
     """
-    match = re.search(pattern, path_within(source)) if pattern else None
+    match = re.search(spelled(pattern), path_within(source)) if pattern else None
     return (match and match.group(1)) or ""
 
 

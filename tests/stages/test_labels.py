@@ -35,6 +35,18 @@ def test_a_pattern_reads_the_label_from_the_files_name(tmp_path: Path, name: str
     assert rule(tmp_path / "images" / name) == label
 
 
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+def test_a_pattern_reads_an_accent_in_either_spelling(tmp_path: Path, stored: str, typed: str) -> None:
+    name, pattern = normalize(stored, "Bärenhund_1.jpg"), normalize(typed, r"(Bä\w+)_\d+")
+
+    rule = label_rule(tmp_path, "pattern", pattern=pattern, label_file=None)
+
+    assert rule(tmp_path / name) == normalize("NFC", "Bärenhund")
+    assert species_of(normalize("NFC", "Bärenhund"), {"dog": normalize(typed, "ä")}) == "dog"
+    assert subject_of(normalize(stored, "source/Bär_1.jpg"), normalize(typed, r"(ä\w)_\d")) == normalize("NFC", "är")
+
+
 def test_a_name_that_fits_another_alternative_of_the_pattern_has_no_label(tmp_path: Path) -> None:
     rule = label_rule(tmp_path, "pattern", pattern=r"^(cat)|^dog", label_file=None)
 

@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -350,6 +351,15 @@ def test_images_that_the_glob_leaves_out_are_told(
         "prepare: 2 with an image's suffix don't fit prepare.files (capitals count), as images/pug_1.JPG: images/*.jpg"
     )
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_glob_finds_an_accent_in_either_spelling(tmp_path: Path, images: Path, stored: str, typed: str) -> None:
+    images.rename(images.with_name(normalize(stored, "Köter")))
+
+    rows = by_source(prepared(tmp_path, files=normalize(typed, "Köter/*.jpg")))
+
+    assert len(rows) == 9
 
 
 def test_labels_of_several_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
