@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.errors import DataError, printable
-from stages.hints import left_out, merged_labels, unused_lists
+from stages.hints import left_out, merged_labels, unused_lines
 from stages.labels import label_rule, species_of, spelled
-from stages.official_lists import official_side, official_sides
+from stages.official_lists import OfficialLists, official_lists
 
 if TYPE_CHECKING:
     from stages.prepare import PrepareParams
@@ -41,20 +41,20 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     """
     source = raw / "source"
     rule = label_rule(source, params.labels_from, pattern=params.label_pattern, label_file=params.label_file)
-    official = official_sides(source)
+    lists = official_lists(source)
     found = [
         Candidate(
             file=file,
             source=_readable(file.relative_to(raw)),
             label=rule(file),
-            official=official_side(PurePosixPath(file.relative_to(source)), official),
+            official=lists.side_of(PurePosixPath(file.relative_to(source))),
         )
         for file in _fitting(source, params.files)
         if file.is_file() and file != source / (params.label_file or "")
     ]
     if not found:
         raise DataError(f"no file fits prepare.files; look into {source} and change the glob: {params.files}")
-    for line in _hints(params, source, found, official):
+    for line in _hints(params, source, found, lists):
         print(f"prepare: {printable(_readable(line))}", file=sys.stderr)
     for row, (label, arrived) in enumerate(_arrivals(raw / "arrivals.csv"), start=1):
         for file in sorted(path for path in (raw / f"arrivals/{row:05d}").rglob("*") if path.is_file()):
@@ -74,11 +74,12 @@ def _fitting(source: Path, glob: str) -> list[Path]:
     return next((found for one in globs if (found := sorted(source.glob(one)))), [])
 
 
-def _hints(params: "PrepareParams", source: Path, found: list[Candidate], official: dict[str, str]) -> Iterator[str]:
+def _hints(params: "PrepareParams", source: Path, found: list[Candidate], lists: OfficialLists) -> Iterator[str]:
     yield from left_out(source, (one.file for one in found), params.files)
     if params.labels_from == "folder":
         yield from merged_labels(source, ((one.file, one.label) for one in found))
-    yield from unused_lists(list(official), num_used=sum(bool(one.official) for one in found))
+    unused = lists.unused(PurePosixPath(one.file.relative_to(source)) for one in found)
+    yield from unused_lines(unused, num_lines=len(lists.names))
 
 
 def _readable(path: Path | str) -> str:

@@ -47,10 +47,13 @@ def merged_labels(source: Path, labelled: Iterable[tuple[Path, str | None]]) -> 
         yield f"folders of one name are one label: {_some(merged)}"
 
 
-def unused_lists(sides: Sequence[str], *, num_used: int) -> Iterator[str]:
-    """Say that the archive's lists are there but name no image; `sides` are the names in them."""
-    if sides and not num_used:
-        yield f"annotations/trainval.txt and test.txt name none of the images; the first name in them: {sides[0]}"
+def unused_lines(unused: Sequence[str], *, num_lines: int) -> Iterator[str]:
+    """Say how many lines of the archive's lists name no image; `unused` are the names in them."""
+    foreign = [name for name in unused if not _is_utf_8(name)]
+    if unused:
+        told = f"{len(unused)} of {num_lines} lines of annotations/trainval.txt and test.txt name no image"
+        how = f"; save as UTF-8 the one with this line: {foreign[0]}" if foreign else f", the first: {unused[0]}"
+        yield told + how
 
 
 def blackened(dark: Sequence[str]) -> Iterator[str]:
@@ -78,6 +81,10 @@ def of_groups(found: "Grouped") -> Iterator[str]:
             "pictures whose copies belong to several subjects, so that one side may show what another was trained on: "
             f"{found.num_parted}"
         )
+
+
+def _is_utf_8(name: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from stages.errors import DataError
 from stages.labels import label_rule, species_of, subject_of
-from stages.official_lists import official_side, official_sides
+from stages.official_lists import official_lists
 
 PETS = r"^(.+)_\d+\.jpg$"
 
@@ -191,17 +191,40 @@ def test_species_follow_the_first_pattern_that_fits() -> None:
 
 
 def test_without_the_archives_lists_there_is_no_official_side(tmp_path: Path) -> None:
-    assert official_sides(tmp_path) == {}
+    assert official_lists(tmp_path).side_of(PurePosixPath("pug_1.jpg")) == ""
 
 
-def test_the_archives_lists_may_be_in_any_encoding(tmp_path: Path) -> None:
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations/test.txt").write_bytes("épagneul_1 1 1 1\npug_1 1 1 1\n".encode("latin-1"))
+def listed_in(folder: Path, text: bytes) -> Path:
+    """Write the archive's list of the test side and return its source."""
+    (folder / "annotations").mkdir()
+    (folder / "annotations/test.txt").write_bytes(text)
+    return folder
 
-    sides = official_sides(tmp_path)
 
-    assert sides["pug_1"] == "test"
-    assert sides[os.fsdecode("épagneul_1".encode("latin-1"))] == "test"
+def test_a_list_that_is_no_utf_8_names_what_its_bytes_name(tmp_path: Path) -> None:
+    lists = official_lists(listed_in(tmp_path, "épagneul_1 1 1 1\npug_1 1 1 1\n".encode("latin-1")))
+
+    raw = os.fsdecode("épagneul_1.jpg".encode("latin-1"))
+    assert [lists.side_of(PurePosixPath(name)) for name in ("pug_1.jpg", raw, "épagneul_1.jpg")] == ["test", "test", ""]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "marked"])
+@pytest.mark.parametrize(("stored", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_listed_image_keeps_its_official_side_whatever_its_spelling_and_the_lists_mark(
+    tmp_path: Path, mark: str, stored: str, listed: str
+) -> None:
+    lists = official_lists(listed_in(tmp_path, f"{mark}{normalize(listed, 'Bär_1')}\r\npug_1\r\n".encode()))
+
+    names = (normalize(stored, "Bär_1.jpg"), "pug_1.jpg")
+    assert [lists.side_of(PurePosixPath("images", name)) for name in names] == ["test", "test"]
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\u00a0", "\u2028", "\x0b"])
+def test_a_name_in_a_list_ends_at_the_columns_blanks_alone(tmp_path: Path, blank: str) -> None:
+    lists = official_lists(listed_in(tmp_path, f"東京{blank}2_1 3\t4\n".encode()))
+
+    names = (f"東京{blank}2_1.jpg", "東京.jpg", "2_1.jpg")
+    assert [lists.side_of(PurePosixPath(name)) for name in names] == ["test", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -235,20 +258,21 @@ def test_the_archives_lists_may_name_an_image_by_its_path_or_its_stem(tmp_path: 
     touched(tmp_path / "annotations/test.txt")
     (tmp_path / "annotations/test.txt").write_text(f"{listed}\n", encoding="utf-8")
 
-    assert official_side(PurePosixPath("data/images/ok/6.jpg"), official_sides(tmp_path)) == "test"
+    assert official_lists(tmp_path).side_of(PurePosixPath("data/images/ok/6.jpg")) == "test"
 
 
 def test_a_name_of_several_words_is_no_other_images_name(tmp_path: Path) -> None:
     touched(tmp_path / "annotations/test.txt")
     (tmp_path / "annotations/test.txt").write_text("good part 7.jpg\n# pug\n\n", encoding="utf-8")
 
-    sides = official_sides(tmp_path)
+    lists = official_lists(tmp_path)
 
-    assert [official_side(PurePosixPath(name), sides) for name in ("x/good.jpg", "x/good part 7.jpg")] == ["", "test"]
+    assert [lists.side_of(PurePosixPath(name)) for name in ("x/good.jpg", "x/good part 7.jpg")] == ["", "test"]
 
 
-def test_images_of_one_name_in_two_folders_have_each_its_side() -> None:
-    sides = {"ok/6": "trainval", "defect/6": "test", "my class/6": "test"}
+def test_images_of_one_name_in_two_folders_have_each_its_side(tmp_path: Path) -> None:
+    (listed_in(tmp_path, b"defect/6\nmy class/6\n") / "annotations/trainval.txt").write_text("ok/6\n")
+    lists = official_lists(tmp_path)
 
     paths = ("ok/6.jpg", "defect/6.jpg", "my class/6.jpg", "other/6.jpg")
-    assert [official_side(PurePosixPath(path), sides) for path in paths] == ["trainval", "test", "test", ""]
+    assert [lists.side_of(PurePosixPath(path)) for path in paths] == ["trainval", "test", "test", ""]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -372,13 +373,35 @@ def test_labels_of_several_folders_are_told(tmp_path: Path, capsys: pytest.Captu
     assert "prepare: folders of one name are one label: car (other/car, vehicles/car)\n" in capsys.readouterr().err
 
 
-def test_lists_that_name_no_image_are_told(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (b"cats/1.jpg\n", "1 of 1 lines of annotations/trainval.txt and test.txt name no image, the first: cats/1.jpg"),
+        (b"pug_1 1 1\npug_77 1 1\npug_78 1\n", "2 of 3 lines of .* name no image, the first: pug_77"),
+        ("pug_1\nköter_1\n".encode("cp1252"), r"1 of 2 .*; save as UTF-8 the one with this line: k\\xf6ter_1"),
+        ("pug_1\npug_2\n".encode("utf-16"), r".*; save as UTF-8 the one with this line: \\xff\\xfep\\x00u"),
+    ],
+)
+def test_lines_of_the_lists_that_name_no_image_are_counted(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str], lines: bytes, told: str
+) -> None:
     (tmp_path / "raw/source/annotations").mkdir()
-    (tmp_path / "raw/source/annotations/test.txt").write_text("cats/1.jpg\n", encoding="utf-8")
+    (tmp_path / "raw/source/annotations/test.txt").write_bytes(lines)
 
     prepared(tmp_path)
 
-    assert "test.txt name none of the images; the first name in them: cats/1.jpg" in capsys.readouterr().err
+    assert re.search(f"prepare: {told}", capsys.readouterr().err)
+
+
+def test_of_lists_that_name_images_alone_nothing_is_told(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "raw/source/annotations").mkdir()
+    (tmp_path / "raw/source/annotations/test.txt").write_text("#Image CLASS-ID\nBengal_2 1 1 1\n\npug_1\n")
+
+    prepared(tmp_path)
+
+    assert "annotations" not in capsys.readouterr().err
 
 
 def test_of_a_picture_under_several_labels_three_files_are_named(
