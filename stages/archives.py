@@ -11,6 +11,7 @@ import lzma
 import os
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -18,8 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NoReturn, cast
 
-from stages.errors import ArchiveError
+from stages.errors import ArchiveError, printable
 from stages.members import Limits, MemberWriter
+from stages.zip_names import is_guess, is_torn, told_guesses, zip_name
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_READ_BYTES = 1 << 24
@@ -136,10 +138,12 @@ def _rest(file: IO[bytes], offset: int) -> Iterator[int]:
 def _unzip(archive: Path, writer: MemberWriter) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
-            name = _zip_name(member)
+            name = zip_name(member)
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the packer knows no such thing
             if member.flag_bits & 0x1:
                 writer.refuse("an encrypted file; pack it again without a password", name)
+            if is_torn(member):
+                writer.refuse("a backslash that may be half of a character; save the archive with UTF-8 names", name)
             if kind not in {0, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR}:
                 writer.refuse("a device, pipe or something unknown", name)
             if member.is_dir():
@@ -151,16 +155,9 @@ def _unzip(archive: Path, writer: MemberWriter) -> None:
                     writer.add_link(name, PurePosixPath(name).parent / target)
                 else:
                     writer.add_file(name, content, promised_bytes=member.file_size)
-
-
-def _zip_name(member: zipfile.ZipInfo) -> str:
-    """Return the name as its packer meant it: macOS writes UTF-8 and doesn't set the flag that says so."""
-    if member.flag_bits & 0x800:
-        return member.filename
-    try:
-        return member.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return member.filename
+        if guesses := [zip_name(member) for member in opened.infolist() if is_guess(member)]:
+            told = told_guesses(guesses)
+            print(f"download: {writer.name}: {printable(told)}", file=sys.stderr)
 
 
 def _first_bytes(path: Path) -> str:

@@ -5,9 +5,11 @@ import io
 import os
 import re
 import stat
+import struct
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -108,11 +110,72 @@ def test_links_inside_a_tar_become_copies(tmp_path: Path) -> None:
     assert not any(path.is_symlink() for path in (tmp_path / "folder").rglob("*"))
 
 
+def zip_of(*names: bytes, extra: bytes = b"") -> bytes:
+    """Pack files whose names are these bytes, without the flag that says that they are UTF-8."""
+    places = [bytes([0x41 + number]) * len(name) for number, name in enumerate(names)]
+    headers = [zipfile.ZipInfo(place.decode()) for place in places]
+    for header in headers:
+        header.extra = extra
+    packed = zip_bytes(*((header, b"1") for header in headers))
+    for place, name in zip(places, names, strict=True):
+        packed = packed.replace(place, name)
+    return packed
+
+
+def unicode_path(raw: bytes, name: str) -> bytes:
+    """Return Info-ZIP's field for a name that these bytes were meant to be."""
+    text = name.encode()
+    return struct.pack("<HHBL", 0x7075, 5 + len(text), 1, zlib.crc32(raw)) + text
+
+
 @pytest.mark.parametrize(("packed", "name"), [("Grün/1.jpg".encode(), "Grün/1.jpg"), (b"Gr\x81n/1.jpg", "Grün/1.jpg")])
 def test_a_name_in_a_zip_without_the_flag_is_utf_8_where_it_can_be(tmp_path: Path, packed: bytes, name: str) -> None:
-    plain = b"?" * len(packed)
+    assert extracted(tmp_path, zip_of(packed)) == {name: b"1"}
 
-    assert extracted(tmp_path, zip_bytes((plain.decode(), b"a")).replace(plain, packed)) == {name: b"a"}
+
+def test_a_zips_unicode_path_is_taken_where_it_belongs_to_the_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = "Кошка/表.jpg".encode("shift_jis")
+
+    assert extracted(tmp_path, zip_of(raw, extra=unicode_path(raw, "Кошка/表.jpg"))) == {"Кошка/表.jpg": b"1"}
+    assert capsys.readouterr().err == ""
+
+
+FOREIGN = b"\x8epfel/1.jpg"
+NO_UNICODE_PATHS = {
+    "of another name": unicode_path(b"other", "Кошка/1.jpg"),
+    "of a later version": unicode_path(FOREIGN, "Кошка/1.jpg").replace(b"\x01", b"\x02", 1),
+    "other field": b"\x55\x54\x05\x00\x01abcd",
+}
+
+
+@pytest.mark.parametrize("extra", NO_UNICODE_PATHS.values(), ids=NO_UNICODE_PATHS)
+def test_a_field_that_is_no_unicode_path_of_a_name_is_passed_over(tmp_path: Path, extra: bytes) -> None:
+    assert extracted(tmp_path, zip_of(FOREIGN, extra=extra)) == {"Äpfel/1.jpg": b"1"}
+
+
+def test_names_of_unknown_encoding_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("Кошка/1.jpg".encode("cp866"), "Кошка/2.jpg".encode("cp866"), b"plain.jpg", "é.jpg".encode())
+
+    extracted(tmp_path, zip_of(*names))
+
+    told = (
+        "2 names of unknown encoding are read as cp437, if that is wrong save the archive with UTF-8 names, the first: "
+    )
+    assert capsys.readouterr().err == f"download: pets.archive: {told}{names[0].decode('cp437')}\n"
+
+
+@pytest.mark.parametrize("name", ["表/1.jpg", "猫ソ/1.jpg"])
+def test_half_of_a_character_is_no_folders_end(tmp_path: Path, name: str) -> None:
+    told = "a backslash that may be half of a character; save the archive with UTF-8 names"
+
+    with pytest.raises(ArchiveError, match=told):
+        extracted(tmp_path, zip_of(name.encode("cp932")))
+
+
+def test_a_backslash_ends_a_folders_name_of_unknown_encoding_too(tmp_path: Path) -> None:
+    assert extracted(tmp_path, zip_of("Bärin\\1.jpg".encode("cp437"))) == {"Bärin/1.jpg": b"1"}
 
 
 def test_a_link_inside_a_zip_becomes_a_copy(tmp_path: Path) -> None:
