@@ -75,7 +75,8 @@ def copy_tree(source: Path, folder: Path, limits: Limits) -> int:
         folders.sort()
         for child in sorted(files + [folder for folder in folders if Path(parent, folder).is_symlink()]):
             path = Path(parent, child)
-            member = path.relative_to(source).as_posix()
+            # Whatever the locale reads in a name, as tars and zips have them.
+            member = os.fsencode(path.relative_to(source)).decode(errors="surrogateescape")
             if not path.is_file():
                 kind = "a link to a folder" if path.is_dir() else "neither a file nor a folder"
                 writer.refuse(f"{kind}; remove it or put a copy there", member)
@@ -101,7 +102,10 @@ class _Stream:
 def _untar(archive: Path, writer: MemberWriter) -> None:
     open_stream = next((known for magic, known in _COMPRESSED.items() if _head(archive).startswith(magic)), _open_plain)
     # tarfile itself never writes here, so its extraction filters have nothing to filter.
-    with open_stream(archive) as file, tarfile.open(fileobj=cast("IO[bytes]", _Stream(file)), mode="r:") as tar:
+    with (
+        open_stream(archive) as file,
+        tarfile.open(fileobj=cast("IO[bytes]", _Stream(file)), mode="r:", encoding="utf-8") as tar,
+    ):
         while member := tar.next():
             _add_member(tar, member, writer)
             cast("Any", tar).members.clear()  # it keeps all of them, and a header may be megabytes long

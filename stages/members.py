@@ -113,6 +113,8 @@ class MemberWriter:
                     file.write(chunk)
         except (FileExistsError, NotADirectoryError):
             self.refuse("two members of one name", str(path))
+        except UnicodeEncodeError:
+            self.refuse("a name that this locale can't write, set LANG=C.UTF-8 or PYTHONUTF8=1", str(path))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

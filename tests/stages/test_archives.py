@@ -6,6 +6,8 @@ import os
 import re
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -18,6 +20,7 @@ from stages.archives import copy_tree, extract, is_archive
 from stages.errors import ArchiveError
 from stages.members import Limits
 
+ROOT = Path(__file__).parents[2]
 LIMITS = Limits(max_files=20, max_bytes=1_000_000, max_ratio=200)
 FILES = {"pets/a_1.jpg": b"a" * 3000, "pets/b_2.jpg": b"b", "pets/notes.txt": b""}
 
@@ -387,6 +390,33 @@ def test_what_is_no_archive_is_told_by_its_first_bytes(tmp_path: Path, message: 
 def test_an_archive_without_files_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"no files in it: pets\.archive"):
         extracted(tmp_path, content)
+
+
+@pytest.mark.parametrize("kind", ["gnu tar", "pax tar", "zip", "folder"])
+def test_a_locale_that_cant_write_a_name_is_not_called_a_broken_archive(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets/Bärin.jpg").touch()
+    with tarfile.open(tmp_path / "gnu tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        tar.add(tmp_path / "pets", "pets")
+    with tarfile.open(tmp_path / "pax tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(tmp_path / "pets", "pets")
+    (tmp_path / "zip").write_bytes(zip_bytes(("pets/Bärin.jpg", b"")))
+    unpack = "copy_tree(Path('pets'), Path('folder'), limits)"
+    if kind != "folder":
+        unpack = f"extract(Path('{kind}'), Path('folder'), limits, name='pets')"
+    code = (
+        "from pathlib import Path\nfrom stages.archives import copy_tree, extract\nfrom stages.members import Limits\n"
+        f"limits = Limits(max_files=20, max_bytes=10**6, max_ratio=200)\n{unpack}"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    )
+
+    told = "pets: holds a name that this locale can't write, set LANG=C.UTF-8 or PYTHONUTF8=1: "
+    assert told in ended.stderr.decode().splitlines()[-1]
 
 
 def test_a_full_disk_is_not_called_a_broken_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
