@@ -17,6 +17,12 @@ from stages.errors import DataError, ParamsError, printable
 
 LabelRule = Callable[[Path], str | None]
 
+_SHOWN, _SHOWN_BEYOND_ASCII = r"[^\s\u200c\u200d]", r"[^\s\u200c\u200d\x00-\x7f]"
+# Persian and Sinhala are spelled with joiners, and emoji made by them; between letters of ASCII none is seen.
+_JOINER = re.compile(
+    f"(?<={_SHOWN})[\u200c\u200d](?={_SHOWN_BEYOND_ASCII})|(?<={_SHOWN_BEYOND_ASCII})[\u200c\u200d](?={_SHOWN})"
+)
+
 
 def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str | None) -> LabelRule:
     """Return a function from a file's path to its label, None where the rule gives none.
@@ -46,8 +52,9 @@ def spelled(label: str) -> str:
 
 
 def is_folder_name(label: str) -> bool:
-    """Say whether a label can name the folder of its images; prepare rejects those of others."""
-    plain = label.isprintable() and label == label.strip() and len(label.encode()) <= 200
+    """Say whether a label can name its images' folder, and is seen as what it is; prepare rejects those of others."""
+    shown = _JOINER.sub("", label).replace("\u3000", " ").isprintable()
+    plain = shown and label == label.strip() and len(label.encode()) <= 200
     return plain and label not in {".", ".."} and not set(label) & set("/\\")
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from petmodels.labels import labels_in
+from petmodels.terminal import escaped
 from stages.errors import DataError, ParamsError
 from stages.outputs import write_csv
 from stages.params import section
@@ -525,6 +527,41 @@ def test_a_label_file_without_its_columns_is_told(tmp_path: Path, images: Path) 
 
     with pytest.raises(DataError, match=r"labels\.csv: expected the columns path and label, found: file, breed"):
         prepared(tmp_path, labels_from="csv", label_file="labels.csv")
+
+
+JOINED = ["می\u200cخواهم", "PDF\u200cها", "ශ්\u200dරී", "👩🏽\u200d🚀", "❤\ufe0f\u200d🔥", "東京\u3000タワー"]
+
+
+@pytest.mark.parametrize("label", JOINED)
+def test_joiners_and_wide_blanks_are_parts_of_a_label_that_the_client_takes_and_shows(
+    tmp_path: Path, label: str
+) -> None:
+    (tmp_path / "raw/source" / label).mkdir(parents=True)
+    (tmp_path / "raw/source" / label / "1.jpg").write_bytes(content(pet(0, 0)))
+
+    rows = table(prepared(tmp_path, labels_from="folder", files="*/*", species={}) / "index.csv")
+
+    assert [row["label"] for row in rows] == [label]
+    assert labels_in({"format": 1, "labels": [label]}, "labels.json").names == (label,)
+    assert escaped(label) == label
+
+
+STEERING = ["حت\u200eول", "a\u202eb", "a\u2066b", "a\u200bb", "a\ufeffb", "a\u2028b", "a\u00a0b", "soft\u00adhyphen"]
+LONE = ["ca\u200dt", "\u200cخواهم", "خواهم\u200c", "می\u200c خواهم", "می\u200c\u200cخواهم"]
+
+
+@pytest.mark.parametrize("label", STEERING + LONE)
+def test_what_cant_be_seen_in_a_label_or_turns_it_round_is_rejected(tmp_path: Path, images: Path, label: str) -> None:
+    write_csv(
+        tmp_path / "raw/source/labels.csv",
+        ["path", "label"],
+        [("images/pug_1.jpg", label), ("images/pug_2.jpg", "pug")],
+    )
+
+    out = prepared(tmp_path, labels_from="csv", label_file="labels.csv", max_rejected_share=0.9)
+
+    reasons = {row["source"]: row["reason"] for row in table(out / "rejects.csv")}
+    assert reasons["source/images/pug_1.jpg"] == f"label is no folder's name: {label!r}"
 
 
 @pytest.mark.parametrize("label", ["../../evil", "a/b", "..", ".", "a\\b", "bad\nlabel"])
