@@ -9,9 +9,10 @@ import io
 import random
 import re
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 
 from flows.errors import BusyError, ChildError, RequestError
 from flows.workspace import Workspace
@@ -33,13 +34,16 @@ class Row:
 
 
 def listed(space: Workspace) -> dict[str, Row]:
-    """Return the rows of the clone's list by their SHA-256."""
+    """Return the rows of the clone's list by their SHA-256, labels as the stages spell them.
+
+    An é is one character there, and two in a list that was written on macOS.
+    """
     columns = [field.name for field in fields(Row)]
     names, rows = _read(space, PATH)
     if names != columns:
         raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")
     found = [Row(*((row[column] or "").strip() for column in columns)) for row in rows]
-    return {row.sha256: row for row in reversed(found)}
+    return {row.sha256: replace(row, label=unicodedata.normalize("NFC", row.label)) for row in reversed(found)}
 
 
 def check_branch(space: Workspace, branch: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unicodedata import normalize
 
 import pytest
 import yaml
@@ -354,6 +355,18 @@ def test_what_somebody_has_listed_meanwhile_is_not_listed_again(place: Place) ->
         "Bengal/b.jpg": ("left", "somebody has listed these bytes meanwhile as pug"),
     }
     assert place.kept()["Bengal/b.jpg"] == other
+
+
+@pytest.mark.parametrize(("row", "folder"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_row_whose_accent_is_spelled_otherwise_is_the_same_label(place: Place, row: str, folder: str) -> None:
+    key = f"{normalize(folder, 'Bär')}/a.jpg"
+    data = place.put(key)
+    place.list_row(f"{place.settings.drop}/accepted/{sha256(data)}.jpg,{sha256(data)},{normalize(row, 'Bär')},{TODAY}")
+
+    taken = place.ingest()
+
+    assert outcomes(taken)[key][0] == "already there"
+    assert place.kept() == {f"accepted/{sha256(data)}.jpg": data}
 
 
 def test_a_file_that_is_replaced_meanwhile_stays(place: Place) -> None:
