@@ -44,12 +44,12 @@ class _Known:
 
     @cached_property
     def names(self) -> dict[str, set[str]]:
-        """The sha256 of the images that a path or a source of the index names."""
+        """The sha256 of the images that a path or a source of the index names, its accents in the one spelling."""
         found = defaultdict[str, set[str]](set)
         for sha256, rows in self.images.items():
             for row in rows:
-                found[row["path"]].add(sha256)
-                found[row["source"]].add(sha256)
+                for name in (row["path"], row["source"]):
+                    found[spelled(name)].add(sha256)
         return found
 
 
@@ -60,6 +60,7 @@ def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path
     by a file of the same bytes. `pattern` is prepare's `group_pattern`. Raises DataError for one that is unknown, or
     isn't the only one of that name; the list is then as it was.
     """
+    label = spelled(label)
     if not is_folder_name(label):
         raise DataError(f"--label must be able to name a folder: {label!r}")
     before = read_corrections(corrections)
@@ -102,8 +103,8 @@ def _named(image: str, known: _Known) -> set[str]:
         found = set(known.hashes[first : bisect_right(known.hashes, image, first, key=lambda one: one[: len(image)])])
     else:
         raw = known.prepared.parent / "raw"
-        names = {image, *(_below(image, folder) for folder in (known.prepared, raw))}
-        found = set().union(*(known.names.get(name, ()) for name in names))
+        named = {image, *(_below(image, folder) for folder in (known.prepared, raw))}
+        found = set().union(*(known.names.get(name, ()) for name in map(spelled, named)))
         if not found and Path(image).is_file():
             sha256 = sha256_of(Path(image))
             found = {sha256} if sha256 in known.images or sha256 in known.corrections else set()
@@ -125,7 +126,7 @@ def _below(image: str, folder: Path) -> str:
 def _row(copy: dict[str, str], label: str, pattern: str | None) -> Correction:
     return Correction(
         sha256=copy["sha256"],
-        label=spelled(label),
+        label=label,
         dealt_as=copy["dealt_as"],
         phash=copy["phash"],
         subject=subject_of(copy["source"], pattern),
@@ -149,7 +150,7 @@ def _told(found: set[str], label: str, known: _Known, *, num_rows: int) -> Itera
         more = f" and {len(stay) - _MOST_TOLD} more" if len(stay) > _MOST_TOLD else ""
         yield f"of the same group, so perhaps copies, stay as they are: {', '.join(stay[:_MOST_TOLD])}{more}"
     labels = {row["label"] for copies in known.images.values() for row in copies}
-    if label and spelled(label) not in labels:
+    if label and label not in labels:
         yield f"no image has had this label, and a label needs three images: {label}"
     yield f"{images} {what} by {rows}; next: dvc repro, and commit the list with dvc.lock"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -341,6 +342,21 @@ def test_an_image_is_named_in_many_ways(project: Project, tmp_path: Path, way: s
     project.correct(ways[way])
 
     assert [one.sha256 for one in project.rows()] == [image["sha256"]]
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_image_and_its_label_may_be_typed_with_an_accent_in_either_spelling(
+    project: Project, stored: str, typed: str
+) -> None:
+    images = project.folder / "raw/source/images"
+    (images / "pug_2.jpg").rename(images / normalize(stored, "pug é_2.jpg"))
+    project.run(label_pattern=r"^([A-Za-z]+)")
+    row = project.image(normalize(stored, "pug é_2.jpg"))
+
+    for name in ("source/images/pug é_2.jpg", row["path"], str(images / "pug é_2.jpg")):
+        project.correct(normalize(typed, name), label=normalize(typed, "Köter"))
+
+    assert [(one.sha256, one.label) for one in project.rows()] == [(row["sha256"], normalize("NFC", "Köter"))]
 
 
 @pytest.mark.parametrize("name", ["source/images/pug_99.jpg", "0123abcd", "abc", "/dev/null", ""])
