@@ -41,10 +41,15 @@ def check_sha256(text: str, place: str) -> None:
 
 
 def check_day(text: str, place: str) -> None:
-    """Raise DataError for what is no day in the one way to write it."""
+    """Raise DataError for what is no day in the one way to write it, or a year of another calendar.
+
+    Such a year sorts before or behind all others: `split.method: time` would test on the wrong images.
+    """
     try:
         is_day = date.fromisoformat(text).isoformat() == text
     except ValueError:
         is_day = False
     if not is_day:
         raise DataError(f"{place}: arrived must be a day as 2025-12-31: {text!r}")
+    if not "1990" <= text[:4] <= "2100":
+        raise DataError(f"{place}: arrived must be a day of the Gregorian calendar, from 1990 to 2100: {text!r}")

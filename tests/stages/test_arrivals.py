@@ -96,6 +96,19 @@ def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, message: str) ->
         read_arrivals(listed(tmp_path, MALFORMED[message]))
 
 
+@pytest.mark.parametrize("day", ["2569-11-20", "1405-08-29", "0115-11-20", "1989-12-31", "2101-01-01"])
+def test_a_year_of_another_calendar_is_refused_by_its_line(tmp_path: Path, day: str) -> None:
+    told = f"line 2: arrived must be a day of the Gregorian calendar, from 1990 to 2100: '{day}'"
+
+    with pytest.raises(DataError, match=told):
+        read_arrivals(listed(tmp_path, HEADER + ROW.replace("2025-03-01", day)))
+
+
+@pytest.mark.parametrize("day", ["1990-01-01", "2100-12-31"])
+def test_a_day_of_this_calendar_is_taken(tmp_path: Path, day: str) -> None:
+    assert read_arrivals(listed(tmp_path, HEADER + ROW.replace("2025-03-01", day)))[0].arrived == day
+
+
 def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "arrivals.csv").write_bytes((HEADER + ROW.replace("pug", "Köter")).encode("latin-1"))
 

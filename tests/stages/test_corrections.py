@@ -84,6 +84,9 @@ MALFORMED = {
     "line 2: official must be trainval, test, .*: 'valid'": NO_CORRECTIONS + ROW.replace(",,3", ",valid,3"),
     "line 2: arrival must be 0, or a row's number .*: '-1'": NO_CORRECTIONS + ROW.replace(",3,", ",-1,"),
     "line 2: arrived must be a day as 2025-12-31: ''": NO_CORRECTIONS + ROW.replace("2026-11-20", ""),
+    r"line 2: arrived must be .* of the Gregorian calendar, .*: '1405-08-29'": (
+        NO_CORRECTIONS + ROW.replace("2026-11-20", "1405-08-29")
+    ),
     "line 2: arrived must be empty for .* source: '2026-11-20'": NO_CORRECTIONS + ROW.replace(",3,", ",0,"),
     f"line 3: the rows of one image must agree, but it is withdrawn and Bengal: {SHA256}": (
         NO_CORRECTIONS + ROW + ROW.replace(",,pug", ",Bengal,pug")
