@@ -4,6 +4,7 @@ Reads the names of its files, and what prepare has found; leaves nothing.
 """
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _UNREADABLE = (".heic", ".heif", ".avif")
 _SUFFIXES = (*IMAGE_SUFFIXES, *_UNREADABLE)
+_NO_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 _MOST = 3
 _MOST_LINES = 10
 
@@ -45,6 +47,16 @@ def merged_labels(source: Path, labelled: Iterable[tuple[Path, str | None]]) -> 
     merged = [f"{label} ({_some(sorted(found))})" for label, found in sorted(folders.items()) if len(found) > 1]
     if merged:
         yield f"folders of one name are one label: {_some(merged)}"
+
+
+def alike_labels(labels: Iterable[str]) -> Iterator[str]:
+    """Say which labels look alike, as several people type them; only they know whether one thing is meant."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(set(labels)):
+        alike[_typed_plainly(label)].append(label)
+    told = [" and ".join(found) for found in alike.values() if len(found) > 1]
+    if told:
+        yield f"labels that differ by width, case, blanks or joiners alone are not merged: {_some(told)}"
 
 
 def unused_lines(unused: Sequence[str], *, num_lines: int) -> Iterator[str]:
@@ -81,6 +93,11 @@ def of_groups(found: "Grouped") -> Iterator[str]:
             "pictures whose copies belong to several subjects, so that one side may show what another was trained on: "
             f"{found.num_parted}"
         )
+
+
+def _typed_plainly(label: str) -> str:
+    plain = unicodedata.normalize("NFKC", label.translate(_NO_JOINERS)).casefold()
+    return " ".join(unicodedata.normalize("NFKC", plain).split())
 
 
 def _is_utf_8(name: str) -> bool:

@@ -149,6 +149,7 @@ def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_fi
 
 def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
     _print(f"rejected {source}: {reason}" for source, reason in rejects[:10])
+    _print(hints.alike_labels(image.label for image in found.images))
     _print(hints.of_groups(found))
     num_images = len(found.images)
     print(f"prepare: {num_images} images, {len(rejects)} rejected, in {out}; next: dvc repro split", file=sys.stderr)

@@ -17,7 +17,9 @@ from PIL import Image
 
 from petmodels.labels import labels_in
 from petmodels.terminal import escaped
+from stages.breeds import COATS
 from stages.errors import DataError, ParamsError
+from stages.hints import alike_labels
 from stages.outputs import write_csv
 from stages.params import section
 from stages.pictures import Usable, usable_image
@@ -373,6 +375,37 @@ def test_labels_of_several_folders_are_told(tmp_path: Path, capsys: pytest.Captu
     prepared(tmp_path, labels_from="folder", files="**/*.*")
 
     assert "prepare: folders of one name are one label: car (other/car, vehicles/car)\n" in capsys.readouterr().err
+
+
+def test_labels_that_differ_only_by_width_or_case_are_named(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = (
+        "Straße",
+        "STRASSE",
+        "Ａ１",
+        "A1",
+        "東京 タワー",
+        "東京\u3000\u3000タワー",
+        "می\u200cخواهم",
+        "میخواهم",
+        "Straßen",
+    )
+    for number, label in enumerate(labels):
+        (images / label).mkdir()
+        (images / label / "1.jpg").write_bytes(content(pet(number % 3, number)))
+
+    out = prepared(tmp_path, labels_from="folder", files="images/*/*", species={}, duplicate_distance=0)
+
+    told = "prepare: labels that differ by width, case, blanks or joiners alone are not merged: "
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(told)]
+    alike = ["A1 and Ａ１", "STRASSE and Straße", "میخواهم and می\u200cخواهم"]
+    assert line == f"{told}{', '.join(alike)} and 1 more"
+    assert len({row["label"] for row in table(out / "index.csv")}) == len(labels)
+
+
+def test_the_pets_labels_are_not_alike() -> None:
+    assert list(alike_labels(COATS)) == []
 
 
 @pytest.mark.parametrize(
