@@ -145,6 +145,11 @@ def test_a_zips_unicode_path_is_taken_where_it_belongs_to_the_name(
     assert capsys.readouterr().err == ""
 
 
+def test_a_zips_unicode_path_is_trusted_no_more_than_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"climbs out by '\.\.': '\.\./evil'"):
+        extracted(tmp_path, zip_of(b"good.jpg", extra=unicode_path(b"good.jpg", "../evil")))
+
+
 FOREIGN = b"\x8epfel/1.jpg"
 NO_UNICODE_PATHS = {
     "of another name": unicode_path(b"other", "Кошка/1.jpg"),
