@@ -117,11 +117,13 @@ def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[
         # Such as a BMP of run lengths: a kilobyte may hold a thread for a minute. petmodels/images.py refuses the same.
         if codecs := [tile[0] for tile in image.tile if tile[0] in Image.DECODERS]:
             raise UnusableImageError(f"Pillow unpacks its {codecs[0]} in Python, a minute for some, refused undecoded")
+        before_scaling = image.size if image.format in _JPEGS else None
+        if short_side is not None and before_scaling:
+            image.draft("RGB", (2 * short_side, 2 * short_side))
+        image.load()  # by which a TIFF is turned, and no longer says that it has to be
         orientation = image.getexif().get(0x0112)
         turn = _TURNS.get(orientation) if isinstance(orientation, int) else None  # damaged metadata may hold anything
-        width, height = image.size
-        if short_side is not None and image.format in _JPEGS:
-            image.draft("RGB", (2 * short_side, 2 * short_side))
+        width, height = before_scaling or image.size
         upright = image if turn is None else image.transpose(turn)
         return _rgb(upright), (height, width) if turn in _SWAPPING else (width, height)
 
@@ -133,7 +135,6 @@ def _rgb(image: Image.Image) -> Image.Image:
         pixels = image.convert("RGBA")
         white = Image.new("RGBA", pixels.size, "white")
         return Image.alpha_composite(white, pixels).convert("RGB")
-    image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -65,8 +65,8 @@ def write_source(source: Path, *, num_images: int = 6, labels: Sequence[str] = L
             (source / "images" / f"{label}_{number}.jpg").write_bytes(content(pet(kind, number), quality=95))
 
 
-def turned(image: Image.Image, orientation: int) -> bytes:
-    """Return a JPEG that shows `image` only to those who obey its EXIF orientation."""
+def turned(image: Image.Image, orientation: int, kind: str = "JPEG", **options: object) -> bytes:
+    """Return a file that shows `image` only to those who obey its EXIF orientation."""
     back = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,7 +79,8 @@ def turned(image: Image.Image, orientation: int) -> bytes:
     }[orientation]
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    return content(image if back is None else image.transpose(back), quality=95, exif=exif)
+    options = options or ({"quality": 95} if kind == "JPEG" else {})
+    return content(image if back is None else image.transpose(back), kind, exif=exif, **options)
 
 
 def usable(image: Image.Image) -> dict[str, bytes]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 import petmodels.scans
+from petmodels.images import rgb_of
 from stages import scans
 from stages.images import UnusableImageError, centre_crop, decoded, model_input, resized, resized_size
 from tests.pictures import EXIF_ORIENTATION, content, oddly_turned, pet, turned, unusable
@@ -55,6 +56,40 @@ def test_the_size_is_the_upright_originals_whatever_the_draft() -> None:
     assert size == (900, 400)
     assert image.width > image.height
     assert 80 <= image.height < 400
+
+
+KINDS: dict[str, tuple[str, dict[str, object]]] = {
+    "JPEG": ("JPEG", {}),
+    "PNG": ("PNG", {}),
+    "WebP": ("WEBP", {"lossless": True}),
+    "TIFF": ("TIFF", {}),
+    "TIFF by LZW": ("TIFF", {"compression": "tiff_lzw"}),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_is_upright_whatever_its_orientation(kind: str, orientation: int) -> None:
+    upright, (form, options) = pet(0, 0), KINDS[kind]
+    data = turned(upright, orientation, form, **options)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = ImageOps.exif_transpose(opened).convert("RGB")
+
+    image, size = decoded(data, short_side=40)
+
+    assert image.tobytes() == rgb_of(data).tobytes() == expected.tobytes()
+    assert image.size == size == upright.size
+    assert kind == "JPEG" or image.tobytes() == upright.tobytes()
+
+
+def test_a_tiff_that_only_its_xmp_turns_has_the_size_of_the_upright_picture() -> None:
+    turn = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    lying = pet(0, 0).transpose(Image.Transpose.ROTATE_90)
+
+    image, size = decoded(content(lying, "TIFF", tiffinfo={700: turn}))
+
+    assert size == image.size == (60, 48)
+    assert image.tobytes() == pet(0, 0).tobytes()
 
 
 def test_an_orientation_that_is_no_number_turns_nothing() -> None:
