@@ -6,6 +6,7 @@ Reads image files; leaves nothing itself. The resize rule here is the one that p
 import io
 import struct
 import warnings
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -140,10 +141,18 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image).ravel()
-    highest = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
+    highest = 65535.0 if image.mode.startswith("I") else _highest(values)
     pixels = np.empty(values.size, dtype=np.uint8)
     # Piece by piece: as float64 a whole picture of 16 megapixels took 430 MB.
     for first in range(0, values.size, _PIECE):
         piece = slice(first, first + _PIECE)
         pixels[piece] = np.clip(values[piece].astype(np.float64) / highest * 255, 0, 255)
     return Image.fromarray(pixels.reshape(image.height, image.width))
+
+
+def _highest(values: NDArray[np.float32]) -> float:
+    """Return the highest value, above 0; raise ValueError for nan or inf among them, as petmodels/colours.py does."""
+    lowest, highest = float(values.min()), float(values.max())
+    if not (isfinite(lowest) and isfinite(highest)):  # a nan among them is both
+        raise ValueError("it holds nan or inf")
+    return max(highest, 1e-9)

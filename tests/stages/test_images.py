@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 import petmodels.scans
+from petmodels.errors import ImageError
 from petmodels.images import rgb_of
 from stages import scans
 from stages.images import UnusableImageError, centre_crop, decoded, model_input, resized, resized_size
@@ -126,6 +127,20 @@ def test_floating_point_pictures_are_scaled_by_their_brightest_pixel() -> None:
 
     pixels = np.asarray(image)
     assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_picture_of_nan_or_inf_is_rejected_as_the_client_refuses_it(value: float) -> None:
+    values = np.full((9, 9), 0.5, np.float32)
+    values[4, 4] = value
+    data = content(Image.fromarray(values), "TIFF")
+    with pytest.raises(ImageError, match=r"it holds nan or inf") as refused:
+        rgb_of(data)
+
+    with pytest.raises(UnusableImageError, match=r"^broken: it holds nan or inf$") as rejected:
+        decoded(data)
+
+    assert str(rejected.value).removeprefix("broken: ") in str(refused.value)
 
 
 def test_sixteen_bits_keep_their_scale() -> None:
