@@ -7,6 +7,7 @@ goes when the training is done. DVC can't do this: a checkpoint is no output of 
 import contextvars
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +151,8 @@ class _Courier:
             with partial.open("wb") as file:
                 for piece in self.storage.download(stored.key, 0, stored.size_bytes):
                     file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())  # after a power cut an empty one would be the newest, and be sent
             if sha256_of(partial) != sha256:
                 raise ChecksumError(f"a checkpoint's bytes are not those that were sent: {stored.key}")
             partial.replace(target)

@@ -4,11 +4,13 @@ Reads and leaves `<folder>/<fingerprint>.pt`, outside DVC's outputs, because DVC
 """
 
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -16,6 +18,9 @@ from stages.outputs import new_file
 
 # The numbers of one epoch.
 Row = dict[str, int | float | str]
+
+# What zipfile and torch say of files that were cut or changed: each of these was seen, by the byte that was.
+_BROKEN = (OSError, EOFError, RuntimeError, ValueError, TypeError, UnpicklingError, BadZipFile, zlib.error)
 
 
 @dataclass(kw_only=True)
@@ -42,10 +47,11 @@ def best_row(history: Sequence[Row]) -> Row:
 def load(path: Path) -> Progress:
     """Return the progress kept in `path`, or a fresh one where there is none; a broken file is told and left alone."""
     try:
+        _check(path)
         return Progress(**torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         return Progress()
-    except (EOFError, RuntimeError, UnpicklingError, TypeError) as error:
+    except _BROKEN as error:
         print(f"train: no readable checkpoint, beginning anew ({type(error).__name__}): {path}", file=sys.stderr)
         return Progress()
 
@@ -54,6 +60,13 @@ def save(progress: Progress, path: Path) -> None:
     """Replace what `path` keeps; a kill at any moment leaves the old or the new state whole."""
     with new_file(path) as temporary:
         torch.save({**vars(progress), "optimizer": _plain(progress.optimizer)}, temporary)
+
+
+def _check(path: Path) -> None:
+    """Raise BadZipFile for a member whose bytes have changed: torch takes them as weights."""
+    with ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise BadZipFile(broken)
 
 
 def _plain(optimizer: dict[str, Any] | None) -> dict[str, Any] | None:

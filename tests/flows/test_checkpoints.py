@@ -132,6 +132,23 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
         assert list((second.folder / FOLDER).iterdir()) == []
 
 
+def test_a_fetched_checkpoint_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut one without bytes would pass for newer than the one that lies at the place, and replace it."""
+    place, second, seen = str(tmp_path / "remote"), machine(tmp_path / "second"), dict[int, list[str]]()
+    killed(place, machine(tmp_path / "first"), b"epoch 1")
+    folder = second.folder / FOLDER
+
+    def flush(descriptor: int) -> None:
+        seen[os.fstat(descriptor).st_ino] = [path.name for path in folder.glob("[!.]*")]
+
+    monkeypatch.setattr(os, "fsync", flush)
+
+    with carried(place, "t", second):
+        assert seen[(folder / "a.pt").stat().st_ino] == []
+
+
 def test_a_training_has_one_name_on_every_machine_and_another_for_another_training() -> None:
     params = "train: {epochs: 4, learning_rate: 0.01, metrics: [accuracy]}\n"
     same = "# by hand\ntrain:\n  learning_rate: &rate 1.0e-2\n  epochs: 4  # few\n  metrics: [accuracy]\ngate: {}\n"
