@@ -52,13 +52,15 @@ function place(cell) {
   return [cell.parentElement.rowIndex - 1, cell.cellIndex - 1];
 }
 
+// Labels are in a bdi everywhere: one that is written from right to left moved the numbers beside it otherwise.
 function described(cell) {
   const [row, column] = place(cell);
   const count = Number(cell.textContent);
   const total = Number(cell.parentElement.dataset.total);
   const share = total ? ` (${Math.round((100 * count) / total)} %)` : "";
-  const what = row === column ? `${labels[row]} named rightly` : `${labels[row]} taken for ${labels[column]}`;
-  return `${what}: ${count} of ${total}${share}`;
+  const actual = element("bdi", labels[row]);
+  const what = row === column ? [actual, " named rightly"] : [actual, " taken for ", element("bdi", labels[column])];
+  return [...what, `: ${count} of ${total}${share}`];
 }
 
 function focusOn(cell) {
@@ -93,8 +95,8 @@ function show(cell) {
   const count = Number(cell.textContent);
   for (const other of matrix.querySelectorAll("[aria-selected]")) other.removeAttribute("aria-selected");
   cell.setAttribute("aria-selected", "true");
-  words.textContent = described(cell);
-  panel.querySelector("h4").textContent = described(cell);
+  words.replaceChildren(...described(cell));
+  panel.querySelector("h4").replaceChildren(...described(cell));
   const left = count - images.length;
   const note = count === 0 ? "No test image is in this cell." : left > 0 ? `${left} more in predictions.csv.` : "";
   panel.querySelector("p").textContent = note;
@@ -103,8 +105,12 @@ function show(cell) {
       const figure = document.createElement("figure");
       const caption = document.createElement("figcaption");
       const said = element("span", "said ", row === column ? "said right" : "said wrong");
-      said.append(element("b", labels[column]), ` ${(100 * image.said).toFixed(1)} %`);
-      caption.append(said, element("span", `loss ${image.loss.toFixed(2)} · ${image.source}`, "quiet"));
+      const name = element("b", "");
+      name.append(element("bdi", labels[column]));
+      said.append(name, ` ${(100 * image.said).toFixed(1)} %`);
+      const where = element("span", `loss ${image.loss.toFixed(2)} · `, "quiet");
+      where.append(element("bdi", image.source));
+      caption.append(said, where);
       figure.append(photograph(image.picture, labels[row]), caption);
       return figure;
     }),
@@ -159,10 +165,10 @@ matrix.tBodies[0].addEventListener("keydown", (event) => {
 });
 
 matrix.tBodies[0].addEventListener("focusin", (event) => {
-  if (event.target.matches("td")) words.textContent = described(event.target);
+  if (event.target.matches("td")) words.replaceChildren(...described(event.target));
 });
 matrix.tBodies[0].addEventListener("mouseover", (event) => {
-  if (event.target.matches("td")) words.textContent = described(event.target);
+  if (event.target.matches("td")) words.replaceChildren(...described(event.target));
 });
 
 // A link to a cell (from the pairs, the breeds, another person's bookmark) opens it.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from stages.outputs import write_csv
 from stages.report import write_report
 from tests.stages.evaluated import write_data
 
@@ -324,4 +325,46 @@ def test_a_matrix_of_chosen_labels_without_an_answer_in_common_is_one_stop_of_th
     assert page.locator("#matrix td[id]").count() == 0
     assert page.locator("#matrix [tabindex='0']").count() == 1
     assert errors == []
+    page.close()
+
+
+# What stands in an element from left to right, line by line, whatever the order of its letters in the file is.
+SEEN = """(element) => {
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const seen = [];
+  for (let node; (node = walker.nextNode()); ) {
+    for (let place = 0; place < node.length; place++) {
+      const range = document.createRange();
+      range.setStart(node, place);
+      range.setEnd(node, place + 1);
+      const box = range.getBoundingClientRect();
+      if (box.width > 0) seen.push([Math.round(box.top / 8), box.left, node.data[place]]);
+    }
+  }
+  return seen.sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , letter]) => letter).join("");
+}"""
+HEBREW = ["חתול", "כלב", "ארנב"]
+
+
+def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, tmp_path: Path) -> None:
+    write_data(tmp_path, HEBREW, num_images=4, skill=0.5)
+    write_csv(tmp_path / "prepared/conflicts.csv", ["group", "labels", "sources"], [["0", "חתול כלב", "חתול/1.jpg"]])
+    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
+    page = browser.new_page()
+    page.goto((tmp_path / "eval/report.html").as_uri())
+    page.locator("#data summary").last.click()
+    page.locator("#matrix td[class^=wrong]").first.click()
+
+    wrong = {}
+    for one in page.locator(".said, .pairs li, #cell-words, h4").all():
+        text = "".join(str(one.text_content()).split())
+        expected = re.sub("[א-ת]+", lambda label: label[0][::-1], text)
+        if (seen := "".join(one.evaluate(SEEN).split())) != expected:
+            wrong[text] = seen
+
+    assert wrong == {}
+    labels, sources = page.locator(".files bdi").evaluate_all(
+        "all => all.slice(-2).map((one) => one.getBoundingClientRect())"
+    )
+    assert labels["right"] <= sources["left"]
     page.close()
