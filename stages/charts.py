@@ -4,8 +4,11 @@ Reads nothing and leaves nothing. The look is the style sheet's.
 """
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from unicodedata import east_asian_width
 
 from markupsafe import Markup
 
@@ -157,4 +160,6 @@ def _bar(bar: Bar, y: float, across: Scale) -> Markup:
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Return the text, or of one that is wider than `most` letters its beginning; a 猫 is as wide as two."""
+    ends = list(accumulate(2 if east_asian_width(one) in "WF" else 1 for one in text))
+    return text if not ends or ends[-1] <= most else f"{text[: bisect(ends, most - 1)]}…"

@@ -392,6 +392,15 @@ def test_every_metric_has_its_line() -> None:
     assert max(float(x) for x in re.findall(r'<text[^>]* x="([\d.]+)"', drawn)) < svg.WIDTH
 
 
+def test_wide_characters_are_shortened_by_their_width() -> None:
+    names = ["猫" * 11, "猫" * 12, "a" + "猫" * 11, "a" * 22, "a" * 23]
+
+    drawn = charts.stacked_bars("Balance", [(name, [1]) for name in names], ["train"])
+
+    shown = re.findall(r'class="tick small"[^>]*>([^<]+)<', drawn)
+    assert shown == ["猫" * 11, "猫" * 10 + "…", "a" + "猫" * 10 + "…", "a" * 22, "a" * 21 + "…"]
+
+
 def test_a_chart_names_itself_its_axes_and_its_series() -> None:
     line = charts.Line(name="valid <loss>", points=[(1, 2.0), (2, 1.0)], kind="a")
 

@@ -368,3 +368,19 @@ def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, t
     )
     assert labels["right"] <= sources["left"]
     page.close()
+
+
+def test_heads_of_wide_characters_lie_on_their_side_as_others_do(browser: Browser, tmp_path: Path) -> None:
+    write_data(tmp_path, ["Bengal", "猫は可愛い", "חתול"], num_images=3)
+    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
+    page = browser.new_page()
+    page.goto((tmp_path / "eval/report.html").as_uri())
+
+    heads = [box["height"] for one in page.locator("#matrix thead span").all() if (box := one.bounding_box())]
+    widths = page.locator("#matrix tbody th").evaluate_all(
+        "rows => rows.map((row) => { const all = document.createRange(); all.selectNodeContents(row);"
+        " return all.getBoundingClientRect().width; })"
+    )
+
+    assert heads == pytest.approx(widths, abs=1)
+    page.close()
