@@ -14,7 +14,7 @@ from petmodels.disk import is_folder
 from petmodels.errors import ImageError, NotFoundError, RequestError, StoreError, UsageError
 from petmodels.options import RegistryOption
 from petmodels.progress import progress
-from petmodels.terminal import counted, escaped, json_text, say, show
+from petmodels.terminal import counted, escaped, json_text, say, show_parts
 
 if TYPE_CHECKING:
     from petmodels.model import Model
@@ -106,8 +106,8 @@ def _in_folder(folder: Path, unread: list[str]) -> Iterator[str]:
 
 
 def _plain_line(answer: Any) -> None:
-    ranked = "  ".join(f"{one.probability:6.1%} {one.label}" for one in answer.ranked)
-    show(f"{'?' if answer.unsure else ' '} {ranked}  {answer.image}")
+    ranked = [part for one in answer.ranked for part in (f"{one.probability:6.1%} ", one.label, "  ")]
+    show_parts(["? " if answer.unsure else "  ", *ranked, str(answer.image)])
 
 
 def _json_line(answer: Any) -> None:

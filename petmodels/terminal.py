@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+from unicodedata import bidirectional
 
 from petmodels.names import steers
+
+_FROM_THE_RIGHT = {"R", "AL", "AN"}  # Hebrew and its like, Arabic and its like, Arabic digits
 
 
 def say(text: str) -> None:
@@ -22,6 +25,11 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print a line of data."""
     print(_printable(text), flush=True)
+
+
+def show_parts(parts: Iterable[str]) -> None:
+    """Print a line of data from its parts; on a terminal, none that is written from right to left moves the others."""
+    print("".join(_set_apart(part) for part in parts), flush=True)
 
 
 def show_path(path: Path) -> None:
@@ -57,7 +65,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     lines = [[_printable(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(cell_len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        cells = (_set_apart(cell) + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip(), flush=True)
 
 
@@ -89,3 +97,14 @@ def _takes_utf_8(stream: TextIO) -> bool:
 def _printable(text: str) -> str:
     """Return the text without what steers: what strangers wrote must not do so with somebody's terminal."""
     return "".join("\N{REPLACEMENT CHARACTER}" if steers(one) and one != "\t" else one for one in text)
+
+
+def _set_apart(text: str) -> str:
+    """Return the text printable, and for a terminal as Unicode isolates what has a direction of its own.
+
+    Otherwise the numbers between two such labels stand beside the wrong one. Programs get no such characters.
+    """
+    shown = _printable(text)
+    if shown.isascii() or all(bidirectional(one) not in _FROM_THE_RIGHT for one in shown):
+        return shown
+    return f"\u2068{shown}\u2069" if sys.stdout.isatty() and _takes_utf_8(sys.stdout) else shown

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from petmodels import progress as progresses
 from petmodels.progress import progress
 from petmodels.registry import Registry
 from petmodels.terminal import show_table
-from tests.petmodels.bundles import image_bytes, make_bundle, write_files
+from tests.petmodels.bundles import image_bytes, make_bundle, write_files, write_json
 from tests.petmodels.commands import Command
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,56 @@ def test_columns_are_aligned_by_what_letters_take_on_a_terminal(capsys: pytest.C
     show_table(("a", "b"), [("猫猫", 1), ("e\u0301", 2), ("cat", 3)])
 
     assert capsys.readouterr().out.splitlines() == ["a     b", "猫猫  1", "e\u0301     2", "cat   3"]
+
+
+def on_a_terminal(line: str, **environment: str) -> bytes:
+    """Return what a terminal gets of a line of bash in which `petmodels` is the command line, less its line feeds."""
+    ours, its = pty.openpty()
+    command = f'petmodels() {{ "{sys.executable}" -m petmodels "$@"; }}; {line}'
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        subprocess.run(["bash", "-c", command], stdout=its, check=True, env={**os.environ, **environment}, timeout=60)
+        os.close(its)
+        return screen.read(100_000).replace(b"\r\n", b"\n")
+
+
+@pytest.fixture
+def hebrew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a line that asks a model with Hebrew labels for two answers, in a folder with a picture."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    labels = {"format": 1, "labels": ["חתול", "כלב", "ארנב"], "species": {}, "unsure_below": 0.0}
+    write_json(make_bundle(tmp_path / "model", self_test=False) / "labels.json", labels)
+    (tmp_path / "צילום.jpg").write_bytes(image_bytes("red"))
+    return "petmodels predict צילום.jpg --model ./model --top 2"
+
+
+def test_predict_isolates_labels_of_other_directions(hebrew: str) -> None:
+    shown = on_a_terminal(hebrew, PYTHONIOENCODING="utf-8").decode()
+
+    label = "\u2068[א-ת]+\u2069"
+    assert re.fullmatch(rf"  [\d. ]+% {label}  [\d. ]+% {label}  \u2068צילום\.jpg\u2069\n", shown)
+
+
+@pytest.mark.parametrize(("option", "encoding"), [("--json", "utf-8"), ("--csv", "utf-8"), ("", "iso8859-8")])
+def test_nothing_is_isolated_for_programs_and_where_it_can_not_be_said(hebrew: str, option: str, encoding: str) -> None:
+    line = f"{hebrew} {option}"
+    in_a_pipe = shell(line, PYTHONIOENCODING=encoding).stdout
+
+    assert "חתול" in in_a_pipe.decode(encoding)
+    assert on_a_terminal(line, PYTHONIOENCODING=encoding) == in_a_pipe
+
+
+def test_a_pipe_gets_no_isolates(hebrew: str) -> None:
+    assert "\u2068" not in shell(hebrew, PYTHONIOENCODING="utf-8").stdout.decode()
+
+
+def test_a_cell_of_another_direction_is_isolated_and_columns_stay_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+
+    show_table(("label", "recall"), [("חתול", 0.5), ("cat \u202e", 1)])
+
+    assert screen.getvalue().splitlines() == ["label  recall", "\u2068חתול\u2069   0.5", "cat \ufffd  1"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf8:strict"])
@@ -132,6 +184,8 @@ def test_ctrl_c_while_the_program_is_being_loaded_shows_no_traceback(tmp_path: P
 
 
 class Terminal(io.StringIO):
+    encoding = "utf-8"
+
     def isatty(self) -> bool:
         return True
 
