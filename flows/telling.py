@@ -8,8 +8,12 @@ import re
 
 from petmodels.names import steers
 
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")  # one that begins with \w+ takes quadratic time on a long word
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING|^PETMODELS_NOTIFY$", re.IGNORECASE
+)
+# Up to the last @ before a slash; where there is none, past the slashes of a password, unless a port comes first. One
+# that begins with \w+ takes quadratic time on a long word, and so does one that goes on past the next address.
+_USER_IN_URL = re.compile(r"(?<=://)(?:[^/\s]+|[^/\s:\[]*:(?!\d{1,5}/)[^\s:]*(?::(?!//)[^\s:]*)*)@")
 
 
 def redacted(text: str) -> str:

@@ -234,8 +234,34 @@ def test_secrets_of_the_environment_and_users_in_addresses_are_not_told(monkeypa
     assert told == "denied for *** at https://***@example.org/x.git"
 
 
+def test_the_address_of_the_webhook_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who knows it can write to the people who are told of trouble."""
+    monkeypatch.setenv("PETMODELS_NOTIFY", "https://hooks.example.org/T0/B1/x9Z")
+
+    assert redacted("no answer: https://hooks.example.org/T0/B1/x9Z") == "no answer: ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://u:p@ss@host/x", "https://***@host/x"),
+        ("https://u:a/b@host/x", "https://***@host/x"),
+        ("https://u:a/b:c@d/e@host", "https://***@host"),
+        ("to https://u:12/b, mail a@b", "to https://u:12/b, mail a@b"),
+        ("s3://bucket/pets@1 http://host:4200/b/pets@2", "s3://bucket/pets@1 http://host:4200/b/pets@2"),
+        ("http://[::1]:8333/pets@1 and https://host/a:b@c", "http://[::1]:8333/pets@1 and https://host/a:b@c"),
+        ("https://u:a/b@host,http://host:80/pets@1", "https://***@host,http://host:80/pets@1"),
+    ],
+)
+def test_users_in_addresses_are_not_told_whatever_their_passwords_hold(text: str, told: str) -> None:
+    assert redacted(text) == told
+
+
+LONG_WORDS = ["a" * 1_000_000, "://" * 300_000, "://a" * 200_000, "://u:a" * 200_000, "://u" + ":a" * 400_000]
+
+
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("text", ["a" * 1_000_000, "://" * 300_000, "://a" * 200_000])
+@pytest.mark.parametrize("text", LONG_WORDS, ids=[text[:8] for text in LONG_WORDS])
 def test_a_long_word_is_looked_through_once(text: str) -> None:
     assert redacted(text) == text
 
