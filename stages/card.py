@@ -18,12 +18,14 @@ def card(
     calibration: Mapping[str, Any],
     texts: Mapping[str, Any],
     num_arrived: int,
+    test_by_label: Mapping[str, Mapping[str, int]],
     export_versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the card's fields; `about` is train.json, `texts` the words of params.yaml's section export.
 
-    `num_arrived` images, on the three sides together, aren't the source's, whose name and licence the words tell. The
-    stages may run on several machines: `export_versions` are those of the packages where the card is written.
+    `num_arrived` images, on the three sides together, aren't the source's, whose name and licence the words tell.
+    `test_by_label` is what `stages.tested` has counted. The stages may run on several machines: `export_versions` are
+    those of the packages where the card is written.
     """
     settings = in_effect(published_training(about["params"]))
     return {
@@ -46,6 +48,7 @@ def card(
         "num_valid": about["num_valid"],
         "num_test": metrics["num_test"],
         "num_arrived": num_arrived,
+        "test_by_label": {label: dict(its) for label, its in test_by_label.items()},
         "metrics": dict(metrics),
         "unsure_precision": calibration["unsure_precision"],
         "unsure_below": calibration["unsure_below"],

@@ -13,13 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # What params.yaml says of the pets, and the end of their archive's address.
 _PETS, _PETS_ARCHIVE = "Oxford-IIIT Pet Dataset", "oxford-iiit-pet.tgz"
@@ -81,7 +85,7 @@ def export(
         images = [prepared / row["path"] for row in rows]
         expected = agreed(folder / "model.onnx", model, images, said, temperature)
         tested = write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
-        _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration)
+        _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration, said=said)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
         _write_shown(folder / "shown_images.csv", read_csv(eval / "shown_images.csv"), tested)
@@ -117,9 +121,11 @@ def _write_words(
     about: Mapping[str, Any],
     metrics: Mapping[str, float],
     calibration: Mapping[str, Any],
+    said: "NDArray[np.float32]",
 ) -> None:
     from stages.card import card, markdown
     from stages.installed import installed
+    from stages.tested import by_label
 
     sides = [read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")]
     species = {row["label"]: row["species"] for row in sides[-1]}
@@ -139,6 +145,7 @@ def _write_words(
         calibration=calibration,
         texts=vars(params),
         num_arrived=num_arrived,
+        test_by_label=by_label(sides[-1], [about["labels"][number] for number in said.argmax(axis=1)]),
         export_versions=installed(),
     )
     write_json(folder / "card.json", fields)

@@ -8,6 +8,7 @@ import yaml
 
 from stages.card import card, markdown
 from stages.export import ExportParams
+from stages.tested import by_label
 from stages.train import TrainParams
 from tests.stages.settings import TRAIN
 
@@ -60,6 +61,7 @@ def text(
             calibration=chosen | calibration,
             texts=given | (texts or {}),
             num_arrived=num_arrived,
+            test_by_label={},
             export_versions={"torch": "2.14", "onnx": "1.23"} | (installed or {}),
         )
     )
@@ -283,3 +285,12 @@ def test_the_card_names_what_was_installed_where_the_model_was_trained_and_where
     assert "Trained with python 3.11.9, torch 2.14. Exported with onnx 1.23, python 3.12.1." in elsewhere
     alike = words(about={"versions": {"torch": "2.14", "onnx": "1.23"}})
     assert "Trained with onnx 1.23, torch 2.14. Exported with the same." in alike
+
+
+def test_of_copies_on_the_test_side_the_first_alone_is_counted() -> None:
+    rows = [{"label": label, "group": group} for label, group in zip("bbaab", "11234", strict=True)]
+
+    counts = by_label(rows, ["b", "a", "a", "b", "b"])
+
+    assert list(counts) == ["a", "b"]
+    assert counts == {"a": {"num_images": 2, "num_right": 1}, "b": {"num_images": 2, "num_right": 2}}

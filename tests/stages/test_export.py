@@ -245,6 +245,20 @@ def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, ju
     assert card["license"] == EXPORT["weights_license"]
 
 
+def test_the_card_says_of_each_label_how_many_test_images_were_named_rightly(made: Path, judged: Path) -> None:
+    rows = table(judged / "predictions.csv")
+
+    counts = read(made / "card.json")["test_by_label"]
+
+    assert counts == {
+        label: {
+            "num_images": sum(row["label"] == label for row in rows),
+            "num_right": sum(row["label"] == row["predicted"] == label for row in rows),
+        }
+        for label in sorted({row["label"] for row in rows})
+    }
+
+
 def test_the_card_counts_the_images_that_are_not_the_sources(
     made: Path, tmp_path: Path, sides: Path, trained: Path, judged: Path
 ) -> None:
