@@ -68,10 +68,15 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
     raise BusyError(f"the branch moved {_TRIES} times while arrivals were added; run again: {branch}")
 
 
+def corrected(space: Workspace) -> dict[str, str]:
+    """Return the right labels of the images in the clone's list of corrections, "" of those that it takes out."""
+    _, rows = _read(space, CORRECTIONS)
+    return {(row.get("sha256") or "").strip(): (row.get("label") or "").strip() for row in rows}
+
+
 def withdrawn(space: Workspace) -> set[str]:
     """Return the SHA-256 of the images that the clone's list of corrections takes out."""
-    _, rows = _read(space, CORRECTIONS)
-    return {(row.get("sha256") or "").strip() for row in rows if not (row.get("label") or "").strip()}
+    return {sha256 for sha256, label in corrected(space).items() if not label}
 
 
 def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set[str] | None:

@@ -128,6 +128,8 @@ def notifications(
         _tell("petmodels: tell of audits that found nothing", audited, block, "petmodels: alive", RUN_BODY),
         _tell("petmodels: tell of refused challengers", _said("challenger.refused"), block,
               "petmodels: challenger refused", told),
+        _tell("petmodels: tell of slipping champions", _said("champion.slipping"), block,
+              "petmodels: a champion is slipping", told),
         _tell("petmodels: tell of moved aliases", _said("alias.moved"), block, "petmodels: an alias moved", told),
     ]  # fmt: skip
 

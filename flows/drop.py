@@ -82,6 +82,11 @@ class Drop:
             return None
         return sha256.hexdigest()
 
+    def fetch_accepted(self, name: str, path: Path) -> bool:
+        """Write an accepted image's bytes to `path`; False when it isn't there, or holds others than its name says."""
+        stored = self._storage.find(f"{ACCEPTED}/{name}")
+        return stored is not None and self.fetch(Dropped(stored), path) == name.partition(".")[0]
+
     def accept(self, path: Path, sha256: str, suffix: str) -> str:
         """Keep a file under its content address, and return the address."""
         self._keep(f"{ACCEPTED}/{sha256}.{suffix}", path, sha256)

@@ -18,7 +18,7 @@ from stages.entry import NAMES
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PINS = ROOT / "stages/pins.yaml"
-FLOWS = {"gate": "flows", "ingest": "flows"}
+FLOWS = {"gate": "flows", "ingest": "flows", "watch": "flows"}
 
 
 def with_generated_parts(text: str) -> str:

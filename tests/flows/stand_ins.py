@@ -46,6 +46,12 @@ from prefect import flow
 def audit(model: str | None = None):
     pass
 """,
+    "watch": """
+from prefect import flow
+@flow
+def watch(model: str = "pets", alias: str = "production", branch: str = "main"):
+    pass
+""",
 }
 
 

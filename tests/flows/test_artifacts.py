@@ -9,11 +9,15 @@ from html import unescape
 import pytest
 from markdown_it import MarkdownIt
 
+from flows.arrivals import Row
 from flows.artifacts import shown
 from flows.audit import Audit, page
 from flows.figures import Figure
 from flows.gate import Decision
+from flows.newcomers import Answer
 from flows.records import decision_page
+from flows.slipping import Tally
+from flows.watched import Watched
 from petmodels import Alias, Step, Verified
 
 HOSTILE = [
@@ -118,3 +122,17 @@ def test_the_decisions_page_shows_labels(words: str) -> None:
 
     assert not re.search("<(a|img|svg|b|em|strong|del|code|blockquote)[ >]", html)
     assert unescape(html).count(words) == 5
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_the_watchs_page_shows_labels_days_and_addresses(words: str) -> None:
+    row = Row(f"drop/{words}", "0" * 64, words, words)
+    found = Watched(
+        version="pets@1", answers=[Answer(row, f"not {words}")],
+        tallies=[Tally(label=words, num_images=1, num_right=0)], without={words: 1}, lacks=words, fewest=1, limit=0.001,
+    )  # fmt: skip
+
+    html = rendered(found.page("s3://bucket/drop/accepted"))
+
+    assert not re.search("<(a|img|svg|b|em|del|code|blockquote)[ >]", html)
+    assert unescape(html).count(words) >= 6

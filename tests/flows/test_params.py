@@ -9,9 +9,10 @@ from flows.errors import RequestError
 from flows.gate import GateParams
 from flows.ingest import IngestParams
 from flows.params import section
+from flows.watch import WatchParams
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {"gate": GateParams, "ingest": IngestParams}
+SECTIONS = {"gate": GateParams, "ingest": IngestParams, "watch": WatchParams}
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
             "ingest: new_labels: input should be a valid boolean: 'yes'",
         ),
         ("ingest", "max_bytes: 50000000", "max_bytes: 0.5", "ingest: max_bytes: input should be a valid integer"),
+        ("watch", "max_images: 500", "max_images: 0", "watch: max_images: input should be greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_told_by_its_section_and_key(

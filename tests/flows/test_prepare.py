@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3
 TELLING = (
     "petmodels: tell of failed and crashed runs, petmodels: tell of late runs, petmodels: tell of runs without an end, "
     "petmodels: tell of audits that found nothing, petmodels: tell of refused challengers, "
-    "petmodels: tell of moved aliases"
+    "petmodels: tell of slipping champions, petmodels: tell of moved aliases"
 )
 
 

@@ -166,7 +166,7 @@ def test_every_deployment_of_the_project_is_on_the_server(api: Api, options: Opt
     found = deployments(api)
     assert len(found) == len(wanted)
     assert {"retrain/weekly", "retrain/on-arrival", "train/gpu", "ingest/hourly"} <= set(found)
-    assert {"release/manual", "reproduce/manual", "audit/nightly"} <= set(found)
+    assert {"release/manual", "reproduce/manual", "audit/nightly", "watch/daily"} <= set(found)
 
 
 def test_every_deployment_has_the_tag_without_which_nobody_looks_after_its_runs(api: Api) -> None:
@@ -184,7 +184,7 @@ def test_retrains_share_a_queue_with_the_limit_one_and_wait_for_each_other(api: 
 
 def test_what_comes_while_another_one_runs_and_would_find_nothing_more_is_skipped(api: Api) -> None:
     found = deployments(api)
-    for name in ("ingest/hourly", "audit/nightly"):
+    for name in ("ingest/hourly", "audit/nightly", "watch/daily"):
         assert found[name]["global_concurrency_limit"]["limit"] == 1
         assert found[name]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
@@ -224,7 +224,12 @@ def test_a_queue_is_paused_and_resumed_at_once(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("deployment", "cron"),
-    [("retrain/weekly", "0 3 * * 1"), ("ingest/hourly", "7 * * * *"), ("audit/nightly", "30 2 * * *")],
+    [
+        ("retrain/weekly", "0 3 * * 1"),
+        ("ingest/hourly", "7 * * * *"),
+        ("audit/nightly", "30 2 * * *"),
+        ("watch/daily", "30 5 * * *"),
+    ],
 )
 def test_what_runs_by_itself_has_its_time_and_time_zone(api: Api, deployment: str, cron: str) -> None:
     (schedule,) = deployments(api)[deployment]["schedules"]
@@ -249,10 +254,13 @@ def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
     assert (run["parameters"]["model"], run["parameters"]["revision"]) == ("dogs", "kennel")
 
 
-def test_a_failed_run_a_refused_challenger_and_a_moved_alias_are_told_in_one_sentence(api: Api, hook: Hook) -> None:
+def test_a_failed_run_a_refused_challenger_a_slip_and_a_moved_alias_are_told_in_one_sentence(
+    api: Api, hook: Hook
+) -> None:
     run = api.run("broken/cpu")
     worse = "4 points worse at <!channel> & <http:evil.example|the fix>"
     api.emit("petmodels.challenger.refused", "petmodels.model.pets", sentence=worse)
+    api.emit("petmodels.champion.slipping", "petmodels.model.pets", sentence="pets@3 names 41 of 60 rightly")
     api.emit("petmodels.alias.moved", "petmodels.model.pets", sentence="production names pets@1: it was better")
 
     def why() -> object:
@@ -261,6 +269,7 @@ def test_a_failed_run_a_refused_challenger_and_a_moved_alias_are_told_in_one_sen
 
     wait(lambda: any("no revision nowhere" in text for text in hook.texts), 180, "word of the failed run", why=why)
     wait(lambda: any("4 points worse" in text for text in hook.texts), 60, "word of the refused challenger")
+    wait(lambda: any("pets@3 names 41 of 60" in text for text in hook.texts), 60, "word of the slip")
     wait(lambda: any("names pets@1: it was better" in text for text in hook.texts), 60, "word of the moved alias")
     (told,) = (text for text in hook.texts if "4 points worse" in text)
     assert "4 points worse at &lt;!channel&gt; &amp; &lt;http:evil.example|the fix&gt;" in told

@@ -1,4 +1,4 @@
-"""The flows ingest and audit as runs on a real Prefect server: their state, artifacts, events and logs."""
+"""The flows ingest, audit and watch as runs on a real Prefect server: their state, artifacts, events and logs."""
 
 import json
 import time
@@ -12,12 +12,13 @@ from flows.stack import Stack
 from petmodels.registry import Registry
 from tests.flows.ingest.place import Place
 from tests.flows.ingest.runs import ask, run
+from tests.flows.watching import Watching
 from tests.petmodels.bundles import write_files
 
 pytestmark = pytest.mark.slow
 
 
-def variables(place: Place) -> dict[str, str]:
+def variables(place: Place | Watching) -> dict[str, str]:
     return {f"PETMODELS_{name.upper()}": str(value) for name, value in vars(place.settings).items()}
 
 
@@ -132,3 +133,35 @@ def test_an_audit_fails_with_the_first_finding_and_shows_the_rest(stack: Stack, 
     found = artifacts(stack, ended)
     assert "- pets@1/b: its bytes were changed" in found["audit"]["data"]
     assert json.loads(found["versions"]["data"])[0]["version"] == "pets@1"
+
+
+def test_a_watch_tells_of_a_version_that_slips_by_its_sentence_a_page_and_an_event(
+    stack: Stack, bucket: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    watching = Watching.made(tmp_path_factory.mktemp("watching"), bucket.settings.drop)
+    names = variables(watching)
+    first = run(stack, "watch", names)
+    assert first["state"]["message"] == "nothing to watch: pets@production names no version yet"
+
+    watching.publish()
+    (wrong, *_) = watching.arrive("red", 6, shows="green")
+    ended = run(stack, "watch", names)
+
+    sentence = (
+        "pets@1 names 0 of 6 photographs that arrived since rightly (0 %, 0 to 39); as on its test side it would be "
+        "about 6: it is slipping (p = 3e-06)"
+    )
+    assert (ended["state"]["type"], ended["state"]["message"]) == ("COMPLETED", sentence)
+    page = artifacts(stack, ended)["pets-production-watch"]
+    assert (page["description"], page["type"]) == (sentence, "markdown")
+    assert f"| red | green | {watching.settings.drop}/accepted/{wrong}.png |" in page["data"]
+    [event] = events(stack, "petmodels.champion.slipping", 1)
+    assert event["resource"]["prefect.resource.id"] == "petmodels.model.pets"
+    assert event["payload"]["sentence"] == sentence
+    assert (event["payload"]["alias"], event["payload"]["version"], event["payload"]["right"]) == (
+        "production", "pets@1", 0,
+    )  # fmt: skip
+
+    watching.arrive("green", 200)
+    assert "it is slipping" not in run(stack, "watch", names)["state"]["message"]
+    assert len(events(stack, "petmodels.champion.slipping", 2)) == 1

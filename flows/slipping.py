@@ -1,0 +1,67 @@
+"""Is a model worse on new images than on its test side, whatever their mix of labels? It takes nothing but counts.
+
+Reads nothing; leaves nothing. The test is exact, one-sided and stratified by label: if a label's images are as hard as
+on the test side, then which of its wrong answers fall on new images is mere luck, and how many of those are right is
+hypergeometric. The p-value is that of the sum over all labels (Mantel and Haenszel, JNCI 22, 1959, without their
+normal approximation). So another mix of labels is no slip, and few test images make nobody too sure.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import comb, sqrt
+
+_Z = 1.959964  # of the normal distribution, 95 % in the middle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many new images of a label there are, how many of them are named rightly, and the same of the test side."""
+
+    label: str
+    num_images: int
+    num_right: int
+    test_images: int = 0
+    test_right: int = 0
+
+    @property
+    def expected(self) -> float:
+        """How many would be right with the test side's share; as many as are where that has none of the label."""
+        return self.num_images * self.test_right / self.test_images if self.test_images else float(self.num_right)
+
+    @property
+    def surplus(self) -> float:
+        """How many more are right than expected."""
+        return self.num_right - self.expected
+
+
+def p_value(tallies: Iterable[Tally]) -> float:
+    """Return the probability that so few new images, or fewer, are right by mere chance; 1 where nothing can be held.
+
+    A label without test images, or without new ones, changes nothing.
+    """
+    chances, fewest, num_right = [1.0], 0, 0
+    for its in tallies:
+        right = its.num_right + its.test_right
+        wrong = its.num_images + its.test_images - right
+        low, high = max(0, its.num_images - wrong), min(its.num_images, right)
+        ways = [comb(right, k) * comb(wrong, its.num_images - k) for k in range(low, high + 1)]
+        total = sum(ways)
+        chances = _convolved(chances, [number / total for number in ways])  # of whole numbers, however long
+        fewest, num_right = fewest + low, num_right + its.num_right
+    return min(1.0, sum(chances[: num_right - fewest + 1]))
+
+
+def interval(num_right: int, num_images: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, JASA 22, 1927); of at least one image."""
+    share, more = num_right / num_images, _Z**2 / num_images
+    middle, half = share + more / 2, _Z * sqrt(share * (1 - share) / num_images + more / (4 * num_images))
+    return max(0.0, (middle - half) / (1 + more)), min(1.0, (middle + half) / (1 + more))
+
+
+def _convolved(chances: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return the chances of each sum of two counts, of which these are the chances of each value."""
+    sums = [0.0] * (len(chances) + len(others) - 1)
+    for place, chance in enumerate(chances):
+        for step, other in enumerate(others):
+            sums[place + step] += chance * other
+    return sums
