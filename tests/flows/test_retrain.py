@@ -472,9 +472,10 @@ def test_a_release_by_hand_moves_the_alias_once_with_its_reason(operator: Operat
             "base has no alias prodution; it has: production",
         ),
         ("reproduce/manual", {"version": "base@9"}, "no version 9 of base; published versions: 1"),
+        ("watch/daily", {"model": "base"}, "params.yaml of this revision has no section: watch"),
     ],
 )
-def test_what_can_not_be_released_or_rebuilt_fails_once_and_moves_nothing(
+def test_what_can_not_be_released_rebuilt_or_watched_fails_once_and_moves_nothing(
     operator: Operator, deployment: str, parameters: dict[str, object], sentence: str
 ) -> None:
     before = operator.registry.aliases("base")
