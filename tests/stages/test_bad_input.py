@@ -117,7 +117,13 @@ def test_a_source_that_must_not_be_opened_is_named(
     [
         ("~nobody-of-that-name/pets", "download: no such file or folder; check the path: ~nobody-of-that-name/pets"),
         ("pets\0.tgz", r"download: no address and no path holds the character NUL: 'pets\x00.tgz'"),
-        ("p" * 5000, "download: can't be read or written (File name too long): pppp"),
+        # From Python 3.14 on a path that is too long merely doesn't exist.
+        (
+            "p" * 5000,
+            "download: no such file or folder; check the path: pppp"
+            if sys.version_info >= (3, 14)
+            else "download: can't be read or written (File name too long): pppp",
+        ),
     ],
     ids=["no such user", "NUL", "a name too long"],
 )
