@@ -103,6 +103,35 @@ def test_a_malformed_row_is_refused_by_its_line(tmp_path: Path, message: str) ->
         read_corrections(tmp_path / "corrections.csv")
 
 
+def test_the_changelog_gives_the_header_that_a_new_list_of_corrections_needs(tmp_path: Path) -> None:
+    command = re.search(
+        r"`(echo [^`]+ > (data/corrections\.csv))`", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    )
+    assert command
+    (tmp_path / "data").mkdir()
+
+    subprocess.run(["sh", "-c", command[1]], cwd=tmp_path, check=True)
+
+    assert read_corrections(tmp_path / command[2]) == []
+    assert (tmp_path / command[2]).read_bytes() == (ROOT / command[2]).read_bytes()
+
+
+@pytest.mark.slow
+def test_what_dvc_says_of_a_missing_list_of_corrections_stands_with_the_operators_answers(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "params.yaml", "data/arrivals.csv", "stages"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(ROOT / name)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm"], cwd=tmp_path, check=True, capture_output=True)
+
+    command = [sys.executable, "-m", "dvc", "repro", "download"]
+    said = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True).stderr
+
+    told = re.search(r"failed to reproduce 'download': .*", said)
+    assert told, said
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## What to do when")[2]
+    assert f"`{told[0].replace(str(tmp_path), '…')}`" in page
+
+
 def test_a_missing_list_is_named_with_the_line_to_begin_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"make it with the one line sha256,label,dealt_as,.*: .*/none\.csv"):
         read_corrections(tmp_path / "none.csv")
