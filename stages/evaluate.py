@@ -7,7 +7,6 @@ report.html and shown_images.csv.
 The temperature and the threshold for "unsure" are chosen on the valid side.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from stages.descriptions import described, settings_of
 from stages.entry import NAMES
 from stages.errors import DataError
 from stages.imports import import_large
@@ -56,8 +56,10 @@ def evaluate(
 
     `settings` is all of params.yaml, which report and bundle repeat; `features` is where a network's outputs are kept.
 
-    Raises DataError where a side is empty or holds a breed that the model doesn't know.
+    Raises DataError where a side is empty or holds a breed that the model doesn't know, and where an earlier release
+    has left less in the stages' descriptions than is read of them.
     """
+    _check_descriptions(prepared, split, train)
     import_large("timm", "fastai.vision.all")
     import numpy as np
 
@@ -83,6 +85,14 @@ def evaluate(
         _write_heatmaps(folder / "heatmaps", model, test, said, said.worst_mistakes(params.num_heatmaps), prepared)
         report.write_report(folder, prepared=prepared, split=split, train=train)
     _tell(numbers, out)
+
+
+def _check_descriptions(prepared: Path, split: Path, train: Path) -> None:
+    from stages.train import TrainParams
+
+    for path in (prepared / "prepare.json", split / "split.json", train / "preprocess.json"):
+        described(path)
+    settings_of(train, TrainParams)
 
 
 def _breeds(labels: Sequence[str], sides: Sides) -> dict[str, str]:
@@ -155,7 +165,7 @@ def _write_heatmaps(
 
 def _sections(settings: Path, train: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of this stage and those before it; train's as the model at hand was trained."""
-    trained = json.loads((train / "train.json").read_text(encoding="utf-8"))["params"]
+    trained = described(train / "train.json")["params"]
     sections = published(settings) | {"train": published_training(trained)}
     return {name: sections[name] for name in NAMES[: NAMES.index("evaluate") + 1]}
 

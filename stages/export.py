@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from stages.descriptions import described
+from stages.errors import DataError
 from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
@@ -63,8 +65,14 @@ def export(
 ) -> None:
     """Write the bundle of the model in `train` and its judgement in `eval` to `out`.
 
-    Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged.
+    Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged,
+    and where an earlier release has left less in `train` or `eval` than is read of it.
     """
+    # All that is read of others comes first, because the conversion takes long.
+    calibration, metrics, settings, about = map(
+        described, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
+    )
+    shown = _shown(eval / "shown_images.csv")
     import_large("timm", "fastai.vision.all", "onnxscript", "torch.onnx")
     from stages.agreement import agreed, judged
     from stages.model import load
@@ -73,11 +81,8 @@ def export(
     from stages.weights_file import copy_with_notes
 
     model = load(train, on_cpu=True)
-    calibration, metrics, settings, about = map(
-        _json, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
-    )
     rows, temperature = read_csv(split / "test.csv"), calibration["temperature"]
-    said = judged(eval / "test_logits.npy", len(rows), len(model.labels))  # before the conversion, which takes long
+    said = judged(eval / "test_logits.npy", len(rows), len(model.labels))
     with new_folder(out) as folder:
         shutil.copyfile(train / "preprocess.json", folder / "preprocess.json")
         how = (folder / "preprocess.json").read_text(encoding="utf-8")
@@ -88,7 +93,7 @@ def export(
         _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration, said=said)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
         _write_seen(folder / "seen_images.csv", split)
-        _write_shown(folder / "shown_images.csv", read_csv(eval / "shown_images.csv"), tested)
+        _write_shown(folder / "shown_images.csv", shown, tested)
         copy_with_notes(
             train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature=temperature)
         )
@@ -101,9 +106,11 @@ def export(
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _shown(path: Path) -> list[dict[str, str]]:
+    try:
+        return read_csv(path)
+    except FileNotFoundError as error:
+        raise DataError(f"an earlier release left no such list; run `dvc repro evaluate`: {path}") from error
 
 
 def _notes(about: Mapping[str, Any], *, temperature: float) -> dict[str, str]:

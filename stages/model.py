@@ -3,7 +3,6 @@
 Reads data/train and prepared images; leaves nothing.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stages.allocation import keep_freed_memory
+from stages.descriptions import described
 from stages.devices import device_named, keep_to_own_cores
 from stages.features import Preprocessing, outputs
 from stages.networks import network
@@ -47,8 +47,7 @@ def load(train: Path, *, on_cpu: bool = False) -> Model:
     """
     from safetensors.torch import load_file
 
-    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
-    how = json.loads((train / "preprocess.json").read_text(encoding="utf-8"))
+    about, how = described(train / "train.json"), described(train / "preprocess.json")
     trained = network(about["params"]["architecture"], about["params"]["method"], len(about["labels"]))
     trained.load_state_dict(load_file(train / "weights.safetensors"))
     device = device_named("cpu" if on_cpu or about["params"]["device"] == "cpu" else "auto")

@@ -3,8 +3,8 @@
 Reads prepared images and data/train's description of the model; leaves what known_outputs.py does.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.descriptions import described, settings_of
 from stages.errors import ChecksumError
 from stages.known_outputs import KnownOutputs
 from stages.model import Model
@@ -38,8 +39,8 @@ def frozen_features(train: Path, model: Model, images: Images, features: Path) -
 
     `features` is the folder where they are kept. Raises ChecksumError where that body's weights are others by now.
     """
-    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
-    params = TrainParams(**about["params"] | {"weights_sha256": about["weights_sha256"]})
+    begun = described(train / "train.json")["weights_sha256"]
+    params = replace(settings_of(train, TrainParams), weights_sha256=begun)
     try:
         body = untrained_body(params).to(model.device)
     except ChecksumError as error:

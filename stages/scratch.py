@@ -4,7 +4,6 @@ Reads data/train's description of the model, data/prepared and data/split; leave
 temporary folder.
 """
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.descriptions import settings_of
 from stages.errors import ParamsError
 from stages.train import TrainParams
 
@@ -26,8 +26,7 @@ def from_scratch(
     from stages.model import load
     from stages.train import train as train_stage
 
-    about = json.loads((train / "train.json").read_text(encoding="utf-8"))
-    params = TrainParams(**about["params"])
+    params = settings_of(train, TrainParams)
     num_epochs = params.frozen_epochs + params.epochs
     if not num_epochs:
         raise ParamsError(

@@ -20,7 +20,8 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 
 # They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
 CARRIERS = {
-    "allocation", "entry", "errors", "imports", "interrupts", "locks", "outputs", "params", "progress", "threads",
+    "allocation", "descriptions", "entry", "errors", "imports", "interrupts", "locks", "outputs", "params", "progress",
+    "threads",
 }  # fmt: skip
 # What a training runs without its numbers depending on it: how it is told, and what is written when it is over.
 TELLERS = {"journal", "results"}

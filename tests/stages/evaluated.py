@@ -1,7 +1,7 @@
 """Folders such as the stages before evaluate leave, with drawn pictures and invented logits: a report in a second."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +165,15 @@ def read_json(path: Path) -> dict[str, object]:
     """Return a JSON file's mapping."""
     content: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def change_json(path: Path, values: Mapping[str, float | None]) -> None:
+    """Set keys of a JSON file, or those below another; None takes one away, as an earlier release has left it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        above, _, last = key.rpartition(".")
+        place = content[above] if above else content
+        place[last] = value
+        if value is None:
+            del place[last]
+    write_json(path, content)

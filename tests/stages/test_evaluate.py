@@ -1,5 +1,7 @@
 """What the stage evaluate asks of the network: each image once on a machine, whatever is judged again."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages import features, known_outputs
-from stages.errors import ChecksumError
+from stages.errors import ChecksumError, DataError
 from stages.evaluate import EvaluateParams, evaluate
 from stages.outputs import read_csv as rows
 from stages.params import section
 from stages.train import TrainParams, train
+from tests.stages.evaluated import change_json
 from tests.stages.settings import TRAIN, params_yaml
 
 pytestmark = pytest.mark.usefixtures("fastai")
@@ -35,13 +38,16 @@ def probed(sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def judged_anew(folder: Path, sides: Path) -> bytes:
+    judged_by(folder, {"prepared": sides / "prepared", "split": sides / "split", "train": folder / "train"})
+    return (folder / "eval/metrics.json").read_bytes()
+
+
+def judged_by(folder: Path, paths: Mapping[str, Path]) -> None:
+    """Judge what `paths` name by the settings' params; leave `eval` in the folder."""
     settings = folder / "params.yaml"
     settings.write_text(params_yaml(), encoding="utf-8")
-    paths = {"prepared": sides / "prepared", "split": sides / "split"} | {
-        name: folder / name for name in ("train", "features")
-    }
-    evaluate(section(settings, "evaluate", EvaluateParams), **paths, settings=settings, out=folder / "eval")
-    return (folder / "eval/metrics.json").read_bytes()
+    places = {"features": folder / "features", "settings": settings, "out": folder / "eval"}
+    evaluate(section(settings, "evaluate", EvaluateParams), **paths, **places)
 
 
 def test_after_a_probe_the_baseline_asks_for_the_test_images_features_alone_and_for_those_once(
@@ -87,6 +93,42 @@ def test_the_test_side_is_judged_by_what_the_learner_itself_says(judged: Path, s
     assert [model.labels[place] for place in said.argmax(axis=1)] == [
         row["predicted"] for row in rows(judged / "predictions.csv")
     ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "lacking", "stage"),
+    [
+        ("train", "train.json", ["weights_sha256", "num_valid"], "train"),
+        ("train", "train.json", ["params.weights_sha256", "params.gpus"], "train"),
+        ("train", "preprocess.json", ["crop.width"], "train"),
+        ("prepared", "prepare.json", ["num_groups"], "prepare"),
+        ("split", "split.json", ["method"], "split"),
+    ],
+)
+def test_a_model_of_an_earlier_release_is_named_before_anything_is_judged(
+    folder: str, name: str, lacking: list[str], stage: str, trained: Path, sides: Path, tmp_path: Path
+) -> None:
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": trained}
+    paths[folder] = shutil.copytree(paths[folder], tmp_path / folder)
+    change_json(tmp_path / folder / name, dict.fromkeys(lacking))
+
+    told = rf"{folder}/{name} lacks what this release reads; run `dvc repro {stage}`: {', '.join(lacking)}$"
+    with pytest.raises(DataError, match=told):
+        judged_by(tmp_path, paths)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder, "params.yaml"])
+
+
+def test_a_model_of_settings_that_are_not_known_any_more_is_named_before_anything_is_judged(
+    trained: Path, sides: Path, tmp_path: Path
+) -> None:
+    paths = {"prepared": sides / "prepared", "split": sides / "split", "train": tmp_path / "train"}
+    shutil.copytree(trained, tmp_path / "train")
+    change_json(tmp_path / "train/train.json", {"params.mixup": 0.4})
+
+    told = r"train/train\.json has settings that this release doesn't know; run `dvc repro train`: mixup$"
+    with pytest.raises(DataError, match=told):
+        judged_by(tmp_path, paths)
 
 
 def test_a_model_is_not_compared_with_a_network_of_other_weights_than_it_began_with(probed: Path, sides: Path) -> None:

@@ -24,16 +24,20 @@ from petmodels.errors import SelfTestError
 from petmodels.selftest import self_test
 from stages import export as stage
 from stages.card import markdown
+from stages.descriptions import NEEDS
 from stages.errors import DataError, ResourceError
+from stages.evaluate import EvaluateParams, evaluate
 from stages.export import ExportParams, export
 from stages.features import network_inputs
 from stages.model import load
 from stages.onnx_file import probabilities
-from stages.outputs import write_csv
+from stages.outputs import write_csv, write_json
+from stages.params import section
 from stages.selftest import write_self_test
 from tests.disks import small_disk
 from tests.pictures import write_source
 from tests.stages.conftest import ROOT, start_stage
+from tests.stages.evaluated import change_json
 from tests.stages.settings import EXPORT, params_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fastai")]
@@ -356,6 +360,73 @@ def test_a_torn_judgement_stops_the_stage_before_it_writes_anything(
 
     with pytest.raises(DataError, match=r"^no array of numbers; run `dvc repro --force evaluate`: .*logits\.npy$"):
         bundle(no_folder, sides, trained, tmp_path / "eval")
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking", "stage"),
+    [
+        ("train/train.json", ["weights_sha256"], "train"),
+        ("train/train.json", ["versions", "params.device"], "train"),
+        ("eval/calibration.json", ["unsure_precision", "test_sure"], "evaluate"),
+        ("eval/metrics.json", ["accuracy_low"], "evaluate"),
+        ("eval/params.json", ["download.source"], "evaluate"),
+    ],
+)
+def test_export_names_what_an_earlier_releases_judgement_lacks_before_the_conversion(
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path, name: str, lacking: list[str], stage: str
+) -> None:
+    old = {place: shutil.copytree(now, tmp_path / place) for place, now in (("train", trained), ("eval", judged))}
+    change_json(tmp_path / name, dict.fromkeys(lacking))
+
+    told = rf"{name} lacks what this release reads; run `dvc repro {stage}`: {', '.join(lacking)}$"
+    with pytest.raises(DataError, match=told):
+        bundle(no_folder, sides, old["train"], old["eval"])
+
+
+def test_export_names_the_list_of_pictures_that_an_earlier_release_did_not_leave_before_the_conversion(
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(judged, tmp_path / "eval")
+    (tmp_path / "eval/shown_images.csv").unlink()
+
+    with pytest.raises(DataError, match=r"no such list; run `dvc repro evaluate`: .*eval/shown_images\.csv$"):
+        bundle(no_folder, sides, trained, tmp_path / "eval")
+
+
+def test_a_torn_description_stops_the_stage_before_it_writes_anything(
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(judged, tmp_path / "eval")
+    (tmp_path / "eval/metrics.json").write_bytes((judged / "metrics.json").read_bytes()[:-9])
+
+    with pytest.raises(DataError, match=r"^no JSON file; run `dvc repro --force evaluate`: .*eval/metrics\.json$"):
+        bundle(no_folder, sides, trained, tmp_path / "eval")
+
+
+def test_a_judgement_and_a_bundle_are_made_of_nothing_but_what_is_asked_for_first(
+    sides: Path, trained: Path, tmp_path: Path
+) -> None:
+    """preprocess.json travels whole; the settings of a training are asked for by their dataclass."""
+    old = {"train": trained, "prepared": sides / "prepared", "split": sides / "split"}
+    old = {place: shutil.copytree(now, tmp_path / place) for place, now in old.items()}
+    settings = tmp_path / "params.yaml"
+    settings.write_text(params_yaml(), encoding="utf-8")
+    keep_what_is_read(tmp_path / "train/train.json", "params")
+    keep_what_is_read(tmp_path / "prepared/prepare.json")
+    keep_what_is_read(tmp_path / "split/split.json")
+    judging = section(settings, "evaluate", EvaluateParams)
+
+    evaluate(judging, **old, features=tmp_path / "features", settings=settings, out=tmp_path / "eval")
+    keep_what_is_read(tmp_path / "eval/calibration.json")
+    keep_what_is_read(tmp_path / "eval/metrics.json", "sure_accuracy")
+    out = bundle(tmp_path, tmp_path, old["train"], tmp_path / "eval")
+
+    assert (out / "card.json").exists()
+
+
+def keep_what_is_read(path: Path, *more: str) -> None:
+    _, needs = NEEDS[path.name]
+    write_json(path, {key: value for key, value in read(path).items() if key in {*needs, *more}})
 
 
 def test_a_full_disk_stops_the_stage_and_keeps_the_last_bundle(
