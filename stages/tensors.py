@@ -45,8 +45,10 @@ def tensors_of(path: Path) -> Mapping[str, Tensor]:
 
 
 def _is_plain(name: object, value: object) -> bool:
-    """Say whether this is a tensor by name that holds all of its numbers: neither sparse nor without any."""
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    """Say whether this is a tensor by name whose bytes are its numbers, all of them: only of such there is a hash."""
+    if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+        return False
+    return not (value.is_meta or value.is_quantized or value.is_nested or value.is_conj() or value.is_neg())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,14 +185,22 @@ def test_weights_that_the_hub_has_changed_have_another_hash(tmp_path: Path, monk
     assert found[0] != found[1]
 
 
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
-@pytest.mark.parametrize(
-    "odd",
-    [{7: torch.zeros(2)}, {"a": torch.eye(2).to_sparse()}, {"a": torch.zeros(2, device="meta")}],
-    ids=["no name", "sparse", "no numbers"],
-)
-def test_a_file_with_tensors_that_can_not_be_hashed_is_refused(odd: dict[object, Tensor], tmp_path: Path) -> None:
-    torch.save({"b": torch.zeros(2)} | odd, tmp_path / "weights.pt")
+ODD: dict[str, Callable[[], Mapping[object, Tensor]]] = {
+    "no name": lambda: {7: torch.zeros(2)},
+    "sparse": lambda: {"a": torch.eye(2).to_sparse()},
+    "no numbers": lambda: {"a": torch.zeros(2, device="meta")},
+    "conjugate view": lambda: {"a": torch.ones(2, dtype=torch.complex64).conj()},
+    "negative view": lambda: {"a": torch.ones(2, dtype=torch.complex64).conj().imag},
+    "quantized": lambda: {"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)},
+    "nested": lambda: {"a": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants", "ignore:TypedStorage is deprecated")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("odd", ODD)
+def test_a_file_with_tensors_that_can_not_be_hashed_is_refused(odd: str, tmp_path: Path) -> None:
+    torch.save({"b": torch.zeros(2)} | dict(ODD[odd]()), tmp_path / "weights.pt")
 
     with pytest.raises(ParamsError, match=r"expected a state dict, tensors by name and no more: .*weights\.pt$"):
         tensors_of(tmp_path / "weights.pt")
