@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn, get_type_hints
 
 from stages.errors import DataError, ParamsError, ResourceError, StageError, is_lack_of_memory
 from stages.interrupts import end_on_signals
-from stages.params import section
+from stages.params import sections
 from stages.progress import heard_or_not
 
 _UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EMFILE, errno.ENFILE}
@@ -142,8 +142,7 @@ def _not_left_by(name: str, out: Path) -> str:
 
 
 def _checked_params(path: Path, name: str) -> Any:
-    sections: dict[str, Any] = {other: section(path, other, _params_type(other)) for other in NAMES}
-    return sections[name]
+    return sections(path, {other: _params_type(other) for other in NAMES})[name]
 
 
 def _params_type(name: str) -> type:

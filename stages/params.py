@@ -7,16 +7,20 @@ defaulted is one that `dvc params diff` can't show.
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from stages.errors import ParamsError
 
 Section = TypeVar("Section")
+
+_MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 
 # Shared by all sections: nothing is coerced, so that `epochs: "4"` is a mistake and not a guess.
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -34,27 +38,45 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 def section(path: Path, name: str, kind: type[Section]) -> Section:
-    """Return section `name` of the params file as a `kind`.
+    """Return section `name` of the params file as a `kind`; raises as `sections` does."""
+    found: Section = sections(path, {name: kind})[name]
+    return found
 
-    Raises ParamsError, naming file, section and key, for a file that is missing or no YAML mapping, and for unknown,
-    missing, mistyped or impossible values.
+
+def sections(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return sections of the params file by their names, each as its kind.
+
+    Raises ParamsError, naming file, section and key, for a file that is missing or no YAML mapping, for unknown,
+    mistyped or impossible values, and for missing keys: all of them at once, because a newer release may want several.
     """
     document = all_sections(path)
+    contents = {name: _content(path, document, name) for name in kinds}
+    found: dict[str, Any] = {}
+    lacking: list[str] = []
+    for name, kind in kinds.items():
+        try:
+            found[name] = TypeAdapter(kind).validate_json(contents[name])
+        except ValidationError as error:
+            # An unknown key first: it is the typo, of which the missing key is only the consequence.
+            mistakes = sorted(error.errors(include_url=False), key=_rank)
+            first: Any = mistakes[0]
+            if first["type"] not in _MISSING:
+                raise ParamsError(f"{path}: {name}: {_explained(first, kind)}") from error
+            lacking += [f"{name}.{one['loc'][0]}{_meaning(kind, str(one['loc'][0]))}" for one in mistakes]
+    if lacking:
+        raise ParamsError(f"{path} lacks: {'; '.join(lacking)}")
+    return found
+
+
+def _content(path: Path, document: dict[str, Any], name: str) -> str:
+    """Return a section as JSON, because pydantic's strict mode takes a mapping for a dataclass only from there."""
     if not isinstance(document.get(name), dict):
-        sections = ", ".join(map(str, document)) or "none"
-        raise ParamsError(f"{path}: section '{name}' is missing; sections: {sections}")
+        there = ", ".join(map(str, document)) or "none"
+        raise ParamsError(f"{path}: section '{name}' is missing; sections: {there}")
     try:
-        # By way of JSON, because pydantic's strict mode takes a mapping for a dataclass only from there.
-        content = json.dumps(document[name], default=str)
+        return json.dumps(document[name], default=str)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: {name}: a key is no plain word, or a value holds itself: {error}") from error
-    try:
-        return TypeAdapter(kind).validate_json(content)
-    except ValidationError as error:
-        # An unknown key first: it is the typo, of which the missing key is only the consequence.
-        mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "unexpected_keyword_argument")
-        first: Any = mistakes[0]
-        raise ParamsError(f"{path}: {name}: {_explained(first, kind)}") from error
 
 
 def all_sections(path: Path) -> dict[str, Any]:
@@ -120,13 +142,22 @@ for _kind, _pattern, _first in (
     _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?a:{_pattern})\Z"), list(_first))
 
 
+def _rank(error: Mapping[str, Any]) -> int:
+    return 0 if error["type"] == "unexpected_keyword_argument" else 2 if error["type"] in _MISSING else 1
+
+
+def _meaning(kind: type, key: str) -> str:
+    """Return what a key means, in brackets, without README's mark; "" where nobody has said it."""
+    parts = get_args(get_type_hints(kind, include_extras=True)[key])
+    told = next((part.description for part in parts if isinstance(part, FieldInfo) and part.description), "")
+    return told and f" ({told.removesuffix(' †')})"
+
+
 def _explained(error: dict[str, Any], kind: type) -> str:
     location = [str(part) for part in error["loc"]]
     key = location[0] if location else ""
     known = [field.name for field in fields(kind)]
     if error["type"] == "unexpected_keyword_argument":
         return f"unknown key '{key}'; known keys: {', '.join(known)}"
-    if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"missing key '{key}'"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message[:1].lower()}{message[1:]}: {error['input']!r}"

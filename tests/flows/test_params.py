@@ -1,9 +1,11 @@
 """The flows' sections of params.yaml are read as strictly as the stages'."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.errors import RequestError
 from flows.gate import GateParams
@@ -31,7 +33,7 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
     ("name", "old", "new", "told"),
     [
         ("gate", "max_p_value: 0.05", "max_p_vale: 0.05", "gate: unknown key 'max_p_vale'; known keys: max_p_value, "),
-        ("gate", "  max_p_value: 0.05\n", "", "gate: missing key 'max_p_value'"),
+        ("gate", "  max_p_value: 0.05\n", "", "params.yaml of this revision lacks: gate.max_p_value (a diff"),
         (
             "gate",
             "max_p_value: 0.05",
@@ -62,6 +64,21 @@ def test_a_mistake_is_told_by_its_section_and_key(
 
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_all_keys_that_a_revisions_params_yaml_lacks_are_named_at_once_with_what_they_mean(tmp_path: Path) -> None:
+    values = asdict(section(ROOT / "params.yaml", "ingest", IngestParams))
+    for key in ("max_bytes", "min_images_to_retrain"):
+        del values[key]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"ingest": values}))
+
+    with pytest.raises(RequestError) as caught:
+        section(tmp_path / "params.yaml", "ingest", IngestParams)
+
+    assert str(caught.value) == (
+        "params.yaml of this revision lacks: ingest.min_images_to_retrain (so many images since the newest version "
+        "call for a retraining); ingest.max_bytes (a larger file goes to quarantine without being opened)"
+    )
 
 
 def test_a_params_file_in_another_encoding_is_told(tmp_path: Path) -> None:

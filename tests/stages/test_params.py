@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.entry import NAMES
 from stages.errors import ParamsError
-from stages.params import STRICT, Pattern, nearest, section
+from stages.params import STRICT, Pattern, nearest, section, sections
 from stages.prepare import PrepareParams
 from stages.published_params import published
 from stages.split import SplitParams
@@ -96,7 +96,7 @@ def test_a_number_that_begins_with_a_nought_is_the_one_that_dvc_sees(tmp_path: P
     [
         ({"minuets": "3"}, r"walk: unknown key 'minuets'; known keys: dog, minutes, num_balls, lead, places$"),
         ({"minutes": None, "minuets": "3"}, "unknown key 'minuets'; known keys: dog, minutes"),
-        ({"num_balls": None}, r"params\.yaml: walk: missing key 'num_balls'$"),
+        ({"num_balls": None}, r"params\.yaml lacks: walk\.num_balls$"),
         ({"num_balls": "'2'"}, r"walk: num_balls: input should be a valid integer: '2'$"),
         ({"num_balls": "2.5"}, r"walk: num_balls: .*integer.*: 2\.5$"),
         ({"num_balls": "true"}, r"walk: num_balls: .*: True$"),
@@ -285,6 +285,39 @@ def test_a_typo_in_any_section_stops_every_stage_before_it_works(tmp_path: Path,
         f"{', '.join(field.name for field in fields(TrainParams))}\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
+
+
+def test_all_keys_that_params_yaml_lacks_are_named_at_once_with_what_they_mean(tmp_path: Path) -> None:
+    content = yaml.safe_load(params_yaml())
+    for name, key in (("train", "gpus"), ("train", "early_stopping"), ("export", "data_url"), ("split", "seed")):
+        del content[name][key]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    with pytest.raises(ParamsError) as caught:
+        read_all(tmp_path / "params.yaml")
+
+    assert str(caught.value) == (
+        f"{tmp_path}/params.yaml lacks: split.seed (another seed deals another split); "
+        "train.gpus (so many GPUs of this machine share each step, if it has them); "
+        "train.early_stopping (stop a phase after so many epochs without a lower valid loss, and keep the best "
+        "weights; null: never, and keep the last); export.data_url (where the photographs come from; null: not said)"
+    )
+
+
+@pytest.mark.parametrize("mistake", [{"epoch": 4}, {"epochs": -1}], ids=["typo", "impossible value"])
+def test_a_wrong_key_or_value_is_told_before_what_is_missing(tmp_path: Path, mistake: dict[str, int]) -> None:
+    content = yaml.safe_load(params_yaml(train=mistake))
+    del content["split"]["seed"], content["train"]["gpus"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=rf"params\.yaml: train: .*{next(iter(mistake))}"):
+        read_all(tmp_path / "params.yaml")
+
+
+def read_all(path: Path) -> None:
+    """Read all sections as each stage does before it works."""
+    names = {name: importlib.import_module(f"stages.{name}") for name in NAMES}
+    sections(path, {name: getattr(module, f"{name.capitalize()}Params") for name, module in names.items()})
 
 
 @pytest.mark.parametrize("name", NAMES)
