@@ -62,6 +62,22 @@ def save(progress: Progress, path: Path) -> None:
         torch.save({**vars(progress), "optimizer": _plain(progress.optimizer)}, temporary)
 
 
+def tell_of_others(path: Path) -> None:
+    """Say which checkpoints of other trainings lie beside `path`, where `path` isn't there: its training begins anew.
+
+    Whoever meant to go on with one sees that a setting, an image or the code is another by now; nobody removes them.
+    """
+    others = [] if path.exists() else sorted(path.parent.glob("*.pt"), key=lambda other: other.stat().st_mtime)
+    if others:
+        num = f"{len(others)} checkpoint{'s' if len(others) > 1 else ''}"
+        size = f"{others[-1].stat().st_size / 1e6:.1f} MB"
+        print(
+            f"train: begins anew; {num} of other settings, images, code or packages can't be gone on with and may be "
+            f"deleted; the newest ({size}): {others[-1]}",
+            file=sys.stderr,
+        )
+
+
 def _check(path: Path) -> None:
     """Raise BadZipFile for a member whose bytes have changed: torch takes them as weights."""
     with ZipFile(path) as archive:

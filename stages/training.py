@@ -176,3 +176,4 @@ class Training:
         if self.progress.model is not None:
             place = f"{self.progress.phase} epoch {self.progress.epoch + 1}"
             print(f"train: going on from a checkpoint, with {place}", file=sys.stderr)
+        kept.tell_of_others(self.checkpoint)

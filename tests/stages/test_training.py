@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import platform
 import re
 import shutil
@@ -222,6 +223,47 @@ def test_a_checkpoint_of_other_weights_under_the_same_name_is_left_alone(
     run(tmp_path, sides, weights=str(weights))
 
     assert "going on from a checkpoint" not in capsys.readouterr().err
+
+
+SHORT = {"frozen_epochs": 0, "epochs": 1}
+
+
+def checkpoints_of_others(folder: Path) -> None:
+    """Leave what two other trainings, and a kill amid a save, have left."""
+    (folder / "checkpoints").mkdir()
+    for name, num_bytes, seconds in (("older.pt", 9_000_000, 5), ("newer.pt", 1_250_000, 7), (".a.pt.1.partial", 9, 9)):
+        (folder / "checkpoints" / name).write_bytes(bytes(num_bytes))
+        os.utime(folder / "checkpoints" / name, (seconds, seconds))
+
+
+@pytest.mark.slow
+def test_a_training_that_begins_anew_beside_checkpoints_of_others_says_so(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints_of_others(tmp_path)
+
+    run(tmp_path, sides, **SHORT)
+
+    assert [line for line in capsys.readouterr().err.splitlines() if "checkpoint" in line] == [
+        "train: begins anew; 2 checkpoints of other settings, images, code or packages can't be gone on with and may "
+        f"be deleted; the newest (1.2 MB): {tmp_path}/checkpoints/newer.pt"
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["first", "own", "own broken"])
+def test_a_training_does_not_speak_of_others_checkpoints_where_there_are_none_or_one_of_its_own(
+    state: str, sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if state != "first":
+        interrupt(tmp_path, sides, monkeypatch, **SHORT)
+        (own,) = (tmp_path / "checkpoints").iterdir()
+        shutil.copyfile(own, own.with_name("others.pt"))
+        own.write_bytes(own.read_bytes()[: 9 if state == "own broken" else None])
+
+    run(tmp_path, sides, **SHORT)
+
+    assert "may be deleted" not in capsys.readouterr().err
 
 
 @pytest.mark.slow
