@@ -14,6 +14,7 @@ from stages.errors import ChecksumError, DataError
 from stages.evaluate import EvaluateParams, evaluate
 from stages.outputs import read_csv as rows
 from stages.params import section
+from stages.scratch import from_scratch
 from stages.train import TrainParams, train
 from tests.stages.evaluated import change_json
 from tests.stages.settings import TRAIN, params_yaml
@@ -139,3 +140,23 @@ def test_a_model_is_not_compared_with_a_network_of_other_weights_than_it_began_w
         ChecksumError, match=r"^the model was trained from others; .* --force train`: other weights of test_res"
     ):
         judged_anew(probed, sides)
+
+
+@pytest.mark.slow
+def test_a_twin_from_scratch_has_the_models_settings_and_as_many_epochs_in_one_phase(
+    trained: Path, sides: Path, tmp_path: Path
+) -> None:
+    from stages.model import load
+
+    tested = rows(sides / "split/test.csv")
+    images, labels = [sides / "prepared" / row["path"] for row in tested], [row["label"] for row in tested]
+    paths = {"prepared": sides / "prepared", "split": sides / "split"}
+    places = {name: tmp_path / name for name in ("checkpoints", "features")}
+    twin = TRAIN | {"frozen_epochs": 0, "epochs": TRAIN["frozen_epochs"] + TRAIN["epochs"], "seed": 7}
+    train(TrainParams(**twin), **paths, **places, out=tmp_path / "train")
+
+    share = from_scratch(trained, **paths, images=images, labels=labels, seed=7)
+
+    model = load(tmp_path / "train")
+    said = [model.labels[place] for place in model.logits(images).argmax(axis=1)]
+    assert share == np.mean([one == label for one, label in zip(said, labels, strict=True)])
