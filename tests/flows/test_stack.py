@@ -247,11 +247,22 @@ def test_a_schedule_fires_and_a_paused_one_does_not(api: Api) -> None:
 
 
 def test_arrived_images_start_a_retrain_of_their_model(api: Api) -> None:
-    api.emit("petmodels.images.arrived", "petmodels.model.dogs", branch="kennel")
+    api.emit("petmodels.images.arrived", "petmodels.model.pets", branch="kennel")
+    wait(lambda: retrained(api), 120, "a run of retrain/on-arrival")
+    assert ("pets", "kennel") in retrained(api)
+
+
+def test_images_of_another_model_start_no_retrain(api: Api) -> None:
+    for model, branch in (("dogs", "main"), ("pets2", "main"), ("pets", "later")):
+        api.emit("petmodels.images.arrived", f"petmodels.model.{model}", branch=branch)
+    wait(lambda: ("pets", "later") in retrained(api), 120, "a run for the last event of all")
+    assert {model for model, _ in retrained(api)} == {"pets"}
+
+
+def retrained(api: Api) -> list[tuple[str, str]]:
+    """Return the model and the revision of each run of retrain/on-arrival."""
     on_arrival = {"any_": [deployments(api)["retrain/on-arrival"]["id"]]}
-    wait(lambda: api.runs(deployment_id=on_arrival), 120, "a run of retrain/on-arrival")
-    (run,) = api.runs(deployment_id=on_arrival)
-    assert (run["parameters"]["model"], run["parameters"]["revision"]) == ("dogs", "kennel")
+    return [(run["parameters"]["model"], run["parameters"]["revision"]) for run in api.runs(deployment_id=on_arrival)]
 
 
 def test_a_failed_run_a_refused_challenger_a_slip_and_a_moved_alias_are_told_in_one_sentence(
