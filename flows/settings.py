@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.errors import SettingsError
+from petmodels.errors import AddressError
+from petmodels.storage import open_storage
 
 REGISTRY = "PETMODELS_REGISTRY"
 GIT = "PETMODELS_GIT"
@@ -37,8 +39,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Return the settings of this machine; raise SettingsError naming the first variable that is missing."""
-        return cls(
+        """Return the settings of this machine.
+
+        Raises SettingsError naming the first variable that is missing, and for a drop that isn't apart from the stores.
+        """
+        found = cls(
             registry=_variable(REGISTRY, "s3://bucket/models"),
             git=_without_password(_variable(GIT, "git@example.org:petmodels.git")),
             dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
@@ -46,6 +51,8 @@ class Settings:
             drop=os.environ.get(DROP, ""),
             signing_key=_signing_key(),
         )
+        _check_drop(found)
+        return found
 
     @property
     def checkpoints(self) -> str:
@@ -77,6 +84,25 @@ def _without_password(address: str) -> str:
             "credential helper"
         )
     return address
+
+
+def _check_drop(settings: Settings) -> None:
+    """Raise SettingsError where ingest would take a store's files for photographs, or a store has the drop's in it."""
+    for name, address in ((REGISTRY, settings.registry), (DVC_REMOTE, settings.dvc_remote)):
+        drop, store = _parts(settings.drop), _parts(address)
+        num_shared = min(len(drop), len(store))
+        if num_shared and drop[:num_shared] == store[:num_shared]:
+            told = f"{DROP} and {name} lie in one another, and ingest takes away what lies in the drop"
+            raise SettingsError(f"{told}; give the drop a prefix or folder of its own: {settings.drop}")
+
+
+def _parts(address: str) -> tuple[str, ...]:
+    """Return an address part by part, a folder's as links lead to it; () for what is neither in S3 nor a folder."""
+    try:
+        found = open_storage(address).address
+    except AddressError:  # none is said, or whoever uses it says what is wrong
+        return ()
+    return tuple(found.split("/")) if "://" in found else Path(os.path.realpath(found)).parts
 
 
 def _default_folder() -> Path:

@@ -113,6 +113,40 @@ def test_an_address_of_git_that_holds_none_is_taken(address: str, monkeypatch: p
     assert Settings.from_environment().git == address
 
 
+def set_places(monkeypatch: pytest.MonkeyPatch, **places: str) -> None:
+    for name, value in {"registry": "s3://b/m", "dvc_remote": "s3://b/d", "git": "/r.git", **places}.items():
+        monkeypatch.setenv(f"PETMODELS_{name.upper()}", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "drop"),
+    [
+        ("REGISTRY", "s3://b/m", "s3://b"), ("REGISTRY", "s3://b/m/", "s3://b/m"), ("REGISTRY", "s3://b/m", "s3://b/m/x/"),
+        ("DVC_REMOTE", "s3://b/all/d", "s3://b/all/"), ("REGISTRY", "shared/models", "shared"),
+        ("REGISTRY", "shared/models", "link"), ("DVC_REMOTE", "shared/dvc", "./shared/dvc/drop"),
+    ],
+)  # fmt: skip
+def test_a_drop_that_holds_the_registry_is_refused(
+    name: str, place: str, drop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest would take their files for photographs, into quarantine and away from where they were."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "link").symlink_to("shared")
+    monkeypatch.chdir(tmp_path)
+    set_places(monkeypatch, **{name.lower(): place, "drop": drop})
+
+    told = rf"^PETMODELS_DROP and PETMODELS_{name} lie in one another.*; give the drop a prefix or folder .*: {drop}$"
+    with pytest.raises(SettingsError, match=told):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("drop", ["s3://b/md", "s3://other", "s3://other/m", "/b/m", "", "ftp://b/m"])
+def test_a_drop_beside_the_registry_is_taken(drop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_places(monkeypatch, drop=drop, dvc_remote="gs://b/m")
+
+    assert Settings.from_environment().drop == drop
+
+
 def test_a_signing_key_that_was_left_empty_signs_nothing_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"REGISTRY": "s3://b/m", "DVC_REMOTE": "s3://b/d", "GIT": "/r.git", "SIGNING_KEY": ""}.items():
         monkeypatch.setenv(f"PETMODELS_{name}", value)
