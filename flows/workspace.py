@@ -142,14 +142,22 @@ def _locked(workspaces: Path, name: str, slots: int) -> tuple[Path, int]:
 
 
 def _write_config(settings: "Settings", folder: Path, *, own_cache: bool) -> None:
-    """Tell DVC, in this clone alone, which remote and which cache to use; credentials it finds in the environment."""
+    """Tell DVC, in this clone alone, which remote, cache and place for its state to use.
+
+    Credentials it finds in the environment.
+    """
     cache = folder / ".dvc/cache" if own_cache else settings.workspaces / "cache"
+    # DVC's own place for its state, whose pickles it loads, is one that every user of the machine may write to; and
+    # whoever lets it make a folder lets everybody into it, so this one is made before.
+    site = folder / ".dvc/tmp/site"
+    site.mkdir(parents=True, exist_ok=True)
+    site.chmod(0o700)
     lines = ["[core]", "    remote = flows", "    analytics = false", "    autostage = false"]
+    lines += [f"    site_cache_dir = {site}"]
     lines += ["[cache]", f"    dir = {cache}", "    type = reflink,copy"]
     lines += ["['remote \"flows\"']", f"    url = {settings.dvc_remote}", "    verify = true"]
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and settings.dvc_remote.startswith("s3://"):
         lines.append(f"    endpointurl = {endpoint}")
     path = folder / ".dvc/config.local"
-    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

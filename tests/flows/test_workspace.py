@@ -289,6 +289,20 @@ def test_a_stage_is_told_whatever_its_name() -> None:
 
 
 @pytest.mark.slow
+def test_a_workspace_keeps_dvcs_state_below_its_own_folder(settings: Settings) -> None:
+    """DVC's own place is one for all users of a machine, which each may write to, and whose pickles it loads."""
+    with workspace(settings, "a", "main", quiet) as w:
+        w.dvc("repro")
+        kept = w.folder / ".dvc/tmp/site"
+        (place,) = w.python("-c", "from dvc.repo import Repo; print(Repo().site_cache_dir)")
+
+        assert Path(place).is_relative_to(kept)
+        assert list(Path(place).rglob("cache.db")) != []
+        assert kept.stat().st_mode & 0o777 == 0o700  # what is below, DVC makes for everybody
+        assert w.git("status", "--porcelain", "--", ".dvc") == ""
+
+
+@pytest.mark.slow
 def test_a_machine_learns_from_lock_and_remote_what_another_computed(settings: Settings, tmp_path: Path) -> None:
     with workspace(settings, "a", "main", quiet) as w:
         ran = pipeline.steps_in(w.dvc("repro --pull", "push --run-cache"))
