@@ -399,3 +399,25 @@ def test_looking_at_histories_needs_no_place_to_write(two: Registry, tmp_path: P
     assert [alias.version for alias in found.aliases("pets")] == [1]
     assert [one.manifest.version for one in found.listing("pets") if one.manifest] == [2, 1]
     assert not (tmp_path / "none").exists()
+
+
+def test_without_keys_a_planted_memory_is_believed_and_with_keys_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write to a cache says what a number means to all who share it: it isn't asked for again."""
+    key, cache = new_key(tmp_path / "key"), tmp_path / "shared"
+    registries = {name: Registry(tmp_path / name, cache=cache) for name in ("real", "other")}
+    for name, registry in registries.items():
+        origin = Origin(key_file=tmp_path / "key" if name == "real" else None)
+        publisher = Registry(registry.storage.address, cache=tmp_path / "publisher")
+        publisher.publish(write_files(tmp_path / f"bundle of {name}", {"name": name.encode()}), "pets", origin)
+    registries["other"].pull("pets@1")
+    memories = [Memory(cache, str(tmp_path / name)).folder for name in ("other", "real")]
+    shutil.copytree(*memories)
+
+    planted = registries["real"].pull("pets@1", tmp_path / "mine")
+    monkeypatch.setenv(TRUSTED_KEYS, key)
+
+    assert (planted / "name").read_bytes() == b"other"
+    with pytest.raises(ReplayError, match=r"the registry shows another pets@1 than this machine has seen"):
+        registries["real"].pull("pets@1", tmp_path / "again")  # without a trusted signature it is asked for again
