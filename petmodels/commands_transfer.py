@@ -102,17 +102,22 @@ def verify(
     spec: Annotated[str, typer.Argument(help="NAME@VERSION, NAME@ALIAS or NAME.")] = "",
     registry: RegistryOption = "",
     all_versions: Annotated[bool, typer.Option("--all", help="All versions and aliases of all models.")] = False,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="With --all: only this model; may be given several times.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check a version and name what is broken. Reads every byte from the store and runs the self-test."""
     if bool(spec) == all_versions:
         raise UsageError("give one version, or --all; for example: petmodels verify pets@7")
+    if models and spec:
+        raise UsageError("--model is for --all; for example: petmodels verify --all --model pets")
     found = registry_at(registry)
     with progress("verifying", is_quiet=json) as told:
         if spec:
             done = [found.verify(spec, progress=told)]
         else:
-            done = [found.verify_all(model, progress=told) for model in found.models_seen()]
+            done = [found.verify_all(model, progress=told) for model in models or found.models_seen()]
     findings = [finding for one in done for finding in one.findings]
     if spec and not findings:
         findings += _self_tested(found, spec)

@@ -169,6 +169,15 @@ def test_verify_reads_everything_and_names_what_is_broken(two: Command, tmp_path
     assert bad.talk == [f"petmodels: broken, do not use: 1 finding; {repair}"]
 
 
+def test_verify_reads_all_of_some_models_alone(two: Command, tmp_path: Path) -> None:
+    two("publish", make_bundle(tmp_path / "cats", tag="cats"), "--model", "cats")
+    (tmp_path / "registry" / version_key("cats", 1)).write_bytes(b"{}")
+
+    assert two("verify", "--all").code == 6
+    assert two("verify", "--all", "--model", "pets").data[0].startswith("2 versions, ")
+    assert two("verify", "--all", "--model", "pets", "--model", "cats").code == 6
+
+
 def test_verify_of_what_never_could_predict_says_so_and_finds_nothing_broken(two: Command, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bare", self_test=False)
     (folder / "labels.json").unlink()
@@ -373,6 +382,8 @@ def test_doctor_makes_no_registry_of_a_typing_mistake(two: Command, tmp_path: Pa
          "ftp://x/y"),
         ("verify", 2, "give one version, or --all; for example: petmodels verify pets@7"),
         ("verify pets --all", 2, "give one version, or --all; for example: petmodels verify pets@7"),
+        ("verify pets@2 --model pets", 2, "--model is for --all; for example: petmodels verify --all --model pets"),
+        ("verify --all --model cats", 3, "no model cats in REGISTRY; models there: pets"),
         ("predict x.jpg --model pets --json --csv", 2, "choose one of --json and --csv"),
         ("predict missing.jpg --model pets", 7, "no such file: missing.jpg"),
         ("predict . --model pets", 3, "no images in: ."),

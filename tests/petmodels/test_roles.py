@@ -14,6 +14,7 @@ from petmodels.hashing import Digest
 from petmodels.names import blob_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.commands import Command
 from tests.petmodels.stores import ADMIN, BUCKET, Server, serving, weed
 
 ADDRESS = f"s3://{BUCKET}/models"
@@ -26,6 +27,10 @@ ROLES = {role: [POLICIES["consumer"], *([POLICIES[role]] if role != "consumer" e
 ROLES["repairer"] = [POLICIES[role] for role in ("consumer", "publisher", "pruner")]
 ROLES["keeper"] = [POLICIES[role] for role in ("consumer", "publisher", "promoter")]
 ROLES["withdrawer"] = [*ROLES["keeper"], POLICIES["pruner"]]
+(ONE_MODEL,) = re.findall(r"<!-- consumer of one model -->\n```json\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+NARROW = {name: text.replace("models/*/", "models/pets/") for name, text in POLICIES.items()}
+NARROW["consumer"] = ONE_MODEL.replace("my-bucket", BUCKET)
+ROLES |= {f"pets-{role}": [NARROW[name] for name in dict.fromkeys(("consumer", role))] for role in NARROW}
 Role = Callable[[str], Registry]
 
 
@@ -114,6 +119,33 @@ def test_each_role_can_do_its_work(as_role: Role, tmp_path: Path) -> None:
     assert pruned.versions == (versions[1],)
     assert pruned.num_notes == 0
     assert as_role("consumer").verify_all("pets").findings == ()
+
+
+def test_each_role_for_one_model_can_do_its_work_there_and_nothing_elsewhere(
+    as_role: Role, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles = [make_bundle(tmp_path / tag, tag=tag) for tag in ("for birds", "old", "new")]
+    as_role("keeper").publish(bundles[0], "birds")
+    as_role("keeper").promote("birds", "production")
+
+    old, new = (as_role("pets-publisher").publish(bundle, "pets").manifest for bundle in bundles[1:])
+    as_role("pets-promoter").promote(new.name, "production")
+    consumer = as_role("pets-consumer")
+    assert consumer.load("pets@production").predict(image_bytes("red")).label == "red"
+    assert consumer.listing("pets")[0].manifest == new
+    monkeypatch.setenv("PETMODELS_REGISTRY", ADDRESS)
+    assert (run("verify", "--all", "--model", "pets").code, run("verify", "--all").code) == (0, 4)
+    assert old.version in as_role("pets-pruner").prune("pets", keep=1, is_dry=False, grace_hours=0).versions
+
+    for role, attempt in {
+        "publisher": lambda registry: registry.publish(bundles[2], "birds"),
+        "promoter": lambda registry: registry.promote("birds@1", "mine"),
+        "consumer": lambda registry: registry.pull("birds@1"),
+        "pruner": lambda registry: registry.prune("birds", keep=1, is_dry=False, grace_hours=0),
+    }.items():
+        with pytest.raises(AccessError, match=r"^not allowed to .*; docs/consumer.md lists the rights"):
+            attempt(as_role(f"pets-{role}"))
+    assert as_role("consumer").verify_all("birds").num_versions == 1
 
 
 def test_publisher_and_pruner_together_can_repair(as_role: Role, tmp_path: Path) -> None:
