@@ -53,7 +53,7 @@ class Candidate:
 
     def is_refused(self) -> bool:
         """Say whether the gate has refused this challenger before, with this champion, these rules and this code."""
-        return is_refused(self.w, self.model, self.champion())
+        return self._is_refused(self.champion())
 
     def awaits_promotion(self, version: Manifest, *, force: bool = False) -> bool:
         """Say whether a run may have died between publishing this version and promoting it, or is told to judge it.
@@ -65,7 +65,7 @@ class Candidate:
         champion = next(iter(steps[-1:]), None)
         if version.version in steps or version.version < (champion or 0):
             return False
-        return force or (self._says_so(version, champion) and not is_refused(self.w, self.model, champion))
+        return force or (self._says_so(version, champion) and not self._is_refused(champion))
 
     def nothing_new(self, version: Manifest) -> str:
         """Return the sentence of a run that has found nothing to do."""
@@ -103,7 +103,10 @@ class Candidate:
         announce("petmodels.challenger.refused", self.model, {"sentence": decision.sentence})
         champion = self.champion()
         if decision.is_lasting and decision.champion in (None, champion):  # else moved while it was judged
-            note_refusal(self.w, self.model, champion)
+            note_refusal(self.w, self.registry.storage.address, self.model, champion)
+
+    def _is_refused(self, champion: int | None) -> bool:
+        return is_refused(self.w, self.registry.storage.address, self.model, champion)
 
     def _says_so(self, version: Manifest, champion: int | None) -> bool:
         """Say whether a version's message claims that it is to take this champion's place."""

@@ -1,7 +1,7 @@
 """Remember in a workspace that a challenger was refused, so that it isn't judged again until something changes.
 
-That is the challenger, the champion, the rules, or the code that judges: an upgrade may mend what was refused. Reads a
-workspace; leaves a note in it.
+That is the challenger, the champion, its registry, the rules, or the code that judges: an upgrade may mend what was
+refused. Reads a workspace; leaves a note in it.
 """
 
 import hashlib
@@ -17,15 +17,18 @@ _JUDGING = ("champion", "evidence", "gate", "paired", "turns")
 _CHECKOUT = Path(__file__).parents[1]
 
 
-def is_refused(w: Workspace, model: str, champion: int | None) -> bool:
-    """Say whether the workspace's challenger was refused before, and nothing has changed since."""
-    return w.text(_NOTE) == _refusal(w, model, champion)
+def is_refused(w: Workspace, registry: str, model: str, champion: int | None) -> bool:
+    """Say whether the workspace's challenger was refused before, and nothing has changed since.
+
+    `registry` is the address of the champion's: under one number another registry may have another model.
+    """
+    return w.text(_NOTE) == _refusal(w, registry, model, champion)
 
 
-def note_refusal(w: Workspace, model: str, champion: int | None) -> None:
+def note_refusal(w: Workspace, registry: str, model: str, champion: int | None) -> None:
     """Remember that the workspace's challenger is refused."""
     (w.folder / _NOTE).parent.mkdir(exist_ok=True)
-    w.set_text(_NOTE, _refusal(w, model, champion))
+    w.set_text(_NOTE, _refusal(w, registry, model, champion))
 
 
 def judging_code(checkout: Path) -> str:
@@ -37,8 +40,9 @@ def judging_code(checkout: Path) -> str:
     return digest.hexdigest()
 
 
-def _refusal(w: Workspace, model: str, champion: int | None) -> str:
+def _refusal(w: Workspace, registry: str, model: str, champion: int | None) -> str:
     return json.dumps({
+        "registry": registry,
         "model": model,
         "bundle": pipeline.outputs_of(w.text(pipeline.LOCK)).get(str(BUNDLE)),
         "champion": champion,

@@ -1,7 +1,7 @@
 """Since which version new images are counted: since the newest, or the newest one whose commit git still has.
 
 Reads the registry and a clone; leaves nothing. A git remote that was restored older, or whose history was rewritten,
-doesn't know what the versions since were made of.
+doesn't know what the versions since were made of; nor what another project has published to this model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -69,4 +69,5 @@ def base_of(space: Workspace, versions: Iterable[Manifest], tell: Callable[[str]
 
 def _lost(version: Manifest, how: str) -> str:
     what = f"git has lost the commit that {version.name} was made of, so images are counted {how}"
-    return f"{what}; push it from a clone that has it: {version.git_commit}"
+    other = f"if another project publishes to {version.model}, give it a model of its own"
+    return f"{what}; push it from a clone that has it, or, {other}: {version.git_commit}"

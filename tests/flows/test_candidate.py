@@ -203,6 +203,20 @@ def test_a_refusal_holds_for_the_rules_that_it_was_made_by(candidate: Candidate)
     assert not candidate.is_refused()
 
 
+@pytest.mark.usefixtures("sent")
+def test_a_refusal_holds_for_the_registry_that_it_was_made_for(candidate: Candidate, tmp_path: Path) -> None:
+    """In the registry of staging, pets@1 is another champion than production's."""
+    other = Registry(tmp_path / "staging", cache=tmp_path / "cache")
+    other.publish(make_bundle(tmp_path / "staged", tag="staged"), "pets")
+    other.promote("pets@1", "production")
+    assert other.alias("pets", "production").version == candidate.champion()
+
+    candidate.settle(Decision("refuse", "refused: it is worse", (), is_lasting=True), "")
+
+    assert candidate.is_refused()
+    assert not replace(candidate, registry=other).is_refused()
+
+
 def test_a_refusal_is_told_before_it_is_noted(
     candidate: Candidate, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
