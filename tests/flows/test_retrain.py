@@ -373,7 +373,11 @@ def test_a_failed_stage_fails_the_run_once_with_its_own_line(operator: Operator)
     [
         ({"alias": "Production"}, {}, "an alias is 1 to 64 of a-z 0-9 . _ - from a letter to a letter or digit: "),
         ({"train_on": "train/tpu"}, {}, "no such deployment to train on: train/tpu"),
-        ({}, {"PETMODELS_REGISTRY": "s3://no-such-bucket/models"}, "there is no such bucket; check the address "),
+        (
+            {},
+            {"PETMODELS_REGISTRY": "s3://no-such-bucket/models"},
+            "this worker's registry isn't the one of the server's ",
+        ),
         ({}, {"PETMODELS_CACHE": "/dev/null/cache"}, "this can't be used (Not a directory); choose another place, or "),
         ({}, {"PETMODELS_DVC_REMOTE": "/proc/dvc"}, "dvc push: "),
         ({}, {"PETMODELS_GIT": "/nowhere/project.git"}, "git clone: "),
