@@ -7,9 +7,12 @@ which nothing here ever opens.
 
 import mimetypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Any, NoReturn
 
 from petmodels.disk import is_folder, is_there
 from petmodels.documents import load_object
@@ -63,18 +66,17 @@ def read_bundle(folder: Path) -> Bundle:
     """Read and hash a bundle; raise BundleError, naming the file, for what can't be published."""
     if not is_folder(folder):
         raise BundleError(f"{_absent(folder)}; a bundle is a folder with a model in it: {folder}")
-    found = {path.relative_to(folder).as_posix(): path for path in _paths(folder)}
+    with _reading():
+        found = {path.relative_to(folder).as_posix(): path for path in _paths(folder)}
     if not found:
         raise BundleError(f"the folder is empty, there is nothing to publish: {folder}")
     try:
         check_paths(found, str(folder))
     except FormatError as error:
         raise BundleError(str(error)) from error
-    try:
+    with _reading():
         files = _hashed(found)
-        return Bundle(folder, files, _json(folder / CARD), _json(folder / METRICS), text_of(folder / PARAMS))
-    except OSError as error:
-        raise BundleError(f"a file can't be read ({error.strerror}): {error.filename}") from error
+    return Bundle(folder, files, _json(folder / CARD), _json(folder / METRICS), text_of(folder / PARAMS))
 
 
 def is_needed(path: str) -> bool:
@@ -83,38 +85,70 @@ def is_needed(path: str) -> bool:
 
 
 def local_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a bundle folder by their path in it."""
+    """Return the files of a bundle folder by their path in it; raise BundleError for a folder that can't be read."""
     if not is_folder(folder):
         raise BundleError(f"{_absent(folder)}; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    with _reading():
+        return {path.relative_to(folder).as_posix(): path for path in sorted(_below(folder)) if _is_file(path)}
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return what a file of a bundle holds; raise BundleError, which names it, when it can't be read."""
+    with _reading():
+        return path.read_bytes()
 
 
 def text_of(path: Path) -> str:
-    """Return a small text file's content, "" when it is absent; raise BundleError when it is no text or too long."""
-    if not path.exists():
-        return ""
-    if path.stat().st_size > _LONGEST_TEXT_BYTES:
-        raise BundleError(f"larger than {_LONGEST_TEXT_BYTES} bytes, too much for a manifest: {path}")
+    """Return a small text file's content, "" when it is absent; raise BundleError when it is no text, or too long."""
     try:
-        return path.read_text(encoding="utf-8")
+        with _reading(), suppress(FileNotFoundError):
+            if path.stat().st_size > _LONGEST_TEXT_BYTES:
+                raise BundleError(f"larger than {_LONGEST_TEXT_BYTES} bytes, too much for a manifest: {path}")
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(f"not a UTF-8 text: {path}") from error
+    return ""
 
 
 def _absent(folder: Path) -> str:
     return "not a folder" if is_there(folder) else "no such folder"
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what the disk refuses in the block into BundleError."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(f"a file or folder can't be read ({error.strerror}): {error.filename}") from error
+
+
 def _paths(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder):
+    found = list(_below(folder))
+    for path in found:
+        if not S_ISREG(path.lstat().st_mode):
+            raise BundleError(f"a bundle holds plain files only, no links, pipes or devices: {path}")
+    return [path for path in found if path.name != PULLED and not is_litter(path.name)]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield everything below a folder but for folders, of which links are none; raise OSError for a closed one."""
+    for place, folders, names in os.walk(folder, onerror=_raise):
         folders.sort()
         for name in sorted([*names, *(one for one in folders if (Path(place) / one).is_symlink())]):
-            path = Path(place) / name
-            if path.is_symlink() or not path.is_file():
-                raise BundleError(f"a bundle holds plain files only, no links, pipes or devices: {path}")
-            found.append(path)
-    return [path for path in found if path.name != PULLED and not is_litter(path.name)]
+            yield Path(place) / name
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a plain file is there, itself or by a link; raise OSError where that can't be known."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _hashed(found: dict[str, Path]) -> tuple[BundleFile, ...]:
