@@ -4,7 +4,7 @@ Reads the registry, but for what the cache has; leaves files in the cache, under
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from concurrent.futures import CancelledError
 from pathlib import Path
 from threading import Event
@@ -19,7 +19,7 @@ from petmodels.storage import NotStoredError, Storage
 
 
 def fetch(
-    storage: Storage, cache: Cache, model: str, files: Iterable[File], progress: Progress = no_progress
+    storage: Storage, cache: Cache, model: str, files: Collection[File], progress: Progress = no_progress
 ) -> dict[str, Path]:
     """Return where in the cache each file lies, by its path in the bundle; what is missing is downloaded and verified.
 
