@@ -15,8 +15,8 @@ from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
 
-from petmodels.disk import CACHE, machine_error, writing
-from petmodels.errors import ChecksumError, MachineError
+from petmodels.disk import CACHE, reading, writing
+from petmodels.errors import ChecksumError, MachineError, RequestError
 from petmodels.hashing import Progress, has_bytes
 from petmodels.locks import NoHeadwayError, lock
 from petmodels.patience import silence_seconds
@@ -31,6 +31,8 @@ class Cache:
     """The files on this machine, by hash."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
+        if "\0" in str(folder or ""):
+            raise RequestError(f"no folder's name holds a NUL: {str(folder)!r}")
         self.folder = Path(folder) if folder else default_folder()
 
     def path(self, sha256: str) -> Path:
@@ -50,12 +52,9 @@ class Cache:
     def holds(self, sha256: str, size_bytes: int) -> bool:
         """Say whether the file is there with the right bytes: it is read and hashed."""
         path = self.path(sha256)
-        try:
+        with reading(path), suppress(FileNotFoundError):
             return not path.is_symlink() and has_bytes(path, sha256, size_bytes)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise machine_error(error, path) from error
+        return False
 
     def fetch(self, sha256: str, size_bytes: int, name: str, download: Download, progress: Progress) -> Path:
         """Return the path of the file with this hash; download what is missing of it.

@@ -19,6 +19,19 @@ def writing(path: Path, *, is_cache: bool = True) -> Iterator[None]:
         raise machine_error(error, path, is_cache=is_cache) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses in the block, which reads a part of the cache, into MachineError; absence passes."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            raise MachineError(f"not allowed to read here; check its rights, or set {CACHE}: {path}") from error
+        raise machine_error(error, path) from error
+
+
 def is_folder(path: Path) -> bool:
     """Say whether a folder is there; a name that the system refuses is none."""
     try:

@@ -86,7 +86,7 @@ class FolderStorage:
             return False
 
         def copy(target: BufferedRandom) -> None:
-            with path.open("rb") as source:
+            with _opened(path) as source:
                 while piece := source.read(PIECE_BYTES):
                     target.write(piece)
                     progress(len(piece))
@@ -185,3 +185,11 @@ class FolderStorage:
     def _write(self, key: str, fill: Callable[[BufferedRandom], object], *, over: bool = True) -> bool:
         with translated(self.root):
             return self._tree.write(self._path(key), fill, over=over)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file that is to be copied in; it lies outside the registry, so what the system refuses is said here."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ChecksumError(f"the file can't be read any more; publish again: {path}") from error

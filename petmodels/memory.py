@@ -12,11 +12,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from petmodels.aliases import Alias, alias_in
-from petmodels.disk import machine_error, writing
+from petmodels.disk import reading, writing
 from petmodels.documents import Statement, load_statement
 from petmodels.endpoint import configured_endpoint
 from petmodels.errors import FormatError, ReadOnlyError, ReplayError
@@ -59,7 +59,7 @@ class Memory:
 
     def is_withdrawn(self, model: str, version: int) -> bool:
         """Say whether the registry called the version withdrawn when it was asked: then it is asked each time."""
-        return self._withdrawn(model, version).exists()
+        return _is_there(self._withdrawn(model, version))
 
     def remember_withdrawn(self, model: str, version: int) -> None:
         """Keep that a version was withdrawn; its manifest is kept too, so that no other one can take its place."""
@@ -68,12 +68,11 @@ class Memory:
 
     def models(self) -> list[str]:
         """Return the names of the models of which versions were seen here, in order."""
-        return sorted({path.parent.parent.name for path in self.folder.glob("*/versions/*.json")})
+        return sorted(model for model in _names(self.folder) if self._versions(model))
 
     def versions(self, model: str) -> list[int]:
         """Return the numbers of a model's versions that were seen here, in order."""
-        names = [path.stem for path in (self.folder / model / "versions").glob("*.json")]
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(name) for name in self._versions(model) if name.isdecimal())
 
     def newest(self, model: str) -> int:
         """Return the highest number that was seen here, 0 when none was. No prune takes a registry's newest version."""
@@ -90,7 +89,7 @@ class Memory:
 
     def alias_names(self, model: str) -> list[str]:
         """Return the names of a model's aliases that were seen here, in order."""
-        return sorted(path.stem for path in (self.folder / model / "aliases").glob("*.jsonl"))
+        return sorted(_names(self.folder / model / "aliases", ".jsonl"))
 
     def gone(self, model: str) -> ReplayError:
         """Return what to say of an alias of this model that was seen and isn't there any more."""
@@ -100,7 +99,7 @@ class Memory:
     def forget_withdrawn(self, model: str, version: int) -> None:
         """Forget it: the registry has the manifest again, or has refused to withdraw it."""
         path = self._withdrawn(model, version)
-        if path.exists():
+        if _is_there(path):
             with self._kept_if_it_may_be(), writing(path):
                 path.unlink(missing_ok=True)
 
@@ -110,9 +109,11 @@ class Memory:
         data = _read(path)
         try:
             alias = alias_in(data, model, name)
-        except FormatError:
+            with reading(path):
+                confirmed = path.stat().st_mtime
+        except (FormatError, FileNotFoundError):
             return None  # as with a manifest; who can spoil it could as well delete it
-        return alias, max(0.0, time.time() - path.stat().st_mtime) / 86_400
+        return alias, max(0.0, time.time() - confirmed) / 86_400
 
     def marked_alias(self, model: str, name: str) -> tuple[bytes, str]:
         """Return an alias's history and its change mark, as they were last read; the mark is "" when it isn't known."""
@@ -174,6 +175,9 @@ class Memory:
                 self._notice(f"this cache may only be read, so what is seen now isn't remembered: {self.folder}")
             self._is_told = True
 
+    def _versions(self, model: str) -> list[str]:
+        return _names(self.folder / model / "versions", ".json")
+
     def _version(self, model: str, version: int) -> Path:
         return self.folder / model / "versions" / f"{version}.json"
 
@@ -206,9 +210,20 @@ def _place(address: str) -> str:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with reading(path), suppress(FileNotFoundError):
         return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise machine_error(error, path) from error
+    return b""
+
+
+def _names(folder: Path, ending: str = "") -> list[str]:
+    """Return the names in a folder that end so, without the ending; none where there is no such folder."""
+    with reading(folder), suppress(FileNotFoundError, NotADirectoryError):
+        return [path.name.removesuffix(ending) for path in folder.iterdir() if path.name.endswith(ending)]
+    return []
+
+
+def _is_there(path: Path) -> bool:
+    with reading(path), suppress(FileNotFoundError):
+        path.stat()
+        return True
+    return False

@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS
+from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, bytes_of
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError, RequestError
 from petmodels.image_files import is_readable
@@ -66,7 +66,7 @@ class Model:
     def predict(self, images: Iterator[ImageLike], *, top: int = 5) -> Iterator[Prediction]: ...
 
     def predict(self, images: Any, *, top: int = 5) -> Any:
-        """Return what an image shows: the `top` most probable labels, best first.
+        """Return what an image shows: the `top` most probable labels, at least 1, best first.
 
         An image is a path, a file opened for bytes or its bytes, a Pillow image, or an array of height x width x 3
         (RGB, unsigned bytes, or floats from 0 to 1). A list of them gives a list; an iterator gives an iterator, whose
@@ -91,6 +91,8 @@ class Model:
 
         if batch < 1:
             raise RequestError(f"a batch has at least 1 image: {batch}")
+        if top < 1:
+            raise RequestError(f"at least 1 label is asked for: {top}")
         if isinstance(images, (str, PathLike, bytes, bytearray, memoryview)) or is_readable(images):
             raise RequestError(
                 f"predict_each takes several images, predict takes one as it is: {shown(name_of(images))}"
@@ -144,14 +146,14 @@ class Model:
             return error
 
     def _prediction(self, name: str, row: "NDArray[np.float32]", top: int) -> Prediction:
-        order = row.argsort(kind="stable")[::-1][: max(1, top)]
+        order = row.argsort(kind="stable")[::-1][:top]
         best = tuple(
             Ranked(self.labels[i], float(row[i]), self.species.get(self.labels[i], "")) for i in order.tolist()
         )
         return Prediction(name, best, best[0].probability < self.unsure_below)
 
     def _json(self, file: str) -> dict[str, Any]:
-        return load_object(self.files[file].read_bytes(), f"{file} of {self.name}")
+        return load_object(bytes_of(self.files[file]), f"{file} of {self.name}")
 
 
 def _or_raise(answer: Prediction | ImageError) -> Prediction:

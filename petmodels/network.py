@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from petmodels.bundle import MODEL
+from petmodels.bundle import MODEL, bytes_of
 from petmodels.errors import FormatError, MachineError
 from petmodels.parallel import num_cores, process_lock
 
@@ -31,12 +31,13 @@ class Network:
     def __init__(self, path: Path, name: str, *, num_labels: int) -> None:
         """Open the network at `path`; `name` is what errors call the model.
 
-        Raises MachineError when onnxruntime is not installed, FormatError when it can't load the network, or when that
-        has other inputs and outputs than the above or not an output for each label.
+        Raises BundleError when the file can't be read, MachineError when onnxruntime is not installed, FormatError when
+        it can't load the network, or when that has other inputs and outputs than the above or not an output for each
+        label.
         """
         self._name, self._num_labels = name, num_labels
         # Kept, because by the time of a fork another model may lie there; onnxruntime keeps them, too.
-        self._bytes = path.read_bytes()
+        self._bytes = bytes_of(path)
         self._session, self._process = _opened(self._bytes, name), os.getpid()
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         outputs = {one.name: one.shape for one in self._session.get_outputs()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petmodels import aliases, notes, promotion, versions
 from petmodels.aliases import Alias
@@ -112,8 +112,9 @@ class Registry:
         return sorted({*there, *seen})
 
     def versions(self, model: str, *, limit: int | None = None) -> list[int]:
-        """Return the numbers of a model's versions, newest first, at most `limit`; NotFoundError when it has none.
+        """Return the numbers of a model's versions, newest first, at most `limit` of them, which is 1 or more.
 
+        Raises NotFoundError when there is no such model, RequestError for another limit.
         Those that were withdrawn are among them: their numbers stay taken.
         """
         found = [version for version, _ in versions.stored_versions(self.storage, model, limit)]
@@ -129,7 +130,10 @@ class Registry:
         return versions.newest_version(self.storage, model)
 
     def listing(self, model: str, *, limit: int = 10) -> list[Listed]:
-        """Return the newest `limit` versions with their manifests and aliases; as many requests for any registry."""
+        """Return the newest `limit` versions, at least 1, with their manifests and aliases.
+
+        As many requests for a registry of any size. Raises as `versions` does.
+        """
         return listing(self.storage, model, self.versions(model, limit=limit), self.aliases(model))
 
     def aliases(self, model: str) -> list[Alias]:
@@ -214,6 +218,7 @@ class Registry:
         """
         from petmodels.verify import verify, verify_aliases, verify_numbers
 
+        check_model(model)
         seen = self.memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
         numbers = sorted(number for number, _ in versions.stored_versions(self.storage, model))
         if not numbers and not seen and model not in versions.models_in(self.storage):
@@ -315,7 +320,7 @@ class Registry:
 
     def intents(self, model: str) -> Iterator[notes.Note]:
         """Yield the notes of those who publish or promote right now, or were killed while they did."""
-        yield from notes.read_notes(self.storage, notes.stored_notes(self.storage, model, notes.INTENTS))
+        yield from notes.read_notes(self.storage, notes.stored_notes(self.storage, check_model(model), notes.INTENTS))
 
     def _other(self, address: str | Path) -> "Registry":
         other = Registry(address, cache=self.cache.folder, notice=self._notice)
@@ -355,7 +360,8 @@ class Registry:
             self._is_writable = True
         return self.storage
 
-    def _labels(self, manifest: Manifest) -> list[Any]:
+    def _labels(self, manifest: Manifest) -> list[str]:
+        """Return a version's labels; none where its labels.json says no texts, so that no model can be made of it."""
         from petmodels.fetch import fetch
 
         files = [file for file in manifest.files if file.path == LABELS]
@@ -365,4 +371,4 @@ class Registry:
             found = load_object(paths[LABELS].read_bytes(), LABELS).get("labels") if paths else []
         except FormatError:
             return []
-        return found if isinstance(found, list) else []
+        return found if isinstance(found, list) and all(isinstance(label, str) for label in found) else []

@@ -22,7 +22,8 @@ _THREADS = 4
 
 def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress: Progress) -> bool:
     """Put a file under `key`, False when there is one; raise ChecksumError when its bytes have another digest."""
-    size = path.stat().st_size
+    with _unchanged(path):
+        size = path.stat().st_size
     if not digest.parts:
         is_new = _put(storage, key, path, digest.sha256)
         progress(size if is_new else 0)
@@ -33,7 +34,8 @@ def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress:
         check_answer(begun, "UploadId", storage.address, f"write {key}")
     names["UploadId"] = begun["UploadId"]
     try:
-        parts = _upload_parts(storage, names, path, digest.parts, progress)
+        with _unchanged(path):
+            parts = _upload_parts(storage, names, path, digest.parts, progress)
         return _complete(storage, key, names, parts, digest, size)
     except BaseException:
         _give_up(storage, key, names["UploadId"])
@@ -71,7 +73,7 @@ def _upload_parts(
     storage: "S3Storage", names: Any, path: Path, wanted: Sequence[bytes], progress: Progress
 ) -> list[Any]:
     parts, running, step = list[Future[Any]](), set[Future[Any]](), part_bytes(path.stat().st_size)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool, path.open("rb") as file, _unchanged(path):
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool, path.open("rb") as file:
         for number, sha256 in enumerate(wanted, start=1):
             part = pool.submit(_upload_part, storage, names, number, file.read(step), sha256, progress)
             parts.append(part)
@@ -95,9 +97,11 @@ def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha
 
 @contextmanager
 def _unchanged(path: Path) -> Iterator[None]:
-    """Say of bytes that the store refuses, for their hash is another, what happened to the file."""
+    """Say of bytes that the store refuses, for their hash is another, what happened to the file; or that it is gone."""
     try:
         yield
+    except OSError as error:  # the store's own are translated where it is asked
+        raise ChecksumError(f"the file can't be read any more; publish again: {path}") from error
     except ChecksumError as error:
         raise ChecksumError(f"the file changed while it was published; publish again: {path}") from error
 

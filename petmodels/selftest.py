@@ -8,7 +8,7 @@ decoding. Loading answers the first of them, `petmodels verify` all.
 from dataclasses import dataclass
 from typing import Any
 
-from petmodels.bundle import SELF_TEST
+from petmodels.bundle import SELF_TEST, bytes_of
 from petmodels.documents import check_format, json_number, load_object
 from petmodels.errors import FormatError, ImageError, SelfTestError
 from petmodels.model import Model
@@ -33,7 +33,7 @@ def self_test(model: Model, most_images: int | None = None) -> SelfTest | None:
     if SELF_TEST not in model.files:
         return None
     where = f"{SELF_TEST} of {model.name}"
-    content = load_object(model.files[SELF_TEST].read_bytes(), where)
+    content = load_object(bytes_of(model.files[SELF_TEST]), where)
     check_format(content, where)
     images, tolerance = _images(content, model, where)
     worst = 0.0

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
-from petmodels.errors import NotFoundError
+from petmodels.errors import NotFoundError, RequestError
 from petmodels.manifest import Manifest, manifest_in
 from petmodels.names import check_model, is_model, version_key, version_of
 from petmodels.storage import NotStoredError, Storage, Stored
@@ -23,8 +23,11 @@ def stored_versions(storage: Storage, model: str, limit: int | None = None) -> I
     """Yield the numbers of a model's versions, newest first; one request for up to a thousand of them.
 
     Other objects there, such as the marker of an empty folder, hide none: with a `limit`, they cost a second request.
+    Raises RequestError for a limit below 1.
     """
     prefix = f"{check_model(model)}/versions/"
+    if limit is not None and limit < 1:
+        raise RequestError(f"at least 1 version is asked for; leave the limit out to have all: {limit}")
     if limit:
         listed = list(storage.list(prefix, limit))
         found = list(_numbered(listed))

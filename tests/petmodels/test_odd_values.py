@@ -1,9 +1,11 @@
-"""Every value in every document exchanged for odd ones: the commands answer or refuse in one line, and never break."""
+"""Every value in every document exchanged for odd ones, and odd things asked for: what is asked answers or refuses in
+one line, and never breaks.
+"""
 
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import pytest
 
 import petmodels
 from petmodels.documents import Statement, load_statement
-from petmodels.errors import PetmodelsError
+from petmodels.errors import PetmodelsError, RequestError
 from petmodels.names import version_key
 from petmodels.registry import Registry
 from petmodels.writable import ROOT_KEY
-from tests.petmodels.bundles import image_bytes, make_bundle, onnx_bytes, write_files
+from tests.petmodels.bundles import image_bytes, make_bundle, onnx_bytes, write_files, write_json
 from tests.petmodels.commands import Command
 
 ODD = (None, True, -1, 0, 1.5, 10**400, "", "x", "\x1b[2J", [], [[]], {}, {"x": {}}, "1" * 5000)
@@ -175,3 +177,46 @@ def test_a_registrys_document_with_any_odd_value_breaks_no_command(
         readers.assert_all_hold(what, "list")
         done = run("publish", tmp_path / "bundle1", "--model", "pets")
         assert done.code in {0, 6}, (what, done)
+
+
+def with_labels(folder: Path, labels: object) -> Path:
+    """Write a bundle whose labels.json lists something else than texts."""
+    write_json(make_bundle(folder) / "labels.json", {"format": 1, "labels": labels})
+    return folder
+
+
+@pytest.mark.parametrize("labels", [[{"a": 1}], [["red"]], [None, "red"], {"red": 1}, None])
+def test_labels_that_are_no_texts_are_none_in_a_diff_and_the_file_is_told(
+    labels: object, folder_registry: Registry, bundle: Path
+) -> None:
+    folder_registry.publish(bundle, "pets")
+    folder_registry.publish(with_labels(bundle, labels), "pets")
+
+    there, back = folder_registry.diff("pets@1", "pets@2"), folder_registry.diff("pets@2", "pets@1")
+
+    assert there.files["labels.json"] == "changed"
+    assert (there.labels, back.labels) == ((("red", "green", "blue"), ()), ((), ("red", "green", "blue")))
+
+
+ASKED: list[Callable[[Registry], object]] = [
+    lambda registry: registry.versions("pets", limit=0),
+    lambda registry: registry.versions("pets", limit=-1),
+    lambda registry: registry.listing("pets", limit=0),
+    lambda registry: registry.load("pets@1").predict(image_bytes("red"), top=0),
+    lambda registry: list(registry.load("pets@1").predict(iter([image_bytes("red")]), top=-1)),
+    lambda registry: registry.verify_all("../pets"),
+    lambda registry: registry.verify_all("\0"),
+    lambda registry: list(registry.intents("")),
+    lambda registry: list(registry.intents("../registry/pets")),
+    lambda registry: Registry(registry.storage.address, cache="no\0cache").models_seen(),
+]
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_whatever_is_wrong_a_registry_raises_its_own_errors(
+    ask: Callable[[Registry], object], folder_registry: Registry, bundle: Path
+) -> None:
+    folder_registry.publish(bundle, "pets")
+
+    with pytest.raises(RequestError, match=r"at least 1|a model's name is|holds a NUL"):
+        ask(folder_registry)
