@@ -64,7 +64,7 @@ def _read(file: Readable, name: str) -> io.BytesIO:
     """Read piece by piece, since a file may give fewer bytes than it is asked for."""
     content, size = io.BytesIO(), 0
     while size <= LARGEST_FILE_BYTES:
-        piece: object = file.read(_PIECE_BYTES)
+        piece = _piece(file, name)
         if isinstance(piece, str):
             raise ImageError(f'a file that gives text and no bytes; open it with "rb": {name}')
         if not isinstance(piece, bytes):
@@ -78,3 +78,12 @@ def _read(file: Readable, name: str) -> io.BytesIO:
         raise ImageError(f"larger than {LARGEST_FILE_BYTES // 2**20} MiB, refused: {name}")
     content.seek(0)
     return content
+
+
+def _piece(file: Readable, name: str) -> object:
+    """Return the file's next bytes; what isn't the system's or Python's own word on a file is its owner's to handle."""
+    try:
+        return file.read(_PIECE_BYTES)
+    except (OSError, ValueError) as error:  # ValueError is what Python says of a closed one
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ImageError(f"can't be read ({reason or str(error) or type(error).__name__}): {name}") from error

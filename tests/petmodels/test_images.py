@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import petmodels
 from petmodels.errors import ImageError, RequestError, UnreachableError
 from petmodels.images import rgb_of
 from petmodels.model import Model
+from petmodels.predictions import Prediction
 from petmodels.preprocess import preprocess_in
 from tests.petmodels.bundles import COLOURS, PREPROCESS, image_bytes, make_bundle
 from tests.petmodels.commands import Command
@@ -717,6 +719,42 @@ def test_what_a_reader_raises_is_no_broken_image(model: Model) -> None:
 
     with pytest.raises(UnreachableError, match="the store is away"):
         list(model.predict_each([Broken()]))
+
+
+class Cut(io.BytesIO):
+    """An upload whose connection breaks amid it."""
+
+    name = "cut.jpg"
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise ConnectionResetError(104, f"Connection reset by peer ({size})")
+
+
+def closed_file() -> io.BytesIO:
+    """Return a file that its owner has closed."""
+    file = io.BytesIO(image_bytes("red"))
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (Cut, r"^can't be read \(Connection reset by peer \(\d+\)\): cut\.jpg$"),
+        (closed_file, r"^can't be read \(I/O operation on closed file\.?\): <BytesIO>$"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 16])
+def test_a_file_that_fails_while_it_is_read_costs_itself_alone(
+    model: Model, broken: Callable[[], io.BytesIO], told: str, batch: int
+) -> None:
+    red, green = (io.BytesIO(image_bytes(colour)) for colour in ("red", "green"))
+
+    first, failed, last = model.predict_each([red, broken(), green], batch=batch)
+
+    assert [one.label for one in (first, last) if isinstance(one, Prediction)] == ["red", "green"]
+    assert isinstance(failed, ImageError)
+    assert re.match(told, str(failed))
 
 
 @pytest.mark.parametrize("width", [201, 213, 393, 405])
