@@ -8,6 +8,7 @@
 accuracy by label, the median time that each model takes for an image, and a record of each image.
 """
 
+import io
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ImageError, RequestError
-from petmodels.images import name_of
+from petmodels.image_files import content_of, is_readable
+from petmodels.images import name_of, shown
 from petmodels.significance import difference_interval, mcnemar
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ class Comparison:
 
     `difference_low` and `difference_high` bound the difference by a 95 % paired bootstrap; `p_value` is McNemar's exact
     two-sided one. `only_before` and `only_after` count the images on which one model alone is right. Seconds are
-    medians for one image at a time, reading and decoding it included. `unread` are the images that can't be read, with
-    the reason; they count nowhere.
+    medians for one image at a time, decoding it included, and reading it, but for open files. `unread` are the images
+    that can't be read, with the reason; they count nowhere.
     """
 
     before: str
@@ -81,6 +83,14 @@ class Comparison:
         return asdict(self)
 
 
+class _Kept(io.BytesIO):
+    """What an open file has given, which it gives once, with its name; each model begins at its beginning."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
 def compare(before: "Model", after: "Model", images: "Iterable[tuple[ImageLike, str]]", *, seed: int = 0) -> Comparison:
     """Return how two models answer the same labelled images; each image goes to both, each model first in turn.
 
@@ -88,17 +98,27 @@ def compare(before: "Model", after: "Model", images: "Iterable[tuple[ImageLike, 
     """
     records: list[Compared] = []
     unread: list[str] = []
-    for number, (image, label) in enumerate(images):
+    for number, (given, label) in enumerate(images):
         try:
+            image = _kept(given)
             if not records:  # the first answer of a network is slower than all that follow
-                before.predict(image)
-                after.predict(image)
+                _answer(before, image)
+                _answer(after, image)
             records.append(_compared(before, after, image, label, is_before_first=number % 2 == 0))
         except ImageError as error:
             unread.append(str(error))
     if not records:
         raise RequestError(f"no labelled image could be read to compare {before.name} and {after.name}")
     return _comparison((before.name, after.name), records, unread, seed)
+
+
+def _kept(image: "ImageLike") -> "ImageLike":
+    if not is_readable(image):
+        return image
+    name = name_of(image)
+    content = content_of(image, shown(name))
+    assert content is not None
+    return _Kept(content.getvalue(), name)
 
 
 def _compared(before: "Model", after: "Model", image: "ImageLike", label: str, *, is_before_first: bool) -> Compared:
@@ -114,6 +134,8 @@ def _compared(before: "Model", after: "Model", image: "ImageLike", label: str, *
 
 
 def _answer(model: "Model", image: "ImageLike") -> "tuple[Prediction, float]":
+    if isinstance(image, _Kept):
+        image.seek(0)
     began = time.perf_counter()
     answer = model.predict(image, top=1)
     return answer, time.perf_counter() - began

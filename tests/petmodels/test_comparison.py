@@ -1,6 +1,8 @@
 """Comparing two models: the counts, and what may be concluded from them."""
 
 import math
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,32 @@ def test_a_model_equal_to_another_differs_by_nothing(right: Model) -> None:
 
     assert (found.difference, found.p_value) == (0, 1)
     assert found.difference_low == -found.difference_high < 0  # so few images don't show that they are equal
+
+
+def test_open_files_are_compared_like_paths(right: Model, confused: Model, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(COLOURED))]
+    for path, (data, _) in zip(paths, COLOURED, strict=True):
+        path.write_bytes(data)
+    labels = [label for _, label in COLOURED]
+
+    expected = petmodels.compare(confused, right, zip(paths, labels, strict=True))
+    with ExitStack() as held:
+        files = [held.enter_context(path.open("rb")) for path in paths]
+        found = petmodels.compare(confused, right, zip(files, labels, strict=True))
+
+    assert [replace(one, before_seconds=0, after_seconds=0) for one in found.records] == [
+        replace(one, before_seconds=0, after_seconds=0) for one in expected.records
+    ]
+    assert (found.unread, found.labels) == ((), expected.labels)
+
+
+def test_an_open_file_that_is_no_image_is_named(right: Model, tmp_path: Path) -> None:
+    (tmp_path / "no.jpg").write_bytes(b"no image")
+
+    with (tmp_path / "no.jpg").open("rb") as file:
+        found = petmodels.compare(right, right, [(file, "red"), *COLOURED])
+
+    assert found.unread == (f"not an image of a known kind (JPEG, PNG, WEBP, GIF, BMP, TIFF): {tmp_path / 'no.jpg'}",)
 
 
 def test_images_that_cannot_be_read_are_named_and_count_nowhere(right: Model, confused: Model) -> None:
