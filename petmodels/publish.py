@@ -12,12 +12,12 @@ from pathlib import Path
 
 from petmodels.bundle import Bundle, BundleFile
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, Statement, load_statement
-from petmodels.errors import BundleError, ConflictError, FormatError
+from petmodels.errors import BundleError, ConflictError, FormatError, RequestError
 from petmodels.forms import new_id, now
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File, Manifest, Parent, manifest_in
 from petmodels.memory import Memory
-from petmodels.names import blob_key, version_key
+from petmodels.names import LAST_VERSION, blob_key, version_key
 from petmodels.notes import INTENTS, OpenNote, condemned_blobs, note
 from petmodels.parallel import at_once
 from petmodels.signing import public_key, signed
@@ -69,9 +69,10 @@ def publish(
 ) -> Published:  # fmt: skip
     """Publish a bundle; when the newest version already is exactly this, whole and signed, return that one instead.
 
-    Its number is the next one after the newest and after `above`. Raises BundleError when the manifest would be too
-    large, ChecksumError when a file changes meanwhile, ReplayError when the registry is older than what this machine
-    has seen, so that a number would be given a second time, and what the store raises.
+    Its number is the next one after the newest and after `above`. Raises RequestError when that is more than the last
+    one, BundleError when the manifest would be too large, ChecksumError when a file changes meanwhile, ReplayError when
+    the registry is older than what this machine has seen, so that a number would be given a second time, and what the
+    store raises.
     """
     draft = _draft(model, bundle, origin)
     seen = memory.newest(model)  # before the registry is asked: others on this machine may publish meanwhile
@@ -86,6 +87,7 @@ def publish(
             if above < newest and _is_same(storage, before, draft, bundle, there, origin.key_file):
                 memory.remember_statement(model, newest, there)
                 return Published(manifest=before, is_new=False, sent_bytes=0, present_bytes=before.size_bytes)
+        _number_after(model, newest, above)  # before anything is sent
         likely = {file.sha256 for file in before.files} if before else set()
         sent = _send(storage, intent, bundle.files, likely, progress)
         files = tuple(replace(file, blob=sent.blobs[file.sha256]) for file in draft.files)
@@ -183,7 +185,7 @@ def _put_manifest(
 ) -> tuple[Manifest, Statement]:
     """Put the draft under the next number after the parent's, and after the draft's own."""
     for attempt in range(_TRIES):
-        number = max(parent.version if parent else 0, draft.version) + 1
+        number = _number_after(draft.model, parent.version if parent else 0, draft.version)
         manifest = replace(draft, version=number, parent=parent, created=now())
         statement = Statement(manifest.to_payload())
         statement = signed(statement, key_file) if key_file else statement
@@ -198,6 +200,14 @@ def _put_manifest(
     raise ConflictError(
         f"{_TRIES} numbers in a row were taken by others; look here and run again: {storage.address}/{key}"
     )
+
+
+def _number_after(model: str, *taken: int) -> int:
+    number = max(taken) + 1
+    if number > LAST_VERSION:  # no key, specification or alias could name it
+        way = "publish with a lower --above, or a model of another name"
+        raise RequestError(f"the last number is {LAST_VERSION}; {way}: {model}@{number}")
+    return number
 
 
 def _parent(newest: int, there: Statement | Tombstone | None) -> Parent | None:

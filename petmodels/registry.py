@@ -82,8 +82,9 @@ class Registry:
         """Publish a folder as the next version of `model`; when the newest one is exactly this, return that one.
 
         With `above`, its number is higher than that too. Killed at any moment it leaves a whole version or none. Raises
-        BundleError for a folder that can't be published, ReplayError for a registry that is older than what this
-        machine has seen, UnsupportedStoreError for a store that can't be written safely.
+        BundleError for a folder that can't be published, RequestError where 99999999, the last number, is taken,
+        ReplayError for a registry that is older than what this machine has seen, UnsupportedStoreError for a store that
+        can't be written safely.
         """
         origin = origin or Origin()
         check_model(model)

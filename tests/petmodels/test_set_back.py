@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from petmodels.errors import ReplayError
+from petmodels.errors import ReplayError, RequestError
 from petmodels.manifest import Parent
+from petmodels.names import LAST_VERSION
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
@@ -93,6 +94,27 @@ def test_the_next_number_is_no_lower_for_being_above_an_old_one(tmp_path: Path) 
     assert published(registry, tmp_path, "two", above=1) == 2
     assert published(registry, tmp_path, "three", above=1) == 3
     assert published(registry, tmp_path, "three", above=3) == 4
+
+
+@pytest.mark.parametrize("above", [LAST_VERSION, LAST_VERSION + 5])
+def test_no_version_is_made_whose_number_nobody_could_name(above: int, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+
+    with pytest.raises(RequestError, match=rf"the last number is 99999999; .* --above, .*: pets@{above + 1}$"):
+        published(registry, tmp_path, "one", above)
+
+    assert (registry.newest("pets"), list(registry.storage.list("pets/blobs/"))) == (None, [])
+
+
+def test_after_the_last_number_comes_no_version_and_the_last_one_stays(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    assert published(registry, tmp_path, "one", LAST_VERSION - 1) == LAST_VERSION
+
+    with pytest.raises(RequestError, match=r"the last number is 99999999; .* another name: pets@100000000$"):
+        published(registry, tmp_path, "two")
+
+    assert published(registry, tmp_path, "one") == LAST_VERSION  # unchanged, so no number is wanted
+    assert registry.versions("pets") == [LAST_VERSION]
 
 
 def test_who_deletes_what_the_message_names_goes_on(restored: Registry, tmp_path: Path) -> None:
