@@ -37,8 +37,12 @@ _LONGEST_GRACE_HOURS = 24 * 365
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What a prune deleted, or would delete: version numbers, blobs, bytes, unfinished uploads and dead notes."""
+    """What a prune would delete, if it `is_dry`, or did: version numbers, blobs, bytes, unfinished uploads, dead notes.
 
+    `kept` are the versions that stay.
+    """
+
+    is_dry: bool
     versions: tuple[int, ...]
     kept: tuple[int, ...]
     num_blobs: int
@@ -56,7 +60,7 @@ class _Plan:
 
 
 def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = GRACE_HOURS) -> Pruned:
-    """Delete all but the `keep` newest and the aliased versions of a model, or only say what would be deleted.
+    """Only say what would be deleted, or, unless `is_dry`, delete it: all but the `keep` newest and aliased versions.
 
     A note of another writer younger than `grace_hours` is respected; with 0 none is, which is right only when nobody
     else is at work. Raises TrustError, and deletes nothing, when a manifest that is to be kept can't be read.
@@ -68,7 +72,7 @@ def prune(storage: Storage, model: str, *, keep: int, is_dry: bool = True, grace
     grace = timedelta(hours=grace_hours)
     if is_dry:
         limit = datetime.now(UTC) - grace
-        return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit))
+        return _pruned(_without_young(plan, limit), _dead(storage, model, "", limit), is_dry=True)
     return _sum([_pass(storage, model, one, grace) for one in _passes(plan)])
 
 
@@ -96,7 +100,7 @@ def _pass(storage: Storage, model: str, plan: _Plan, grace: timedelta) -> Pruned
         _delete(storage, model, plan, opened)
         for found in dead:
             take_away(storage, found.key)
-    return _pruned(plan, dead)
+    return _pruned(plan, dead, is_dry=False)
 
 
 def _passes(plan: _Plan) -> Iterator[_Plan]:
@@ -225,9 +229,9 @@ def _sha256(key: str) -> str:
     return key.rpartition("/")[2][:64]
 
 
-def _pruned(plan: _Plan, dead: list[Stored]) -> Pruned:
+def _pruned(plan: _Plan, dead: list[Stored], *, is_dry: bool) -> Pruned:
     return Pruned(
-        versions=tuple(sorted(plan.versions)), kept=tuple(sorted(plan.kept)), num_blobs=len(plan.blobs),
+        is_dry=is_dry, versions=tuple(sorted(plan.versions)), kept=tuple(sorted(plan.kept)), num_blobs=len(plan.blobs),
         size_bytes=sum(stored.size_bytes for stored in plan.blobs.values()), num_uploads=len(plan.uploads),
         num_notes=len(dead),
     )  # fmt: skip
@@ -235,7 +239,8 @@ def _pruned(plan: _Plan, dead: list[Stored]) -> Pruned:
 
 def _sum(passes: Sequence[Pruned]) -> Pruned:
     return Pruned(
-        versions=tuple(sorted(version for one in passes for version in one.versions)), kept=passes[-1].kept,
+        is_dry=False, versions=tuple(sorted(version for one in passes for version in one.versions)),
+        kept=passes[-1].kept,
         num_blobs=sum(one.num_blobs for one in passes), size_bytes=sum(one.size_bytes for one in passes),
         num_uploads=sum(one.num_uploads for one in passes), num_notes=sum(one.num_notes for one in passes),
     )  # fmt: skip

@@ -249,7 +249,11 @@ class Registry:
         return find(self.storage, self.cache, sha256, listed)
 
     def prune(self, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = 24.0) -> "Pruned":
-        """Delete all versions but the `keep` newest and the aliased ones, and what killed writers left behind."""
+        """Say what would be deleted; with `is_dry=False`, delete it.
+
+        That is all versions but the `keep` newest, at least 1, and the aliased ones, and what killed writers left
+        behind more than `grace_hours` ago. The result says in `is_dry` which of the two it was.
+        """
         from petmodels.prune import prune
 
         check_model(model)
@@ -257,9 +261,10 @@ class Registry:
         return prune(storage, model, keep=keep, is_dry=is_dry, grace_hours=grace_hours)
 
     def withdraw(self, spec: str, reason: str, *, is_dry: bool = True, grace_hours: float = 24.0) -> "Withdrawn":
-        """Take `pets@7` back for good: its number stays taken, and its bytes go, but for those of other versions.
+        """Say what would go with `pets@7`; with `is_dry=False`, take it back for good.
 
-        Raises RequestError while an alias names it, ConflictError while somebody else is using it.
+        Its number stays taken, and its bytes go, but for those of other versions. The result says in `is_dry` which of
+        the two it was. Raises RequestError while an alias names it, ConflictError while somebody else is using it.
         """
         from petmodels.withdraw import withdraw
 

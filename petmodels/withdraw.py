@@ -24,11 +24,12 @@ from petmodels.versions import read_version
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawn:
-    """What a withdrawal did, or would do: the version, whether it was there until then, and the blobs that went.
+    """What a withdrawal would do, if it `is_dry`, or did: the version, whether it was there, and the blobs that went.
 
     `num_left` blobs that no version needs are still there, because somebody's note counts on them; a prune frees them.
     """
 
+    is_dry: bool
     model: str
     version: int
     is_new: bool
@@ -40,7 +41,7 @@ class Withdrawn:
 def withdraw(
     storage: Storage, model: str, version: int, reason: str, *, is_dry: bool = True, grace_hours: float = GRACE_HOURS
 ) -> Withdrawn:
-    """Withdraw a version, or only say what would be deleted; of one that is withdrawn, delete what is left.
+    """Only say what would be deleted, or, unless `is_dry`, withdraw a version; of a withdrawn one delete what is left.
 
     Raises NotFoundError for a version that is absent, RequestError while an alias names it, ConflictError when
     somebody is promoting, copying, repairing or pruning it; TrustError, the tombstone being there already, when a
@@ -56,7 +57,9 @@ def withdraw(
     if is_dry:
         blobs = freed_without(storage, model, version)
         size = sum(stored.size_bytes for stored in blobs)
-        return Withdrawn(model=model, version=version, is_new=is_new, num_blobs=len(blobs), size_bytes=size)
+        return Withdrawn(
+            is_dry=True, model=model, version=version, is_new=is_new, num_blobs=len(blobs), size_bytes=size
+        )
     if is_new:
 
         def made(there: Statement) -> Statement:
@@ -65,8 +68,8 @@ def withdraw(
         is_new = put_tombstone(storage, model, version, made, grace_hours=grace_hours)
     freed = _freed(storage, model, version, grace_hours)
     return Withdrawn(
-        model=model, version=version, is_new=is_new, num_blobs=freed.num_blobs, size_bytes=freed.size_bytes,
-        num_left=len(freed_without(storage, model, version)),
+        is_dry=False, model=model, version=version, is_new=is_new, num_blobs=freed.num_blobs,
+        size_bytes=freed.size_bytes, num_left=len(freed_without(storage, model, version)),
     )  # fmt: skip
 
 

@@ -70,6 +70,21 @@ def test_a_dry_withdrawal_says_what_would_go_and_changes_nothing(three: Registry
     assert {stored.key: stored.etag for stored in three.storage.list("")} == before
 
 
+def test_a_result_says_whether_anything_was_done(run: Command, tmp_path: Path) -> None:
+    for tag in ("one", "two"):
+        run("publish", write_files(tmp_path / tag, {"a": tag.encode()}), "--model", "pets")
+    registry = Registry()
+
+    dry = [registry.withdraw("pets@1", WHY).is_dry, registry.prune("pets", keep=1).is_dry]
+    told = [
+        run("withdraw", "pets@1", "--reason", WHY, "--json").json,
+        run("prune", "pets", "--keep", "1", "--json").json,
+    ]
+    done = [registry.withdraw("pets@1", WHY, is_dry=False).is_dry, registry.prune("pets", keep=1, is_dry=False).is_dry]
+
+    assert (dry, [one["is_dry"] for one in told], done) == ([True, True], [True, True], [False, False])
+
+
 def test_a_tombstone_names_what_was_there_and_none_of_its_files(three: Registry) -> None:
     was = three.resolve("pets@2").statement.sha256
 
