@@ -23,10 +23,11 @@ def load(
     """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a folder (`./model`), pulled or one's own.
 
     Comes from the registry, by default PETMODELS_REGISTRY, through the cache: asks nothing of the store for a version
-    that was loaded before, one request for an alias, and works offline with what this machine has, which `notice` is
-    told (see Registry). Every byte of theirs, and of a folder that a pull has made, is verified; a folder of one's own
-    is taken as it is. The first self-test image is answered. Raises NotFoundError, UnreachableError, AccessError,
-    TrustError's kinds, and MachineError when onnxruntime is not installed.
+    that was loaded before, one request for an alias. Offline, a version or alias that this machine has is served, an
+    alias with a line to `notice` (see Registry); `pets` is not: the newest version isn't guessed. Every byte of theirs,
+    and of a folder that a pull has made, is verified; a folder of one's own is taken as it is. The first self-test
+    image is answered. Raises BundleError for a folder that is none, NotFoundError, UnreachableError, AccessError,
+    TrustError's kinds, and MachineError when onnxruntime is not installed or this machine's files can't be read.
     """
     if isinstance(spec, Path) or (isinstance(spec, str) and is_folder(spec)):
         return _from_folder(Path(spec))

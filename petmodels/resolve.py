@@ -1,11 +1,12 @@
 """From what a person asked for (`pets@production`) to a manifest that can be trusted.
 
 Asks the store as little as can be: nothing for a version that was seen before, one request for an alias that still
-names a known version. When the store can't be reached, what was seen before is used, and said so.
+names a known version. When the store can't be reached, what was seen before is used, and said so; but which version is
+the newest is then not guessed.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from petmodels.aliases import Alias, Step, last_step_in, moved_alias, read_alias
@@ -45,12 +46,13 @@ def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Res
 
     `notice` is told in one line when an answer comes from memory because the store can't be reached, and when the
     newest version was withdrawn, so that an older one is the answer. Raises NotFoundError, WithdrawnError,
-    UnreachableError when nothing was seen before, and TrustError's kinds.
+    UnreachableError when nothing was seen before, or the newest version is wanted, and TrustError's kinds.
     """
     if spec.version is not None:
         return _version(storage, memory, spec.model, spec.version, "")
     if spec.alias == LATEST:
-        return _newest(storage, memory, spec.model, notice)
+        with _not_guessed(memory, spec.model):
+            return _newest(storage, memory, spec.model, notice)
     return _named(storage, memory, spec, notice)
 
 
@@ -62,6 +64,18 @@ def _named(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Reso
         if _step(storage, memory, spec, notice) == step:
             raise
         return _named(storage, memory, spec, notice)  # it was moved meanwhile, and what it had named withdrawn
+
+
+@contextmanager
+def _not_guessed(memory: Memory, model: str) -> Iterator[None]:
+    """Name what can be had in place of the newest version: others may have published since, which nobody here knows."""
+    try:
+        yield
+    except UnreachableError as error:
+        if seen := memory.newest(model):
+            way = f"name one that this machine has seen; offline the newest version isn't guessed: {model}@{seen}"
+            raise UnreachableError(f"{error}; {way}") from error
+        raise
 
 
 def _newest(storage: Storage, memory: Memory, model: str, notice: Notice) -> Resolved:

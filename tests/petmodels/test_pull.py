@@ -246,6 +246,26 @@ def test_offline_what_is_here_is_served_with_a_notice(
         petmodels.load("pets@staging", registry=s3_address)
 
 
+def test_offline_the_newest_is_not_guessed(
+    proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine may have published a newer one: an alias is moved by a person, the newest by nobody."""
+    Registry(s3_address).publish(bundle, "pets")
+    petmodels.load("pets", registry=s3_address)
+    proxy.faults.append(Fault(reset="before", times=FOREVER))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    for spec in ("pets", "pets@latest"):
+        with pytest.raises(
+            UnreachableError, match=r"did not answer .*; offline the newest version isn't guessed: pets@1"
+        ):
+            petmodels.load(spec, registry=s3_address)
+    with pytest.raises(
+        UnreachableError, match=r"did not answer \(connection closed\); try again later: list the registry$"
+    ):
+        petmodels.load("others", registry=s3_address)
+
+
 def test_offline_an_alias_that_was_long_not_confirmed_is_called_stale(
     proxy: Proxy, s3_address: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
