@@ -1,6 +1,7 @@
 """`petmodels doctor`: what works from here, one line a question, and what to do about what doesn't.
 
-Leaves `petmodels.json` where it may write and none is; nothing else.
+Leaves the cache's folder, and in a registry where it may write `petmodels.json` if none is, and a folder's `.lock`;
+nothing else.
 """
 
 import shutil
@@ -38,8 +39,8 @@ class Check:
 def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
     """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?
 
-    To find out, it writes petmodels.json into the registry where it may and none is, and a file into the cache that it
-    removes again.
+    To find out, it writes petmodels.json into the registry where it may and none is, with the lock of a registry in a
+    folder, makes the cache's folder, and writes a file into it that it removes again.
     """
     checks = examine(registry)
     if json:
