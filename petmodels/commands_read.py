@@ -90,6 +90,8 @@ def diff(before: SpecArgument, after: SpecArgument, registry: RegistryOption = "
     rows: list[tuple[object, ...]] = []
     for kind, changes in (("metric", found.metrics), ("card", found.card), ("origin", found.origin)):
         rows += [(kind, key, *(_brief(value) for value in pair)) for key, pair in changes.items()]
+    if found.dvc_lock:  # of which --json has the lines: after a retrain they are a page of hashes
+        rows.append(("origin", "dvc.lock", "", "changed"))
     rows += [("label", label, "there", "removed") for label in found.labels[0]]
     rows += [("label", label, "", "added") for label in found.labels[1]]
     rows += [("file", path, "", word) for path, word in found.files.items()]

@@ -1,4 +1,4 @@
-"""What changed between two versions: metrics, labels, params, files and origin."""
+"""What changed between two versions: metrics, labels, params, files and where they come from."""
 
 import difflib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from petmodels.manifest import Manifest
 
 Change = tuple[Any, Any]
 
-# Of a side's params that are compared line by line: difflib's time grows faster than the square of their number.
+# Of a side's text that are compared line by line: difflib's time grows faster than the square of their number.
 _MOST_LINES = 2000
 _LONGEST_LINE = 10_000
 
@@ -18,8 +18,10 @@ _LONGEST_LINE = 10_000
 class Diff:
     """The differences from one version to another; a pair is (before, after), None where it was absent.
 
-    `labels` are (removed, added); `params` are the lines of a unified diff, or one that says how long both are where
-    one has more than 2,000 lines, or one of 10,000 characters; `files` say removed, added or changed.
+    `labels` are (removed, added); `params` and `dvc_lock` are the lines of a unified diff, or one that says how long
+    both are where one has more than 2,000 lines, or one of 10,000 characters; `files` say removed, added or changed;
+    `origin` has the commit and the message. The time, the parent and the signatures, which no two have alike, are left
+    out.
     """
 
     before: str
@@ -28,6 +30,7 @@ class Diff:
     card: Mapping[str, Change]
     labels: tuple[tuple[str, ...], tuple[str, ...]]
     params: tuple[str, ...]
+    dvc_lock: tuple[str, ...]
     files: Mapping[str, str]
     origin: Mapping[str, Change]
 
@@ -49,7 +52,8 @@ def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] 
         _changes(before.metrics, after.metrics),
         _changes(before.card, after.card),
         (removed, added),
-        _lines(before, after),
+        _lines("params", (before.params, after.params), (before.name, after.name)),
+        _lines("lines of dvc.lock", (before.dvc_lock, after.dvc_lock), (before.name, after.name)),
         _files(before, after),
         origin,
     )
@@ -60,13 +64,13 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, C
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def _lines(before: Manifest, after: Manifest) -> tuple[str, ...]:
-    old, new = before.params.splitlines(), after.params.splitlines()
+def _lines(what: str, texts: tuple[str, str], names: tuple[str, str]) -> tuple[str, ...]:
+    old, new = (text.splitlines() for text in texts)
     if old == new:
-        return ()
+        return () if texts[0] == texts[1] else (f"{what} differ in nothing but line ends",)
     if max(len(old), len(new)) > _MOST_LINES or max(map(len, [*old, *new])) > _LONGEST_LINE:
-        return (f"params differ: {len(old)} and {len(new)} lines",)
-    return tuple(difflib.unified_diff(old, new, before.name, after.name, n=0, lineterm=""))
+        return (f"{what} differ: {len(old)} and {len(new)} lines",)
+    return tuple(difflib.unified_diff(old, new, *names, n=0, lineterm=""))
 
 
 def _files(before: Manifest, after: Manifest) -> dict[str, str]:

@@ -230,7 +230,7 @@ class Registry:
         return replace(found, findings=findings)
 
     def diff(self, before: str, after: str) -> Diff:
-        """Return what changed from one version to another: metrics, card, labels, params, files, origin."""
+        """Return what changed from one version to another: metrics, card, labels, params, dvc.lock, files, origin."""
         old, new = self.manifest(before), self.manifest(after)
         return diff(old, new, (self._labels(old), self._labels(new)))
 

@@ -20,6 +20,7 @@ import petmodels
 from petmodels.diff import diff
 from petmodels.documents import Signature, Statement, load_statement
 from petmodels.names import version_key
+from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
 from tests.petmodels.bundles import image_bytes, make_bundle, write_files
@@ -260,15 +261,48 @@ def test_diff_shows_labels_and_params(two: Command, tmp_path: Path) -> None:
     ids=["many lines", "a long line"],
 )
 def test_params_that_difflib_would_take_for_ever_over_are_only_counted(old: str, new: str, told: str) -> None:
-    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": ""}
+    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": "", "dvc_lock": ""}
     before, after = (SimpleNamespace(name="pets", params=text, **facts) for text in (old, new))
 
     assert diff(before, after).params == (told,)  # type: ignore[arg-type]
     assert diff(after, after).params == ()  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (Origin(dvc_lock="stages:\n  train: 2\n"), ["origin", "dvc.lock", "changed"]),
+        (
+            Origin(params="train: 1", dvc_lock="stages:\n  train: 1\n"),
+            ["params", "differ", "in", "nothing", "but", "line", "ends"],
+        ),
+        (Origin(git_commit="b" * 40, dvc_lock="stages:\n  train: 1\n"), ["origin", "git_commit", "b" * 40]),
+    ],
+    ids=["dvc.lock", "a line end", "commit"],
+)
+def test_versions_that_differ_in_their_origin_alone_are_not_called_equal(
+    origin: Origin, line: list[str], run: Command, folder_registry: Registry, tmp_path: Path
+) -> None:
+    folder = write_files(tmp_path / "bundle", {"a": b"a"})
+    first = Origin(params="train: 1\n" if origin.params else "", dvc_lock="stages:\n  train: 1\n")
+    for one in (first, origin):
+        folder_registry.publish(folder, "pets", one)
+
+    assert line in [shown.split() for shown in run("diff", "pets@1", "pets@2").data]
+
+
+def test_the_lines_of_dvc_lock_that_changed_are_in_a_diff(folder_registry: Registry, bundle: Path) -> None:
+    for number in (1, 2):
+        folder_registry.publish(bundle, "pets", Origin(dvc_lock=f"stages:\n  train: {number}\n"))
+
+    found = folder_registry.diff("pets@1", "pets@2")
+
+    assert found.dvc_lock == ("--- pets@1", "+++ pets@2", "@@ -2 +2 @@", "-  train: 1", "+  train: 2")
+    assert (found.params, found.origin) == ((), {})
+
+
 def test_labels_without_end_are_compared_at_once() -> None:
-    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": "", "params": ""}
+    facts: Any = {"metrics": {}, "card": {}, "files": (), "git_commit": "", "message": "", "params": "", "dvc_lock": ""}
     one: Any = SimpleNamespace(name="pets", **facts)
     old, new = ([f"{word} {number}" for number in range(100_000)] for word in ("old", "new"))
 
@@ -345,6 +379,19 @@ def test_doctor_calls_trusted_keys_that_were_left_empty_a_fault(two: Command, mo
     (keys,) = (row for row in done.json if row["question"] == "trusted keys")
     assert (done.code, keys["answer"]) == (1, "no")
     assert keys["found"].startswith("PETMODELS_TRUSTED_KEYS is set and holds no key")
+
+
+def test_doctor_leaves_what_it_says_and_nothing_else(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "registry").mkdir()
+    monkeypatch.setenv("PETMODELS_CACHE", str(tmp_path / "users" / "cache"))
+    before = set(tmp_path.rglob("*"))
+
+    assert run("doctor").code == 0
+
+    left = {path.relative_to(tmp_path).as_posix() for path in set(tmp_path.rglob("*")) - before}
+    assert left == {"users", "users/cache", "registry/petmodels.json", "registry/.lock"}
 
 
 def test_doctor_makes_no_registry_of_a_typing_mistake(two: Command, tmp_path: Path) -> None:
