@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from petmodels.errors import MachineError, ReadOnlyError
+from petmodels.errors import MachineError, ReadOnlyError, RequestError
 
 CACHE = "PETMODELS_CACHE"
 
@@ -30,6 +30,16 @@ def reading(path: Path) -> Iterator[None]:
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise MachineError(f"not allowed to read here; check its rights, or set {CACHE}: {path}") from error
         raise machine_error(error, path) from error
+
+
+def from_the_root(path: Path) -> Path:
+    """Return the whole path; raise RequestError for one that counts from a folder which is gone, as that of a shell."""
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise RequestError(
+            f"the folder that you are in is gone; go to another, or give a whole path: {path}"
+        ) from error
 
 
 def is_folder(path: Path) -> bool:

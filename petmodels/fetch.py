@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from petmodels.cache import Cache
+from petmodels.disk import from_the_root
 from petmodels.errors import ChecksumError, MachineError
 from petmodels.hashing import Progress, no_progress
 from petmodels.manifest import File
@@ -54,7 +55,7 @@ def fetch(
 
 
 def _check_space(cache: Cache, missing_bytes: int) -> None:
-    place = next(path for path in (cache.folder, *cache.folder.absolute().parents) if path.exists())
+    place = next(path for path in (cache.folder, *from_the_root(cache.folder).parents) if path.exists())
     free = shutil.disk_usage(place).free
     if missing_bytes > free:
         raise MachineError(f"{missing_bytes} bytes are to be downloaded and {free} are free on this disk: {place}")

@@ -13,6 +13,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
+from petmodels.disk import from_the_root
 from petmodels.errors import ChecksumError
 from petmodels.folder_errors import MissingError, translated
 from petmodels.folder_files import partial_files
@@ -26,7 +27,7 @@ class FolderStorage:
     """The objects of a registry as files below a folder; see `petmodels.storage.Storage`."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = from_the_root(root)
         self.address = str(self.root)
         self._tree = Tree(self.root)
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from petmodels.cache import Cache, place
-from petmodels.disk import writing
+from petmodels.disk import from_the_root, writing
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_payload, load_statement
 from petmodels.errors import FormatError, ReadOnlyError, RequestError
 from petmodels.fetch import fetch
@@ -70,7 +70,7 @@ def _pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progres
 @contextmanager
 def _turn(cache: Cache, target: Path) -> Iterator[None]:
     """Wait until no other process with this cache pulls into the same folder."""
-    name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
+    name = hashlib.sha256(os.fsencode(from_the_root(target))).hexdigest()
     folder = cache.folder / "locks"
     with ExitStack() as held:
         with suppress(ReadOnlyError):  # then nobody takes turns, and the last one wins, whole

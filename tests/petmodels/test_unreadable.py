@@ -10,7 +10,7 @@ import pytest
 import petmodels
 from petmodels import Registry
 from petmodels.bundle import Bundle, read_bundle
-from petmodels.errors import BundleError, ChecksumError, MachineError, PetmodelsError
+from petmodels.errors import BundleError, ChecksumError, MachineError, PetmodelsError, RequestError
 from petmodels.hashing import SINGLE_BYTES
 from tests.petmodels.bundles import make_bundle
 from tests.petmodels.commands import Command
@@ -152,3 +152,23 @@ def gone_after(read: Bundle, path: Path) -> Bundle:
     """Take a file of a bundle away, now that it was read."""
     path.unlink()
     return read
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda _: Registry("other").models(),
+        lambda registry: registry.pull("pets@1", "out"),
+        lambda registry: registry.copy("pets@1", "./other"),
+        lambda registry: registry.mirror("other"),
+    ],
+)
+def test_a_folder_named_from_one_that_is_gone_is_one_line(
+    ask: Callable[[Registry], object], published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(RequestError, match=r"the folder that you are in is gone; .*: (other|out)$"):
+        ask(published)
