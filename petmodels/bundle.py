@@ -6,15 +6,14 @@ which nothing here ever opens.
 """
 
 import mimetypes
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, NoReturn
+from typing import Any
 
-from petmodels.disk import is_folder, is_there
+from petmodels.disk import all_below, is_folder, is_there
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import Digest, digests_of
@@ -89,7 +88,7 @@ def local_files(folder: Path) -> dict[str, Path]:
     if not is_folder(folder):
         raise BundleError(f"{_absent(folder)}; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
     with _reading():
-        return {path.relative_to(folder).as_posix(): path for path in sorted(_below(folder)) if _is_file(path)}
+        return {path.relative_to(folder).as_posix(): path for path in sorted(all_below(folder)) if _is_file(path)}
 
 
 def bytes_of(path: Path) -> bytes:
@@ -124,23 +123,11 @@ def _reading() -> Iterator[None]:
 
 
 def _paths(folder: Path) -> list[Path]:
-    found = list(_below(folder))
+    found = list(all_below(folder))
     for path in found:
         if not S_ISREG(path.lstat().st_mode):
             raise BundleError(f"a bundle holds plain files only, no links, pipes or devices: {path}")
     return [path for path in found if path.name != PULLED and not is_litter(path.name)]
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield everything below a folder but for folders, of which links are none; raise OSError for a closed one."""
-    for place, folders, names in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted([*names, *(one for one in folders if (Path(place) / one).is_symlink())]):
-            yield Path(place) / name
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
 
 
 def _is_file(path: Path) -> bool:

@@ -1,9 +1,11 @@
 """The border to this machine's disk: what a full, forbidden or broken one means to a person."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from petmodels.errors import MachineError, ReadOnlyError, RequestError
 
@@ -42,6 +44,14 @@ def from_the_root(path: Path) -> Path:
         ) from error
 
 
+def all_below(folder: Path) -> Iterator[Path]:
+    """Yield all that is below a folder but for folders, of which links are none; raise OSError for a closed one."""
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted([*names, *(one for one in folders if (Path(place) / one).is_symlink())]):
+            yield Path(place) / name
+
+
 def is_folder(path: Path) -> bool:
     """Say whether a folder is there; a name that the system refuses is none."""
     try:
@@ -75,3 +85,7 @@ def machine_error(error: OSError, path: Path, *, is_cache: bool = True) -> Machi
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return ReadOnlyError(f"not allowed to write here; check its rights, or {way}: {path}")
     return MachineError(f"this can't be used ({error.strerror}); choose another place, or {way}: {path}")
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

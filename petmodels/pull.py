@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from petmodels.cache import Cache, place
-from petmodels.disk import from_the_root, writing
+from petmodels.disk import all_below, from_the_root, writing
 from petmodels.documents import LONGEST_DOCUMENT_BYTES, load_payload, load_statement
 from petmodels.errors import FormatError, ReadOnlyError, RequestError
 from petmodels.fetch import fetch
@@ -108,7 +108,10 @@ def _is_ours(target: Path) -> bool:
 
 
 def _stranger(target: Path) -> Path | None:
-    """Return a file in a pulled folder that its manifest doesn't list nor the system left, None where there is none."""
+    """Return a file in a pulled folder that its manifest doesn't list nor the system left, None where there is none.
+
+    A folder that can't be read is such a one: whatever is in it can't be seen.
+    """
     try:
         content = load_payload(load_statement((target / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
         listed = {target / file.path for file in files_in(content.get("files"), MANIFEST)}
@@ -118,7 +121,10 @@ def _stranger(target: Path) -> Path | None:
         listed = set()
     listed.add(target / MANIFEST)
     known = {_composed(path) for path in listed}
-    present = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
+    try:
+        present = sorted(all_below(target))
+    except OSError as error:
+        return Path(error.filename or target)
     return next((path for path in present if _composed(path) not in known and not is_litter(path.name)), None)
 
 

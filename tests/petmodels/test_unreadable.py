@@ -172,3 +172,16 @@ def test_a_folder_named_from_one_that_is_gone_is_one_line(
 
     with pytest.raises(RequestError, match=r"the folder that you are in is gone; .*: (other|out)$"):
         ask(published)
+
+
+def test_a_pull_puts_nothing_in_the_place_of_what_it_cant_see(published: Registry, tmp_path: Path) -> None:
+    target = published.pull("pets@1", tmp_path / "pulled")
+    (target / "mine").mkdir()
+    (target / "mine" / "notes.txt").write_text("by hand")
+
+    with closed(target / "mine"):
+        for spec in ("pets@1", "pets@2"):
+            with pytest.raises(RequestError, match=r"would be lost; move it away: .*/pulled/mine$"):
+                published.pull(spec, target)
+
+    assert (target / "mine" / "notes.txt").read_text() == "by hand"
