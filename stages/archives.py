@@ -150,7 +150,7 @@ def _unzip(archive: Path, writer: MemberWriter) -> None:
                 writer.refuse("a backslash that may be half of a character; save the archive with UTF-8 names", name)
             if kind not in {0, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR}:
                 writer.refuse("a device, pipe or something unknown", name)
-            if member.is_dir():
+            if name.endswith("/"):
                 writer.add_folder(name)
                 continue
             with opened.open(member) as content:
@@ -160,8 +160,7 @@ def _unzip(archive: Path, writer: MemberWriter) -> None:
                 else:
                     writer.add_file(name, content, promised_bytes=member.file_size)
         if guesses := [zip_name(member) for member in opened.infolist() if is_guess(member)]:
-            told = told_guesses(guesses)
-            print(f"download: {writer.name}: {printable(told)}", file=sys.stderr)
+            print(printable(f"download: {writer.name}: {told_guesses(guesses)}"), file=sys.stderr)
 
 
 def _first_bytes(path: Path) -> str:

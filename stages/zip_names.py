@@ -15,14 +15,16 @@ _FIELD, _PATH = struct.Struct("<HH"), struct.Struct("<BL")
 
 
 def zip_name(member: zipfile.ZipInfo) -> str:
-    """Return a member's name as its packer meant it, as far as the archive says."""
-    return member.filename if member.flag_bits & _IS_UTF_8 else (_told(member) or member.orig_filename)
+    """Return a member's name as its packer meant it, as far as the archive says.
+
+    `filename` isn't read: it ends at a NUL, and in newer Pythons the field is in it whatever the flag says.
+    """
+    return member.orig_filename if member.flag_bits & _IS_UTF_8 else (_told(member) or member.orig_filename)
 
 
 def is_guess(member: zipfile.ZipInfo) -> bool:
     """Say whether a member's name is read as cp437, because nothing says in which encoding it was written."""
-    is_ascii = member.orig_filename.isascii()
-    return not (is_ascii or member.flag_bits & _IS_UTF_8 or _told(member))
+    return not (member.flag_bits & _IS_UTF_8 or _told(member))
 
 
 def is_torn(member: zipfile.ZipInfo) -> bool:
@@ -42,17 +44,22 @@ def told_guesses(guesses: Sequence[str]) -> str:
 def _told(member: zipfile.ZipInfo) -> str:
     """Return the name that Info-ZIP's field gives, or that the bytes are; macOS writes UTF-8 and sets no flag."""
     raw = member.orig_filename.encode("cp437")  # as zipfile has read them
-    try:
-        return _unicode_path(member.extra, raw) or raw.decode()
-    except UnicodeDecodeError:
-        return ""
+    return _text(_unicode_path(member.extra, raw)) or _text(raw)
 
 
-def _unicode_path(extra: bytes, raw: bytes) -> str:
-    """Return the field's name, "" without one or with another name's: some tools rename and leave the field."""
+def _unicode_path(extra: bytes, raw: bytes) -> bytes:
+    """Return the field's name, b"" without one or with another name's: some tools rename and leave the field."""
     while len(extra) >= _FIELD.size:
         kind, length = _FIELD.unpack_from(extra)
         content, extra = extra[_FIELD.size : _FIELD.size + length], extra[_FIELD.size + length :]
         if kind == _UNICODE_PATH and len(content) > _PATH.size and _PATH.unpack_from(content) == (1, zlib.crc32(raw)):
-            return content[_PATH.size :].decode()
-    return ""
+            return content[_PATH.size :]
+    return b""
+
+
+def _text(raw: bytes) -> str:
+    """Return what the bytes are as UTF-8, "" where they are none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return ""

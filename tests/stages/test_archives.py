@@ -19,6 +19,7 @@ import pytest
 from stages.archives import copy_tree, extract, is_archive
 from stages.errors import ArchiveError
 from stages.members import Limits
+from stages.zip_names import zip_name
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(max_files=20, max_bytes=1_000_000, max_ratio=200)
@@ -150,6 +151,37 @@ def test_a_zips_unicode_path_is_trusted_no_more_than_a_name(tmp_path: Path) -> N
         extracted(tmp_path, zip_of(b"good.jpg", extra=unicode_path(b"good.jpg", "../evil")))
 
 
+@pytest.mark.parametrize(("raw", "name"), [(b"d/", "d.jpg"), (b"d.jpg", "d/")])
+def test_a_zips_unicode_path_says_whether_its_member_is_a_folder(tmp_path: Path, raw: bytes, name: str) -> None:
+    found = extracted(tmp_path, zip_of(raw, b"x.jpg", extra=unicode_path(raw, name)))
+
+    assert found == {one: b"1" for one in (name, "x.jpg") if not one.endswith("/")}
+
+
+def test_the_flag_for_utf_8_counts_before_a_unicode_path(tmp_path: Path) -> None:
+    header = zipfile.ZipInfo("Кошка.jpg")
+    header.extra = unicode_path("Кошка.jpg".encode(), "Ä.jpg")
+
+    assert extracted(tmp_path, zip_bytes((header, b"1"))) == {"Кошка.jpg": b"1"}
+
+
+FLAGGED = zip_bytes(("Ä.jpg?.exe", b"1")).replace("Ä.jpg?.exe".encode(), "Ä.jpg\0.exe".encode())
+
+
+@pytest.mark.parametrize("packed", [FLAGGED, zip_of(b"\x8e.jpg\0.exe"), zip_of(b"a.jpg\0.exe")])
+def test_a_zips_name_does_not_end_at_a_nul(tmp_path: Path, packed: bytes) -> None:
+    with pytest.raises(ArchiveError, match=r"control characters or of no known encoding: '[Äa]\.jpg\\x00\.exe'"):
+        extracted(tmp_path, packed)
+
+
+@pytest.mark.parametrize("field", [unicode_path("Grün.jpg".encode(), "é").replace(b"\xc3", b"\xff"), b"up\3\0abc"])
+def test_a_broken_unicode_path_is_passed_over(field: bytes) -> None:
+    member = zipfile.ZipInfo("Grün.jpg".encode().decode("cp437"))  # newer Pythons open no archive with such a field
+    member.extra = field
+
+    assert zip_name(member) == "Grün.jpg"
+
+
 FOREIGN = b"\x8epfel/1.jpg"
 NO_UNICODE_PATHS = {
     "of another name": unicode_path(b"other", "Кошка/1.jpg"),
@@ -172,6 +204,15 @@ def test_names_of_unknown_encoding_are_told_in_one_line(tmp_path: Path, capsys: 
         "2 names of unknown encoding are read as cp437, if that is wrong save the archive with UTF-8 names, the first: "
     )
     assert capsys.readouterr().err == f"download: pets.archive: {told}{names[0].decode('cp437')}\n"
+
+
+def test_a_line_about_names_can_not_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "zip").write_bytes(zip_of(FOREIGN))
+    (tmp_path / "folder").mkdir()
+
+    extract(tmp_path / "zip", tmp_path / "folder", LIMITS, name="pets\x1b[2J.zip")
+
+    assert capsys.readouterr().err.startswith("download: pets\\x1b[2J.zip: 1 name of unknown encoding is read as cp437")
 
 
 @pytest.mark.parametrize("name", ["表/1.jpg", "猫ソ/1.jpg"])
