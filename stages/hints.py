@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _UNREADABLE = (".heic", ".heif", ".avif")
 _SUFFIXES = (*IMAGE_SUFFIXES, *_UNREADABLE)
-_NO_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
+_UNSEEN = dict.fromkeys(map(ord, "\u200c\u200d\ufe0e\ufe0f"))  # the joiners, and what makes ❤ an emoji or none
 _MOST = 3
 _MOST_LINES = 10
 
@@ -56,7 +56,7 @@ def alike_labels(labels: Iterable[str]) -> Iterator[str]:
         alike[_typed_plainly(label)].append(label)
     told = [" and ".join(found) for found in alike.values() if len(found) > 1]
     if told:
-        yield f"labels that differ by width, case, blanks or joiners alone are not merged: {_some(told)}"
+        yield f"labels that differ by width, case, blanks, joiners or emoji style alone are not merged: {_some(told)}"
 
 
 def unused_lines(unused: Sequence[str], *, num_lines: int) -> Iterator[str]:
@@ -96,8 +96,7 @@ def of_groups(found: "Grouped") -> Iterator[str]:
 
 
 def _typed_plainly(label: str) -> str:
-    plain = unicodedata.normalize("NFKC", label.translate(_NO_JOINERS)).casefold()
-    return " ".join(unicodedata.normalize("NFKC", plain).split())
+    return " ".join(unicodedata.normalize("NFKC", label.translate(_UNSEEN)).casefold().split())
 
 
 def _is_utf_8(name: str) -> bool:

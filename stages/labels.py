@@ -17,11 +17,10 @@ from stages.errors import DataError, ParamsError, printable
 
 LabelRule = Callable[[Path], str | None]
 
-_SHOWN, _SHOWN_BEYOND_ASCII = r"[^\s\u200c\u200d]", r"[^\s\u200c\u200d\x00-\x7f]"
-# Persian and Sinhala are spelled with joiners, and emoji made by them; between letters of ASCII none is seen.
-_JOINER = re.compile(
-    f"(?<={_SHOWN})[\u200c\u200d](?={_SHOWN_BEYOND_ASCII})|(?<={_SHOWN_BEYOND_ASCII})[\u200c\u200d](?={_SHOWN})"
-)
+# Persian and Sinhala are spelled with joiners, and emoji made by them; between Latin, Greek or Cyrillic letters, with
+# accents or without, none is seen.
+_SHOWN, _JOINED = r"[^\s\u200c\u200d]", r"[^\s\u200c\u200d\x00-\u052f\u1e00-\u1fff]"
+_JOINER = re.compile(f"(?<={_SHOWN})[\u200c\u200d](?={_JOINED})|(?<={_JOINED})[\u200c\u200d](?={_SHOWN})")
 
 
 def label_rule(source: Path, labels_from: str, *, pattern: str, label_file: str | None) -> LabelRule:

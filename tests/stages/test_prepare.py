@@ -389,6 +389,8 @@ def test_labels_that_differ_only_by_width_or_case_are_named(
         "東京\u3000\u3000タワー",
         "می\u200cخواهم",
         "میخواهم",
+        "❤\ufe0f\u200d🔥",
+        "❤\u200d🔥",
         "Straßen",
     )
     for number, label in enumerate(labels):
@@ -397,10 +399,10 @@ def test_labels_that_differ_only_by_width_or_case_are_named(
 
     out = prepared(tmp_path, labels_from="folder", files="images/*/*", species={}, duplicate_distance=0)
 
-    told = "prepare: labels that differ by width, case, blanks or joiners alone are not merged: "
+    told = "prepare: labels that differ by width, case, blanks, joiners or emoji style alone are not merged: "
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(told)]
     alike = ["A1 and Ａ１", "STRASSE and Straße", "میخواهم and می\u200cخواهم"]
-    assert line == f"{told}{', '.join(alike)} and 1 more"
+    assert line == f"{told}{', '.join(alike)} and 2 more"
     assert len({row["label"] for row in table(out / "index.csv")}) == len(labels)
 
 
@@ -562,7 +564,15 @@ def test_a_label_file_without_its_columns_is_told(tmp_path: Path, images: Path) 
         prepared(tmp_path, labels_from="csv", label_file="labels.csv")
 
 
-JOINED = ["می\u200cخواهم", "PDF\u200cها", "ශ්\u200dරී", "👩🏽\u200d🚀", "❤\ufe0f\u200d🔥", "東京\u3000タワー"]
+JOINED = [
+    "می\u200cخواهم",
+    "PDF\u200cها",
+    "ها\u200cPDF",
+    "ශ්\u200dරී",
+    "👩🏽\u200d🚀",
+    "❤\ufe0f\u200d🔥",
+    "東京\u3000タワー",
+]
 
 
 @pytest.mark.parametrize("label", JOINED)
@@ -580,7 +590,16 @@ def test_joiners_and_wide_blanks_are_parts_of_a_label_that_the_client_takes_and_
 
 
 STEERING = ["حت\u200eول", "a\u202eb", "a\u2066b", "a\u200bb", "a\ufeffb", "a\u2028b", "a\u00a0b", "soft\u00adhyphen"]
-LONE = ["ca\u200dt", "\u200cخواهم", "خواهم\u200c", "می\u200c خواهم", "می\u200c\u200cخواهم"]
+LONE = [
+    "ca\u200dt",
+    "Kö\u200dter",
+    "Ко\u200dт",
+    "hổ\u200dổ",
+    "\u200cخواهم",
+    "خواهم\u200c",
+    "می\u200c خواهم",
+    "می\u200c\u200cخواهم",
+]
 
 
 @pytest.mark.parametrize("label", STEERING + LONE)
