@@ -65,10 +65,10 @@ def _lines(listing: Path) -> Iterator[str]:
     """Yield the lines that aren't empty and no remarks, of text as editors save it.
 
     What is no UTF-8 is read as names of files are. Blanks of other scripts, at which str.split ends a word and
-    str.splitlines a line, may be part of a name.
+    str.splitlines a line, may be part of a name, but not its end.
     """
     for line in listing.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines():
-        text = line.decode("utf-8", "surrogateescape").strip(" \t")
+        text = line.decode("utf-8", "surrogateescape").strip()
         if text and not text.startswith("#"):
             yield text
 

@@ -261,6 +261,19 @@ def test_the_archives_lists_may_name_an_image_by_its_path_or_its_stem(tmp_path: 
     assert official_lists(tmp_path).side_of(PurePosixPath("data/images/ok/6.jpg")) == "test"
 
 
+@pytest.mark.parametrize("end", [" ", "\t", "\u00a0", "\u3000", "\x0c"], ids=ascii)
+def test_blanks_before_and_behind_a_lists_line_are_no_part_of_it(tmp_path: Path, end: str) -> None:
+    lists = official_lists(listed_in(tmp_path, f"{end}pug_1{end}\npug_2 1 2{end}\n".encode()))
+
+    assert [lists.side_of(PurePosixPath(name)) for name in ("pug_1.jpg", "pug_2.jpg")] == ["test", "test"]
+
+
+def test_a_number_behind_a_name_may_be_part_of_it(tmp_path: Path) -> None:
+    lists = official_lists(listed_in(tmp_path, b"good 7\n"))
+
+    assert [lists.side_of(PurePosixPath(name)) for name in ("good.jpg", "good 7.jpg", "7.jpg")] == ["test", "test", ""]
+
+
 def test_a_name_of_several_words_is_no_other_images_name(tmp_path: Path) -> None:
     touched(tmp_path / "annotations/test.txt")
     (tmp_path / "annotations/test.txt").write_text("good part 7.jpg\n# pug\n\n", encoding="utf-8")
