@@ -6,7 +6,6 @@ Reads data/raw, of images their names only; leaves nothing.
 import csv
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from stages.errors import DataError, printable
 from stages.hints import left_out, merged_labels, unused_lines
-from stages.labels import label_rule, species_of, spelled
+from stages.labels import label_rule, species_of, spelled, spellings
 from stages.official_lists import OfficialLists, official_lists
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     source = raw / "source"
     rule = label_rule(source, params.labels_from, pattern=params.label_pattern, label_file=params.label_file)
     lists = official_lists(source)
+    label_file = spelled(str(source / (params.label_file or "")))
     found = [
         Candidate(
             file=file,
@@ -50,7 +50,7 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
             official=lists.side_of(PurePosixPath(file.relative_to(source))),
         )
         for file in _fitting(source, params.files)
-        if file.is_file() and file != source / (params.label_file or "")
+        if file.is_file() and spelled(str(file)) != label_file
     ]
     if not found:
         raise DataError(f"no file fits prepare.files; look into {source} and change the glob: {params.files}")
@@ -66,12 +66,15 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
 
 
 def _fitting(source: Path, glob: str) -> list[Path]:
-    """Return what fits the glob as it is typed, else with an é in one character, else in two.
+    """Return what fits the glob in any of its spellings.
 
-    Not all three at once: macOS finds one file by each of them, so that it would be there three times.
+    macOS finds a file by each of them: one that differs from another by its spelling alone is counted once.
     """
-    globs = (glob, unicodedata.normalize("NFC", glob), unicodedata.normalize("NFD", glob))
-    return next((found for one in globs if (found := sorted(source.glob(one)))), [])
+    found: list[Path] = []
+    for one in spellings(glob):
+        known = {spelled(str(path)) for path in found}
+        found += [path for path in source.glob(one) if spelled(str(path)) not in known]
+    return sorted(found)
 
 
 def _hints(params: "PrepareParams", source: Path, found: list[Candidate], lists: OfficialLists) -> Iterator[str]:

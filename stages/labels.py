@@ -50,6 +50,11 @@ def spelled(label: str) -> str:
     return unicodedata.normalize("NFC", label)
 
 
+def spellings(text: str) -> list[str]:
+    """Return a text as it is typed, with an é in one character, and in two: what a name on disk may be."""
+    return list(dict.fromkeys((text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))))
+
+
 def is_folder_name(label: str) -> bool:
     """Say whether a label can name its images' folder, and is seen as what it is; prepare rejects those of others."""
     shown = _JOINER.sub("", label).replace("\u3000", " ").isprintable()
@@ -78,8 +83,8 @@ def path_within(source: str) -> str:
 
 def _listed(source: Path, label_file: str | None) -> dict[str, str]:
     assert label_file is not None  # PrepareParams sees to it
-    path = source / label_file
-    if not path.is_file():
+    path = next(filter(Path.is_file, (source / one for one in spellings(label_file))), None)
+    if path is None:
         raise ParamsError(f"params.yaml: prepare: label_file: no such file in the source: {label_file}")
     try:
         # A spreadsheet program begins its UTF-8 with a mark.

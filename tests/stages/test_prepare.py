@@ -367,6 +367,29 @@ def test_a_glob_finds_an_accent_in_either_spelling(tmp_path: Path, images: Path,
     assert len(rows) == 9
 
 
+def test_a_glob_finds_files_of_both_spellings_and_each_once(tmp_path: Path) -> None:
+    composed, in_two = normalize("NFC", "ö"), normalize("NFD", "ö")
+    for number, folder in enumerate((composed, in_two, f"{composed} and {in_two}")):
+        (tmp_path / "raw/source" / folder).mkdir(parents=True)
+        (tmp_path / "raw/source" / folder / f"pug_{number}.jpg").write_bytes(content(pet(number, number)))
+
+    rows = table(prepared(tmp_path, files=f"*{composed}*/*.jpg") / "index.csv")
+
+    assert sorted(Path(row["source"]).name for row in rows) == ["pug_0.jpg", "pug_1.jpg", "pug_2.jpg"]
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_label_files_name_may_have_its_accent_in_either_spelling(
+    tmp_path: Path, images: Path, stored: str, typed: str
+) -> None:
+    rows = [(f"images/{path.name}", "pet") for path in images.iterdir()]
+    write_csv(images / normalize(stored, "Étiquettes.csv"), ["path", "label"], rows)
+
+    out = prepared(tmp_path, labels_from="csv", label_file=normalize(typed, "images/Étiquettes.csv"), files="images/*")
+
+    assert (len(table(out / "index.csv")), len(table(out / "rejects.csv"))) == (9, 0)
+
+
 def test_labels_of_several_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, folder in enumerate(("other/car", "vehicles/car", "vehicles/bus")):
         (tmp_path / "raw/source" / folder).mkdir(parents=True)
