@@ -449,6 +449,16 @@ def test_five_hundred_corrections_cost_little_more_than_one(tmp_path: Path) -> N
     assert min(seconds(many) for _ in range(3)) < 5 * one  # a look through the index for each took 20 times as long
 
 
+def test_a_label_in_the_other_spelling_is_not_told_as_new(project: Project) -> None:
+    for path in (project.folder / "raw/source/images").glob("beagle_*.jpg"):
+        path.rename(path.with_name(path.name.replace("beagle", normalize("NFC", "Köter"))))
+    project.run()
+
+    told = project.correct("source/images/Bengal_1.jpg", label=normalize("NFD", "Köter"))
+
+    assert [line for line in told if "no image has had this label" in line] == []
+
+
 def test_a_label_that_no_image_has_had_is_told(project: Project) -> None:
     project.run()
 
