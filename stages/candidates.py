@@ -33,10 +33,10 @@ class Candidate:
     arrived: str = ""
 
 
-def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
+def candidates(params: "PrepareParams", raw: Path, *, num_withdrawn: int) -> list[Candidate]:
     """Return the files of the source by name, then those of the arrivals in their order.
 
-    Raises DataError when no file of the source fits `files`.
+    `num_withdrawn` images of the archive's lists have gone. Raises DataError when no file of the source fits `files`.
     """
     source = raw / "source"
     rule = label_rule(source, params.labels_from, pattern=params.label_pattern, label_file=params.label_file)
@@ -54,7 +54,7 @@ def candidates(params: "PrepareParams", raw: Path) -> list[Candidate]:
     ]
     if not found:
         raise DataError(f"no file fits prepare.files; look into {source} and change the glob: {params.files}")
-    for line in _hints(params, source, found, lists):
+    for line in _hints(params, source, found, lists, num_withdrawn):
         print(f"prepare: {printable(_readable(line))}", file=sys.stderr)
     for row, (label, arrived) in enumerate(_arrivals(raw / "arrivals.csv"), start=1):
         for file in sorted(path for path in (raw / f"arrivals/{row:05d}").rglob("*") if path.is_file()):
@@ -77,12 +77,15 @@ def _fitting(source: Path, glob: str) -> list[Path]:
     return sorted(found)
 
 
-def _hints(params: "PrepareParams", source: Path, found: list[Candidate], lists: OfficialLists) -> Iterator[str]:
+def _hints(
+    params: "PrepareParams", source: Path, found: list[Candidate], lists: OfficialLists, num_withdrawn: int
+) -> Iterator[str]:
     yield from left_out(source, (one.file for one in found), params.files)
     if params.labels_from == "folder":
         yield from merged_labels(source, ((one.file, one.label) for one in found))
     unused = lists.unused(PurePosixPath(one.file.relative_to(source)) for one in found)
-    yield from unused_lines(unused, num_lines=len(lists.names))
+    if len(unused) > num_withdrawn:  # whose files are gone, but not their lines
+        yield from unused_lines(unused, num_lines=len(lists.names))
 
 
 def _readable(path: Path | str) -> str:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from stages import hints
 from stages.candidates import Candidate, candidates
 from stages.corrected import corrected, listed_corrections, write_corrected
-from stages.corrections import ghosts
+from stages.corrections import ghosts, withdrawn
 from stages.errors import DataError, ParamsError, printable
 from stages.index import Grouped, Image, grouped, write_index
 from stages.labels import path_within, subject_of
@@ -100,7 +100,8 @@ def prepare(params: PrepareParams, *, raw: Path, out: Path) -> None:
     when `group_pattern` fits none, or when more than `max_rejected_share` of the files can't be used.
     """
     corrections = listed_corrections(raw)
-    mended = corrected(candidates(params, raw), corrections, params.species)
+    num_withdrawn = sum(bool(one.official) for one in withdrawn(corrections))
+    mended = corrected(candidates(params, raw, num_withdrawn=num_withdrawn), corrections, params.species)
     files = mended.files
     _check_subjects(params, files)
     with new_folder(out) as folder:

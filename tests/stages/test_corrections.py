@@ -302,6 +302,20 @@ def test_a_withdrawn_image_stands_nowhere_and_every_other_stays_on_its_side(proj
     assert [row["change"] for row in table(prepared / "corrected.csv")] == ["withdrawn"]
 
 
+def test_the_line_of_a_withdrawn_image_in_the_archives_list_is_not_told(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.folder / "raw/source/annotations").mkdir()
+    (project.folder / "raw/source/annotations/test.txt").write_text("pug_1\npug_2\n")
+    project.run()
+    project.correct("source/images/pug_2.jpg")
+    (project.folder / "raw/source/images/pug_2.jpg").unlink()  # as download does
+
+    project.run()
+
+    assert "annotations" not in capsys.readouterr().err
+
+
 def test_a_corrected_label_changes_folder_and_species_and_moves_no_image(project: Project) -> None:
     before = project.run()
     project.correct("source/images/pug_2.jpg", label="Bengal")
