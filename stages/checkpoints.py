@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from lzma import LZMAError
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -20,7 +21,7 @@ from stages.outputs import new_file
 Row = dict[str, int | float | str]
 
 # What zipfile and torch say of files that were cut or changed: each of these was seen, by the byte that was.
-_BROKEN = (OSError, EOFError, RuntimeError, ValueError, TypeError, UnpicklingError, BadZipFile, zlib.error)
+_BROKEN = (OSError, EOFError, RuntimeError, ValueError, TypeError, UnpicklingError, BadZipFile, zlib.error, LZMAError)
 
 
 @dataclass(kw_only=True)

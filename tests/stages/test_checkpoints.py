@@ -49,6 +49,15 @@ def test_a_bit_that_changed_anywhere_in_a_checkpoint_stops_no_training(kept: Pat
         assert load(kept).epoch in {0, 1}
 
 
+def test_a_checkpoint_whose_members_pass_for_packed_ones_begins_anew(kept: Path) -> None:
+    whole, place, packings = kept.read_bytes(), -1, (8, 12, 14)  # deflate, bzip2, LZMA
+    while (place := whole.find(b"PK\1\2", place + 1)) > 0:
+        for packing in packings:
+            kept.write_bytes(whole[: place + 10] + bytes([packing]) + whole[place + 11 :])
+
+            assert load(kept).epoch in {0, 1}
+
+
 def test_a_checkpoint_with_a_changed_weight_begins_anew(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weight = torch.linspace(-1, 1, 400)[200:204].numpy().tobytes()
     kept.write_bytes(kept.read_bytes().replace(weight, bytes(len(weight))))
