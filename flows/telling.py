@@ -11,9 +11,10 @@ from petmodels.names import steers
 _SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_KEY|AUTH_STRING|^PETMODELS_NOTIFY$", re.IGNORECASE
 )
-# Up to the last @ before a slash; where there is none, past the slashes of a password, unless a port comes first. One
-# that begins with \w+ takes quadratic time on a long word, and so does one that goes on past the next address.
-_USER_IN_URL = re.compile(r"(?<=://)(?:[^/\s]+|[^/\s:\[]*:(?!\d{1,5}/)[^\s:]*(?::(?!//)[^\s:]*)*)@")
+# Up to the last @ before a slash; where there is none, past the slashes of a password, unless a port or the end of
+# a JSON text comes first. One that begins with \w+ takes quadratic time on a long word, and so does one that goes on
+# past the next address.
+_USER_IN_URL = re.compile(r'(?<=://)(?:[^/\s]+|[^/\s:\["]*:(?!\d{1,5}/)[^\s:]*(?::(?!//)[^\s:]*)*)@')
 
 
 def redacted(text: str) -> str:

@@ -251,6 +251,7 @@ def test_the_address_of_the_webhook_is_not_told(monkeypatch: pytest.MonkeyPatch)
         ("s3://bucket/pets@1 http://host:4200/b/pets@2", "s3://bucket/pets@1 http://host:4200/b/pets@2"),
         ("http://[::1]:8333/pets@1 and https://host/a:b@c", "http://[::1]:8333/pets@1 and https://host/a:b@c"),
         ("https://u:a/b@host,http://host:80/pets@1", "https://***@host,http://host:80/pets@1"),
+        ('{"at":"https://host","key":"a/b","by":"c@d"}', '{"at":"https://host","key":"a/b","by":"c@d"}'),
     ],
 )
 def test_users_in_addresses_are_not_told_whatever_their_passwords_hold(text: str, told: str) -> None:
