@@ -52,7 +52,7 @@ function place(cell) {
   return [cell.parentElement.rowIndex - 1, cell.cellIndex - 1];
 }
 
-// Labels are in a bdi everywhere: one that is written from right to left moved the numbers beside it otherwise.
+// Labels are in a bdi, in the page's text too: one that is written from right to left moved the numbers beside it otherwise.
 function described(cell) {
   const [row, column] = place(cell);
   const count = Number(cell.textContent);

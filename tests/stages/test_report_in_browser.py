@@ -370,6 +370,20 @@ def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, t
     page.close()
 
 
+def test_a_label_of_both_directions_is_written_alike_in_heads_and_words(browser: Browser, tmp_path: Path) -> None:
+    write_data(tmp_path, ["חתול_a_(b)", "כלב", "Bengal"], num_images=3)
+    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
+    page = browser.new_page()
+    page.goto((tmp_path / "eval/report.html").as_uri())
+    page.locator("#matrix td").nth(1).hover()
+
+    said = page.locator("#cell-words bdi").first.evaluate(SEEN)
+    heads = page.locator("#matrix tbody th, table.sortable th[scope=row]").filter(has_text="(b)")
+
+    assert {one.evaluate(SEEN) for one in heads.all()} == {said}
+    page.close()
+
+
 def test_heads_of_wide_characters_lie_on_their_side_as_others_do(browser: Browser, tmp_path: Path) -> None:
     write_data(tmp_path, ["Bengal", "猫は可愛い", "חתול"], num_images=3)
     write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
