@@ -43,7 +43,7 @@ def listed(space: Workspace) -> dict[str, Row]:
     if names != columns:
         raise RequestError(f"{PATH}: the branch's list should begin with the line {','.join(columns)}")
     found = [Row(*((row[column] or "").strip() for column in columns)) for row in rows]
-    return {row.sha256: replace(row, label=unicodedata.normalize("NFC", row.label)) for row in reversed(found)}
+    return {row.sha256: replace(row, label=_spelled(row.label)) for row in reversed(found)}
 
 
 def check_branch(space: Workspace, branch: str) -> None:
@@ -69,9 +69,12 @@ def push_rows(space: Workspace, branch: str, rows: Iterable[Row], tell: Callable
 
 
 def corrected(space: Workspace) -> dict[str, str]:
-    """Return the right labels of the images in the clone's list of corrections, "" of those that it takes out."""
+    """Return the right labels of the images in the clone's list of corrections, "" of those that it takes out.
+
+    They are spelled as those of `listed` are.
+    """
     _, rows = _read(space, CORRECTIONS)
-    return {(row.get("sha256") or "").strip(): (row.get("label") or "").strip() for row in rows}
+    return {(row.get("sha256") or "").strip(): _spelled((row.get("label") or "").strip()) for row in rows}
 
 
 def withdrawn(space: Workspace) -> set[str]:
@@ -104,6 +107,10 @@ def hashes_at(space: Workspace, commit: str, tell: Callable[[str], None]) -> set
 def num_since(space: Workspace, before: Collection[str]) -> int:
     """Return how many rows of the list have another SHA-256 than these."""
     return len(listed(space).keys() - set(before))
+
+
+def _spelled(label: str) -> str:
+    return unicodedata.normalize("NFC", label)
 
 
 def _reader(text: str) -> "csv.DictReader[str]":

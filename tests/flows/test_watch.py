@@ -1,12 +1,15 @@
 """A version is judged by what came after it and it has never seen, and said to slip only for what is no luck."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
+from flows.arrivals import corrected
 from flows.newcomers import LOST, UNREAD, of_test_side
 from flows.watch import OLDER, UNKNOWN
 from flows.watched import Watched
+from flows.workspace import workspace
 from tests.flows.watching import Watching
 
 
@@ -113,6 +116,13 @@ def test_a_corrected_label_counts_and_a_withdrawn_photograph_does_not(place: Wat
     place.correct(withdrawn, "")
 
     assert sorted(names(place.look())) == [("green", "green"), ("red", "green")]
+
+
+def test_a_corrected_label_is_spelled_as_the_models_are(place: Watching) -> None:
+    place.correct("ab" * 32, normalize("NFD", "Bär"))
+
+    with workspace(place.settings, "watch", "main", print) as space:
+        assert corrected(space) == {"ab" * 32: normalize("NFC", "Bär")}
 
 
 def test_labels_that_it_does_not_know_are_counted_apart(place: Watching) -> None:
