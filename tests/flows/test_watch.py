@@ -1,16 +1,20 @@
 """A version is judged by what came after it and it has never seen, and said to slip only for what is no luck."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import pytest
 
-from flows.arrivals import corrected
-from flows.newcomers import LOST, UNREAD, of_test_side
+from flows.arrivals import Row, corrected
+from flows.newcomers import LOST, UNREAD, Answer, answers, of_test_side
+from flows.slipping import Tally, p_value
 from flows.watch import OLDER, UNKNOWN
 from flows.watched import Watched
 from flows.workspace import workspace
-from tests.flows.watching import Watching
+from petmodels.errors import ImageError
+from tests.flows.watching import AS_TESTED, Watching
 
 
 @pytest.fixture
@@ -86,6 +90,16 @@ def test_few_photographs_decide_nothing(place: Watching) -> None:
     assert not found.is_slipping
 
 
+def test_the_fewest_photographs_and_the_greatest_p_value_will_do() -> None:
+    its = Tally(label="red", num_images=4, num_right=0, test_images=40, test_right=38)
+    given, limit = [Answer(Row("a", "0" * 64, "red", "2100-01-01"), "blue")] * 4, p_value([its])
+    found = Watched(version="pets@1", answers=given, tallies=[its], without={}, lacks="", fewest=4, limit=limit)
+
+    assert found.is_slipping
+    assert not replace(found, fewest=5).is_slipping
+    assert not replace(found, limit=limit * 0.999).is_slipping
+
+
 def test_neither_what_was_trained_on_nor_what_lay_on_its_test_side_is_new_to_it(place: Watching) -> None:
     place.arrive("red", 2)
     trained = place.arrive("green", 1)
@@ -99,10 +113,11 @@ def test_neither_what_was_trained_on_nor_what_lay_on_its_test_side_is_new_to_it(
     assert names(place.look()) == [("blue", "blue"), ("red", "red"), ("red", "red")]
 
 
-def test_where_git_has_lost_its_commit_what_came_before_its_day_is_not_new(place: Watching) -> None:
+def test_where_git_has_lost_its_commit_what_came_until_its_day_is_not_new(place: Watching) -> None:
     place.arrive("red", 2, day="2020-01-01")
     place.arrive("blue", 1)
     place.publish(commit="ab" * 20)
+    place.arrive("green", 1, day=place.registry.manifest("pets@production").created[:10])
     told: list[str] = []
 
     assert names(place.look(told)) == [("blue", "blue")]
@@ -115,7 +130,10 @@ def test_a_corrected_label_counts_and_a_withdrawn_photograph_does_not(place: Wat
     place.correct(relabelled, "green")
     place.correct(withdrawn, "")
 
-    assert sorted(names(place.look())) == [("green", "green"), ("red", "green")]
+    found = place.look()
+
+    assert sorted(names(found)) == [("green", "green"), ("red", "green")]
+    assert found.without == {}
 
 
 def test_a_corrected_label_is_spelled_as_the_models_are(place: Watching) -> None:
@@ -134,6 +152,17 @@ def test_labels_that_it_does_not_know_are_counted_apart(place: Watching) -> None
 
     assert found.without == {UNKNOWN: 2}
     assert found.sentence.endswith(f"; not counted: 2 {UNKNOWN}")
+
+
+def test_labels_that_it_was_not_tested_on_are_counted_apart(place: Watching) -> None:
+    place.publish(tested={"red": AS_TESTED["red"]})
+    place.arrive("red", 4)
+    place.arrive("blue", 2)
+
+    found = place.look()
+
+    assert [label for label, _ in names(found)] == ["red"] * 4
+    assert found.without == {UNKNOWN: 2}
 
 
 def test_bytes_that_are_lost_or_changed_or_no_image_are_counted_apart_and_stop_nothing(
@@ -172,6 +201,26 @@ def test_the_newest_photographs_are_looked_at_and_leave_nothing_on_the_disk(plac
     assert [label for label, _ in names(found)] == ["blue", "blue", "red"]
     assert found.without == {OLDER: 2}
     assert not list(place.settings.workspaces.glob("watch/build/*"))
+
+
+def test_of_many_photographs_few_lie_on_the_disk_at_once(tmp_path: Path) -> None:
+    class Counting:
+        most = 0
+
+        def fetch_accepted(self, _: str, path: Path) -> bool:
+            return path.write_bytes(b"a photograph") > 0
+
+        def predict_each(self, paths: list[Path], *, top: int) -> list[ImageError]:
+            self.most = max(self.most, len(list(tmp_path.iterdir())))
+            return [ImageError("not asked")] * len(paths) * top
+
+    counting: Any = Counting()
+    rows = [Row(f"drop/{number}.png", f"{number}", "red", "2100-01-01") for number in range(300)]
+
+    found = answers(counting, counting, rows, tmp_path)
+
+    assert found.without == {UNREAD: 300}
+    assert 0 < counting.most < 100
 
 
 def test_a_drop_that_was_moved_still_has_them(place: Watching, tmp_path: Path) -> None:
