@@ -16,6 +16,7 @@ from flows.announcing import announce
 from flows.artifacts import artifact_key, leave_page
 from flows.champion import SEEN, Champion, champion_of, seen_in
 from flows.drop import ACCEPTED, Drop
+from flows.errors import RequestError
 from flows.intake import passing
 from flows.newcomers import answers, newcomers, of_test_side, tallied
 from flows.outcome import settled, tell
@@ -24,6 +25,7 @@ from flows.settings import Settings
 from flows.watched import Watched
 from flows.workspace import Workspace, workspace
 from petmodels import Registry
+from petmodels.aliases import alias_names
 
 UNKNOWN, OLDER = "of labels that it doesn't know, or wasn't tested on", "that are older"
 
@@ -41,14 +43,22 @@ class WatchParams:
         Field(gt=0, lt=1, description="a version slips when the exact p-value is at most this; each day is a look"),
     ]
 
+    def __post_init__(self) -> None:
+        if self.max_images < self.min_images:
+            told = f"max_images is less than min_images, {self.min_images}, so that nothing would ever be decided"
+            raise RequestError(f"params.yaml: watch: {told}; raise it: {self.max_images}")
+
 
 @flow(name="watch", flow_run_name="watch {model} {alias}")
 @settled
 def watch(model: str = "pets", alias: str = "production", branch: str = "main") -> str:
     """Look once; ends with a sentence: how many are right of what came after the version, and how many would be."""
     settings = Settings.from_environment()
-    drop, champion = Drop(settings.drop), champion_of(Registry(settings.registry, notice=tell), model, alias)
+    drop, registry = Drop(settings.drop), Registry(settings.registry, notice=tell)
+    champion = champion_of(registry, model, alias)
     if champion is None:
+        if names := alias_names(registry.storage, model):
+            raise RequestError(f"{model} has no alias {alias}; it has: {', '.join(names[:9])}")
         return f"nothing to watch: {model}@{alias} names no version yet"
     with workspace(settings, "watch", branch, tell) as space:
         params = section(space.folder / "params.yaml", "watch", WatchParams)

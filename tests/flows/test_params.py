@@ -52,6 +52,12 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
         ),
         ("ingest", "max_bytes: 50000000", "max_bytes: 0.5", "ingest: max_bytes: input should be a valid integer"),
         ("watch", "max_images: 500", "max_images: 0", "watch: max_images: input should be greater than or equal to 1"),
+        (
+            "watch",
+            "max_images: 500",
+            "max_images: 29",
+            "watch: max_images is less than min_images, 30, so that nothing ",
+        ),
     ],
 )
 def test_a_mistake_is_told_by_its_section_and_key(

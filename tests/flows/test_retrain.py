@@ -476,6 +476,11 @@ def test_a_release_by_hand_moves_the_alias_once_with_its_reason(operator: Operat
             "base has no alias prodution; it has: production",
         ),
         ("reproduce/manual", {"version": "base@9"}, "no version 9 of base; published versions: 1"),
+        (
+            "watch/daily",
+            {"model": "base", "alias": "prodution"},
+            "base has no alias prodution; it has: production",
+        ),
         ("watch/daily", {"model": "base"}, "params.yaml of this revision has no section: watch"),
     ],
 )

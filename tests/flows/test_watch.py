@@ -192,7 +192,7 @@ def test_an_image_that_cannot_be_read_is_counted_apart(place: Watching, monkeypa
 
 def test_the_newest_photographs_are_looked_at_and_leave_nothing_on_the_disk(place: Watching) -> None:
     place.publish()
-    place.project.change(watch={"max_images": 3})
+    place.project.change(watch={"max_images": 3, "min_images": 3})
     place.arrive("red", 3, day="2100-01-01")
     place.arrive("blue", 2, day="2100-01-02")
 
