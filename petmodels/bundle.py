@@ -31,6 +31,7 @@ _MEDIA_TYPES = {
     ".yaml": "application/yaml",
     ".json": "application/json",
 }
+_IMAGES = "self_test"
 _LONGEST_TEXT_BYTES = 2**20
 
 
@@ -80,15 +81,21 @@ def read_bundle(folder: Path) -> Bundle:
 
 def is_needed(path: str) -> bool:
     """Say whether predicting needs the file of a bundle: the model, what it means, what it is tested by."""
-    return path in {MODEL, LABELS, PREPROCESS, SELF_TEST, CARD, METRICS} or path.startswith("self_test/")
+    return path in {MODEL, LABELS, PREPROCESS, SELF_TEST, CARD, METRICS} or path.startswith(f"{_IMAGES}/")
 
 
 def local_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a bundle folder by their path in it; raise BundleError for a folder that can't be read."""
+    """Return the files of a bundle folder that predicting needs, by their path in it.
+
+    What else is beside them, such as a volume's closed `lost+found`, isn't looked at. Raises BundleError for no folder,
+    and for what is needed and can't be read.
+    """
     if not is_folder(folder):
         raise BundleError(f"{_absent(folder)}; a model is NAME@VERSION, NAME@ALIAS or a bundle's folder: {folder}")
     with _reading():
-        return {path.relative_to(folder).as_posix(): path for path in sorted(all_below(folder)) if _is_file(path)}
+        images = all_below(folder / _IMAGES) if is_folder(folder / _IMAGES) else ()
+        found = {path.relative_to(folder).as_posix(): path for path in sorted([*folder.iterdir(), *images])}
+        return {path: place for path, place in found.items() if is_needed(path) and _is_file(place)}
 
 
 def bytes_of(path: Path) -> bytes:

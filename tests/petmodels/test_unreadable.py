@@ -33,6 +33,16 @@ def test_a_folder_that_cant_be_read_is_not_loaded_without_it(mode: int, bundle: 
         petmodels.load(bundle)
 
 
+def test_what_else_lies_in_ones_own_folder_is_not_looked_at(bundle: Path) -> None:
+    (bundle / "lost+found").mkdir()
+    (bundle / "loop").symlink_to("loop")
+
+    with closed(bundle / "lost+found"):
+        model = petmodels.load(bundle)
+
+    assert {"model.onnx", "self_test/01.png"} <= set(model.files)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "labels.json", "preprocess.json", "card.json", "self_test.json"])
 def test_a_file_of_ones_own_folder_that_cant_be_read_is_one_line(name: str, run: Command, bundle: Path) -> None:
     with closed(bundle / name):
