@@ -72,7 +72,7 @@ def _not_guessed(memory: Memory, model: str) -> Iterator[None]:
     try:
         yield
     except UnreachableError as error:
-        if seen := memory.newest(model):
+        if seen := next((one for one in memory.versions(model)[::-1] if not memory.is_withdrawn(model, one)), None):
             way = f"name one that this machine has seen; offline the newest version isn't guessed: {model}@{seen}"
             raise UnreachableError(f"{error}; {way}") from error
         raise

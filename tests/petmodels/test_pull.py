@@ -266,6 +266,21 @@ def test_offline_the_newest_is_not_guessed(
         petmodels.load("others", registry=s3_address)
 
 
+def test_offline_no_version_is_named_that_was_withdrawn(
+    proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(s3_address)
+    for tag in ("older", "newer"):
+        registry.publish(make_bundle(bundle, tag=tag), "pets")
+    registry.withdraw("pets@2", "asked for", is_dry=False)
+    registry.load("pets")
+    proxy.faults.append(Fault(reset="before", times=FOREVER))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    with pytest.raises(UnreachableError, match=r"offline the newest version isn't guessed: pets@1$"):
+        registry.load("pets")
+
+
 def test_offline_an_alias_that_was_long_not_confirmed_is_called_stale(
     proxy: Proxy, s3_address: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
