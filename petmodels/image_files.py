@@ -12,6 +12,7 @@ from petmodels.errors import ImageError
 
 LARGEST_FILE_BYTES = 512 * 2**20
 _PIECE_BYTES = 1 << 20
+_TEXT = 'a file that gives text and no bytes; open it with "rb"'
 
 
 class Readable(Protocol):
@@ -66,7 +67,7 @@ def _read(file: Readable, name: str) -> io.BytesIO:
     while size <= LARGEST_FILE_BYTES:
         piece = _piece(file, name)
         if isinstance(piece, str):
-            raise ImageError(f'a file that gives text and no bytes; open it with "rb": {name}')
+            raise ImageError(f"{_TEXT}: {name}")
         if not isinstance(piece, bytes):
             raise ImageError(f"a file that gives no bytes: {name}")
         if not piece:
@@ -84,6 +85,8 @@ def _piece(file: Readable, name: str) -> object:
     """Return the file's next bytes; what isn't the system's or Python's own word on a file is its owner's to handle."""
     try:
         return file.read(_PIECE_BYTES)
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{_TEXT}: {name}") from error
     except (OSError, ValueError) as error:  # ValueError is what Python says of a closed one
         reason = error.strerror if isinstance(error, OSError) else None
         raise ImageError(f"can't be read ({reason or str(error) or type(error).__name__}): {name}") from error

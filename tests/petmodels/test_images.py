@@ -613,12 +613,13 @@ def test_an_open_file_is_called_by_its_path(model: Model, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("file", "match"),
     [
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xd8"), "utf-8"), 'open it with "rb": <TextIOWrapper>'),
         (io.StringIO("red"), 'a file that gives text and no bytes; open it with "rb": <StringIO>'),
         (io.BytesIO(), "the file is empty, or was read to its end before: <BytesIO>"),
         (io.BytesIO(bytes(2001)), "larger than 0 MiB, refused: <BytesIO>"),
         (bytearray(2001), "larger than 0 MiB, refused unread: <2001 bytes>"),
     ],
-    ids=["text", "at its end", "too large", "too many bytes"],
+    ids=["no text", "text", "at its end", "too large", "too many bytes"],
 )
 def test_a_file_that_gives_no_image_is_refused(
     file: petmodels.ImageLike, match: str, monkeypatch: pytest.MonkeyPatch
