@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from petmodels.disk import all_below, is_folder, is_there
+from petmodels.disk import all_below, is_folder
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, FormatError
 from petmodels.hashing import Digest, digests_of
@@ -117,7 +117,13 @@ def text_of(path: Path) -> str:
 
 
 def _absent(folder: Path) -> str:
-    return "not a folder" if is_there(folder) else "no such folder"
+    try:
+        folder.stat()
+    except PermissionError as error:
+        return f"it can't be read ({error.strerror})"
+    except (OSError, ValueError):  # a name that the system refuses is no folder's
+        return "no such folder"
+    return "not a folder"
 
 
 @contextmanager

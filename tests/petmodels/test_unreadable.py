@@ -33,6 +33,15 @@ def test_a_folder_that_cant_be_read_is_not_loaded_without_it(mode: int, bundle: 
         petmodels.load(bundle)
 
 
+@pytest.mark.parametrize("ask", [petmodels.load, read_bundle])
+def test_a_folder_in_a_closed_one_is_not_called_absent(ask: Callable[[Path], object], bundle: Path) -> None:
+    with (
+        closed(bundle.parent),
+        pytest.raises(BundleError, match=r"^it can't be read \(Permission denied\); .*/bundle$"),
+    ):
+        ask(bundle)
+
+
 def test_what_else_lies_in_ones_own_folder_is_not_looked_at(bundle: Path) -> None:
     (bundle / "lost+found").mkdir()
     (bundle / "loop").symlink_to("loop")
