@@ -98,6 +98,13 @@ def test_a_memory_that_cant_be_read_is_no_empty_one(part: str, published: Regist
     assert published.newest("pets") == 2
 
 
+def test_a_stray_file_in_the_memory_is_no_model(published: Registry) -> None:
+    for folder in (published.memory.folder, published.memory.folder / "pets" / "versions"):
+        (folder / ".DS_Store").write_bytes(b"")
+
+    assert (published.models_seen(), published.memory.versions("pets")) == (["pets"], [1, 2])
+
+
 PLACES = ["cache/seen", "cache/seen/*", "cache/seen/*/pets", "cache/seen/*/pets/versions", "cache/seen/*/pets/aliases",
           "cache/seen/*/pets/versions/1.json", "cache/seen/*/pets/aliases/production.jsonl", "cache", "cache/blobs",
           "cache/blobs/*", "registry", "registry/petmodels.json", "registry/.lock", "registry/pets",
