@@ -26,6 +26,7 @@ from petmodels.resolve import Resolved
 from petmodels.storage import Storage
 
 MANIFEST = PULLED
+_TRIES = 100
 
 
 def pull(storage: Storage, cache: Cache, found: Resolved, target: Path, progress: Progress = no_progress) -> Path:
@@ -110,13 +111,28 @@ def _is_ours(target: Path) -> bool:
 def _stranger(target: Path) -> Path | None:
     """Return a file in a pulled folder that its manifest doesn't list nor the system left, None where there is none.
 
-    A folder that can't be read is such a one: whatever is in it can't be seen.
+    A folder that can't be read is such a one: whatever is in it can't be seen. Where another process with another cache
+    puts its own pull there meanwhile, it is looked again.
     """
+    record, stranger = _record(target), None
+    for _ in range(_TRIES):
+        stranger = _unlisted(target, record) if record is not None else None  # an empty folder
+        before, record = record, _record(target)
+        if not stranger or record == before:
+            break
+    return stranger
+
+
+def _record(target: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return (target / MANIFEST).read_bytes()
+    return None
+
+
+def _unlisted(target: Path, record: bytes) -> Path | None:
     try:
-        content = load_payload(load_statement((target / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
+        content = load_payload(load_statement(record, MANIFEST), MANIFEST)
         listed = {target / file.path for file in files_in(content.get("files"), MANIFEST)}
-    except FileNotFoundError:
-        return None  # an empty folder
     except FormatError:
         listed = set()
     listed.add(target / MANIFEST)

@@ -1,7 +1,7 @@
 """Files and folders of this machine that may not be read: one line that names them, and nothing done without them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import pytest
 import petmodels
 from petmodels import Registry
 from petmodels.bundle import Bundle, read_bundle
+from petmodels.disk import all_below
 from petmodels.errors import BundleError, ChecksumError, MachineError, PetmodelsError, RequestError
 from petmodels.hashing import SINGLE_BYTES
-from tests.petmodels.bundles import make_bundle
+from tests.petmodels.bundles import make_bundle, write_files
 from tests.petmodels.commands import Command
 from tests.petmodels.rights import closed
 
@@ -198,6 +199,24 @@ def test_a_folder_named_from_one_that_is_gone_is_one_line(
 
     with pytest.raises(RequestError, match=r"the folder that you are in is gone; .*: (other|out)$"):
         ask(published)
+
+
+def test_what_another_pull_brings_meanwhile_is_nobodys_own_file(
+    folder_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for files in ({"old/a": b"a"}, {"new/b": b"b"}, {"c": b"c"}):
+        folder_registry.publish(write_files(tmp_path / next(iter(files))[0], files), "pets")
+    target = folder_registry.pull("pets@1", tmp_path / "pulled")
+    other, meanwhile = Registry(folder_registry.storage.address, cache=tmp_path / "other"), ["pets@2"]
+
+    def walked(folder: Path) -> Iterator[Path]:
+        if meanwhile:
+            other.pull(meanwhile.pop(), target)
+        return all_below(folder)
+
+    monkeypatch.setattr("petmodels.pull.all_below", walked)
+
+    assert (folder_registry.pull("pets@3", target) / "c").read_bytes() == b"c"
 
 
 def test_a_pull_puts_nothing_in_the_place_of_what_it_cant_see(published: Registry, tmp_path: Path) -> None:
