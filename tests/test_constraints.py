@@ -27,6 +27,7 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", [None, "3.12", "3.13", "3.14"])
 def test_every_package_that_the_project_and_its_groups_need_is_pinned(python: str | None) -> None:
     found = project()

@@ -98,6 +98,7 @@ def test_another_code_of_a_training_makes_its_checkpoints_anothers() -> None:
     assert sorted({*fingerprints.CODE, "fingerprints"} | TELLERS) == sorted(needed("train"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_versions_of_the_packages_that_decide_its_bytes(stage: str) -> None:
     direct = packages(needed(stage)) - CARRYING_PACKAGES
@@ -133,6 +134,7 @@ def test_a_stages_command_names_its_inputs_and_its_output(stage: str) -> None:
     assert all(any(path == word or path.startswith(f"{word}/") for word in words) for path in inputs)
 
 
+@pytest.mark.slow
 def test_the_learning_rate_finder_is_drawn_over_a_logarithmic_axis(tmp_path: Path) -> None:
     shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")

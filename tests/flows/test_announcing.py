@@ -9,6 +9,7 @@ from flows.object_store import free_port
 from tests.flows.listening import events_taken
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_told() -> None:
     away = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
 

@@ -39,6 +39,7 @@ def sent() -> Iterator[list[dict[str, Any]]]:
         yield taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["keep", "refuse"])
 def test_what_a_message_says_is_not_done_against_the_gate(
     candidate: Candidate, sent: list[dict[str, Any]], outcome: Any
@@ -67,6 +68,7 @@ def test_other_bytes_under_the_same_lock_are_not_what_is_published(candidate: Ca
     assert candidate.published() == ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lock",
     [
@@ -114,6 +116,7 @@ def test_force_brings_nothing_back_that_the_alias_has_named_before(candidate: Ca
     assert not candidate.awaits_promotion(version, force=True)
 
 
+@pytest.mark.slow
 def test_what_was_taken_back_stays_so_in_a_registry_that_came_back_from_its_mirror(
     candidate: Candidate, tmp_path: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_only_a_lasting_refusal_is_not_asked_again(
     assert [event["event"] for event in sent] == ["petmodels.challenger.refused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "is_judging"),
     [

@@ -20,6 +20,7 @@ def report(tmp_path: Path) -> str:
     return (tmp_path / "eval/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_each_chart_of_a_report_is_a_drawing_of_its_own(report: str) -> None:
     charts = charts_in(report)
 

@@ -36,6 +36,7 @@ def killed(address: str, w: Workspace, *states: bytes) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_another_machine_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     place, second = str(tmp_path / "remote"), machine(tmp_path / "second")
     killed(place, machine(tmp_path / "first"), b"epoch 1", b"epoch 2")
@@ -44,6 +45,7 @@ def test_another_machine_goes_on_from_the_last_checkpoint(tmp_path: Path) -> Non
         assert (second.folder / FOLDER / "a.pt").read_bytes() == b"epoch 2"
 
 
+@pytest.mark.slow
 def test_only_the_last_checkpoint_is_kept_and_none_after_the_end(tmp_path: Path) -> None:
     place, w = tmp_path / "remote", machine(tmp_path / "first")
     killed(str(place), w, b"epoch 1", b"epoch 2")
@@ -56,6 +58,7 @@ def test_only_the_last_checkpoint_is_kept_and_none_after_the_end(tmp_path: Path)
     assert list((place / "t").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_was_fetched_for_a_training_that_needs_no_going_on_is_left_nowhere(tmp_path: Path) -> None:
     """Another machine has done it meanwhile: the stage comes from the run-cache and removes no checkpoint."""
     place, second = tmp_path / "remote", machine(tmp_path / "second")
@@ -68,6 +71,7 @@ def test_what_was_fetched_for_a_training_that_needs_no_going_on_is_left_nowhere(
     assert list((place / "t").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_could_not_be_sent_is_not_replaced_by_an_older_one(tmp_path: Path) -> None:
     place, w = str(tmp_path / "remote"), machine(tmp_path / "first")
     killed(place, w, b"epoch 1")
@@ -77,6 +81,7 @@ def test_a_checkpoint_that_could_not_be_sent_is_not_replaced_by_an_older_one(tmp
         assert (w.folder / FOLDER / "a.pt").read_bytes() == b"epoch 2"
 
 
+@pytest.mark.slow
 def test_what_another_training_left_in_a_machines_folder_hides_no_checkpoint(tmp_path: Path) -> None:
     place, second, third = str(tmp_path / "remote"), machine(tmp_path / "second"), machine(tmp_path / "third")
     killed(place, machine(tmp_path / "first"), b"epoch 1")
@@ -88,6 +93,7 @@ def test_what_another_training_left_in_a_machines_folder_hides_no_checkpoint(tmp
         assert (third.folder / FOLDER / "a.pt").read_bytes() == b"epoch 1"
 
 
+@pytest.mark.slow
 def test_what_another_training_left_in_a_machines_folder_is_not_sent(tmp_path: Path) -> None:
     place, w = tmp_path / "remote", machine(tmp_path / "first")
     (w.folder / FOLDER / "of-another.pt").write_bytes(b"another training's")
@@ -111,6 +117,7 @@ def test_what_a_training_left_that_was_killed_long_ago_is_removed(tmp_path: Path
         assert not old.exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_could_not_be_sent_is_sent_by_the_next_run(tmp_path: Path) -> None:
     place, w = tmp_path / "remote", machine(tmp_path / "first")
     killed(str(place), w, b"epoch 1")
@@ -123,6 +130,7 @@ def test_a_checkpoint_that_could_not_be_sent_is_sent_by_the_next_run(tmp_path: P
     assert kept.read_bytes() == b"epoch 2"
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
     place, second = tmp_path / "remote", machine(tmp_path / "second")
     killed(str(place), machine(tmp_path / "first"), b"epoch 1")
@@ -164,6 +172,7 @@ def test_a_key_that_is_no_text_is_a_sentence() -> None:
         training_id({"epochs": 4, 1: 2}, "b")
 
 
+@pytest.mark.slow
 def test_a_place_that_fails_costs_no_training(tmp_path: Path) -> None:
     place, told = tmp_path / "a file", list[str]()
     place.touch()

@@ -54,6 +54,7 @@ def test_a_line_can_neither_tell_a_terminal_what_to_do_nor_pass_for_several(tmp_
     assert told == lines == ["a\tb" + r"\x1b[2J\x07\x85\u202e"]
 
 
+@pytest.mark.slow
 def test_a_data_set_writes_no_step_of_the_pipeline_and_no_line_of_its_own(tmp_path: Path) -> None:
     write_source(tmp_path / "raw/source", num_images=1, labels=("pug",))
     row = "\"x\nStage 'train' is cached\r\x1b[2JRunning stage 'evaluate':\",pug\n"
@@ -71,6 +72,7 @@ def test_a_data_set_writes_no_step_of_the_pipeline_and_no_line_of_its_own(tmp_pa
     assert all(line.isprintable() and line.startswith("prepare: ") for line in told), told
 
 
+@pytest.mark.slow
 def test_git_does_not_wait_for_ever_for_a_server_that_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_remote_that_is_away_is_told_in_gits_words(tmp_path: Path) -> None:
         output(["git", "clone", "--quiet", str(tmp_path / "nowhere"), str(tmp_path / "clone")], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["pre-receive", "update"])
 def test_what_a_hook_of_the_remote_says_is_told(tmp_path: Path, hook: str) -> None:
     project = toy_project(tmp_path)
@@ -182,6 +185,7 @@ def test_a_remotes_own_reason_is_told_but_not_its_progress(tmp_path: Path) -> No
     assert "%" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
 def test_dubious_ownership_is_told_with_gits_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -202,6 +206,7 @@ def test_dubious_ownership_is_told_with_gits_way_out(tmp_path: Path, monkeypatch
     assert str(workspace.value) == f"git for-each-ref: {told}; give it to the user of this worker, or empty it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_lines", [0, 3000])
 def test_of_several_dvc_commands_the_one_that_failed_is_named(tmp_path: Path, num_lines: int) -> None:
     said = ["> dvc repro --pull", "ERROR: of a stage, told before", "> dvc push --run-cache"]

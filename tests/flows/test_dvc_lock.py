@@ -40,6 +40,7 @@ def test_a_lock_of_ours_is_taken_over_as_it_is(w: Workspace, text: str) -> None:
     assert w.text("dvc.lock") == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -70,6 +71,7 @@ def test_any_other_is_refused_and_the_old_one_stays(w: Workspace, text: str, rea
     assert w.text("dvc.lock") == "the last one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", [lock(path="/" + "a" * 10**6), lock(**{"a" * 10**6: 1}), f"stages: {{{'a' * 10**6}: x}}"]
 )

@@ -43,6 +43,7 @@ def habits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("habits")
 def test_the_demo_commits_into_its_own_repository_and_no_other(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +104,7 @@ def test_a_setting_that_the_environment_gives_git_is_kept(project: Path, monkeyp
     assert setting("commit.gpgSign") == "false\n"
 
 
+@pytest.mark.slow
 def test_a_copy_without_git_costs_the_demo_one_line(tmp_path: Path) -> None:
     """As the archive is that a web site offers."""
     (tmp_path / "copy").mkdir()
@@ -122,6 +124,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path / "theirs"
 
 
+@pytest.mark.slow
 def test_the_demo_puts_nothing_into_a_repository_that_it_has_not_made(theirs: Path) -> None:
     git(theirs, "init", "--quiet")
     git(theirs, "add", "--all")
@@ -164,6 +167,7 @@ def test_the_demo_goes_on_in_what_it_has_begun(theirs: Path, what: str) -> None:
     assert git(theirs, "config", "--get", "petmodels.demo") == "true"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_in_one_line(tmp_path: Path) -> None:
     code = """
 import runpy, signal, sys
@@ -189,6 +193,7 @@ def test_a_shallow_clone_is_told_how_to_be_whole(project: Path, tmp_path: Path) 
         push_head(tmp_path / "shallow", tmp_path / "project.git")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["Host key verification failed.", "git@example.org: Permission denied (publickey)."])
 def test_why_ssh_did_not_let_git_in_is_told(reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ssh").write_text(f"#!/bin/sh\necho '{reason}' >&2\nexit 255\n")

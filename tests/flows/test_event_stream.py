@@ -36,6 +36,7 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answering", [drops, talks, refuses], indirect=True)
 def test_a_stream_that_opens_and_answers_otherwise_than_prefect_is_told_in_a_line(answering: str) -> None:
     """In a process of its own, because Prefect's client leaves such a connection open."""

@@ -179,6 +179,7 @@ def compose() -> list[str]:
     pytest.skip("no docker compose on this machine")
 
 
+@pytest.mark.slow
 def test_the_compose_file_is_one_and_the_pools_share_no_folder(tmp_path: Path) -> None:
     command = compose()
     (tmp_path / "compose.yaml").write_text(fenced("yaml")[0])

@@ -43,6 +43,7 @@ SECRETIVE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", SECRETIVE.values(), ids=SECRETIVE)
 def test_a_bug_stays_one_and_tells_no_secret(bug: Exception) -> None:
     @settled
@@ -58,6 +59,7 @@ def test_a_bug_stays_one_and_tells_no_secret(bug: Exception) -> None:
     assert "in flow" in told
 
 
+@pytest.mark.slow
 def test_a_run_sets_what_is_loaded_apart_from_the_search_for_garbage_once() -> None:
     counts: list[int] = []
 

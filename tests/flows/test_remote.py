@@ -54,6 +54,7 @@ def test_what_flows_have_pushed_stays_and_the_way_to_have_it_is_told(project: Pa
     assert git(remote, "rev-parse", "main") == arrived
 
 
+@pytest.mark.slow
 def test_the_remote_keeps_of_a_list_that_grows_what_was_added(project: Path, tmp_path: Path) -> None:
     remote = tmp_path / "project.git"
     (project / "arrivals.csv").write_text(Random(1).randbytes(100_000).hex())

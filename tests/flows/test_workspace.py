@@ -37,6 +37,7 @@ def settings(project: Project, tmp_path: Path) -> Settings:
     return Settings(git=str(project.remote), workspaces=tmp_path / "workspaces", **places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", ["main", "v1", "HEAD~0"])
 def test_a_workspace_is_at_the_revision_whatever_it_is_called(
     project: Project, settings: Settings, revision: str
@@ -55,6 +56,7 @@ def test_an_unknown_revision_is_named_with_the_branches(settings: Settings) -> N
         workspace(settings, "a", "nowhere", quiet).__enter__()
 
 
+@pytest.mark.slow
 def test_a_branch_or_tag_that_the_remote_no_longer_has_is_an_unknown_revision(
     settings: Settings, project: Project, tmp_path: Path
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_second_run_is_refused_while_the_first_works(settings: Settings) -> No
         workspace(settings, "a", "main", quiet).__enter__()
 
 
+@pytest.mark.slow
 def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settings) -> None:
     with (
         workspace(settings, "a", "main", quiet, slots=2) as one,
@@ -169,6 +172,7 @@ def test_slots_let_several_work_at_once_in_folders_of_their_own(settings: Settin
         assert one.folder != other.folder
 
 
+@pytest.mark.slow
 def test_a_passing_clone_is_gone_at_the_end_also_when_the_run_has_failed(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet, fresh=True) as kept:
         pass
@@ -178,6 +182,7 @@ def test_a_passing_clone_is_gone_at_the_end_also_when_the_run_has_failed(setting
     assert (kept.folder.exists(), gone.folder.exists()) == (True, False)
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_put_right(settings: Settings) -> None:
     with workspace(settings, "a", "main", quiet) as w:
         (w.folder / ".git/index.lock").touch()
@@ -200,6 +205,7 @@ LOCKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locked", LOCKS)
 def test_a_lock_that_a_killed_git_left_stops_no_later_run(project: Project, settings: Settings, locked: str) -> None:
     with workspace(settings, "a", "main", quiet) as w:
@@ -215,6 +221,7 @@ def test_a_lock_that_a_killed_git_left_stops_no_later_run(project: Project, sett
         assert list((again.folder / ".git").rglob("*.lock")) == []
 
 
+@pytest.mark.slow
 def test_a_git_remote_that_has_moved_is_followed(settings: Settings, project: Project, tmp_path: Path) -> None:
     moved = Settings(**{**vars(settings), "git": str(tmp_path / "moved.git")})
     git(tmp_path, "clone", "--quiet", "--bare", str(project.remote), moved.git)
@@ -225,6 +232,7 @@ def test_a_git_remote_that_has_moved_is_followed(settings: Settings, project: Pr
         assert w.git("remote", "get-url", "origin") == moved.git
 
 
+@pytest.mark.slow
 def test_a_clone_keeps_of_a_list_that_grows_what_was_added(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.clone.MOST_LOOSE_KIB", 1000)
     text = Random(1).randbytes(100_000).hex()
@@ -245,6 +253,7 @@ def test_a_clone_keeps_of_a_list_that_grows_what_was_added(settings: Settings, m
 RUINED = [".git/HEAD", ".git/config", ".git/index", ".git/refs/remotes/origin/main", ".git/objects"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ruined", RUINED)
 @pytest.mark.parametrize("content", [b"", b"\0"])
 def test_a_broken_clone_is_made_anew(project: Project, settings: Settings, ruined: str, content: bytes) -> None:
@@ -273,6 +282,7 @@ def test_overrides_are_yaml_and_keep_the_rest(settings: Settings) -> None:
         assert "min_images: 20" in w.text("params.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["train.epoch", "train", "nothing.here", "train.epochs.more", "gate.max_p_value"])
 def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str) -> None:
     with workspace(settings, "a", "main", quiet) as w, pytest.raises(RequestError, match=rf": {key}$"):
@@ -545,6 +555,7 @@ def test_a_disk_without_inodes_is_named(settings: Settings, tmp_path: Path) -> N
                 w.dvc("repro --pull split")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [

@@ -103,6 +103,7 @@ def test_show_lists_origin_metrics_and_files(two: Command) -> None:
     assert any(line.startswith("model.onnx ") for line in lines)
 
 
+@pytest.mark.slow
 def test_promote_rollback_and_history_tell_one_story(two: Command) -> None:
     assert two("promote", "pets@1", "staging").data == ["pets@staging is pets@1"]
     assert two("rollback", "pets", "production", "--message", "slow").data == ["pets@production is pets@1"]
@@ -403,6 +404,7 @@ def test_doctor_makes_no_registry_of_a_typing_mistake(two: Command, tmp_path: Pa
     assert not (tmp_path / "regsitry").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
@@ -466,6 +468,7 @@ def test_a_mistake_costs_one_line_and_its_exit_code(
     assert done.talk[0] == f"petmodels: {line}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -490,6 +493,7 @@ def test_a_name_that_no_file_can_have_costs_one_line(two: Command, bundle: Path,
     assert "x" * 300 in done.talk[0]
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_is_no_text_is_answered_and_named_in_valid_json(two: Command, tmp_path: Path) -> None:
     """On a terminal of strict UTF-8, as most are; JSON's own escape gives the name's bytes back."""
     name = os.fsdecode(b"caf\xe9.png")
@@ -696,6 +700,7 @@ def test_without_onnxruntime_pull_works_and_predict_says_what_to_install(
     assert (done.code, done.talk) == (9, [text])
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line(tmp_path: Path, bundle: Path) -> None:
     (tmp_path / "cat.png").write_bytes(image_bytes("red", kind="PNG"))
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
@@ -708,6 +713,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path, bundle: Path) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whom", ["the process", "all threads but the main one"])
 def test_a_second_ctrl_c_does_not_wait_for_a_file_of_any_size(tmp_path: Path, bundle: Path, whom: str) -> None:
     """Nor does one that wakes no thread that could act on it, as when it comes as the main one begins to wait."""
@@ -743,6 +749,7 @@ def reads(pid: int, name: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error(two: Command, tmp_path: Path) -> None:
     command = f"{quote(sys.executable)} -m petmodels history pets --registry {tmp_path}/registry --json | head -n 1"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -789,6 +796,7 @@ def completion(*words: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_a_completion_script(shell: str) -> None:
     found = completion("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
@@ -796,6 +804,7 @@ def test_each_shell_gets_a_completion_script(shell: str) -> None:
     assert f"_PETMODELS_COMPLETE=complete_{shell}" in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "word"), [("petmodels pro", "promote"), ("petmodels predict --cs", "--csv")])
 def test_the_shell_completes_commands_and_options(line: str, word: str) -> None:
     asked = {"_PETMODELS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}

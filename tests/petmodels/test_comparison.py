@@ -142,6 +142,7 @@ def test_the_interval_is_that_of_resampled_images() -> None:
     assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.008)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_images", "before", "after"), [(30, 0.05, 0.1), (74, 0.01, 0.02), (111, 0.02, 0.02)])
 def test_the_interval_holds_the_true_difference_also_where_few_images_differ(
     num_images: int, before: float, after: float

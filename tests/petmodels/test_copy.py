@@ -151,6 +151,7 @@ def backup(source: Registry, tmp_path: Path, neighbour: tuple[str, str]) -> Regi
     return backup
 
 
+@pytest.mark.slow
 def test_a_broken_neighbour_stops_neither_copy_nor_repair_of_what_is_there(source: Registry, backup: Registry) -> None:
     blob = source.manifest("pets@1").files[0].blob
     backup.storage.delete(f"pets/blobs/{blob}")
@@ -160,6 +161,7 @@ def test_a_broken_neighbour_stops_neither_copy_nor_repair_of_what_is_there(sourc
     assert copied(source, backup) is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, b"broken off too"])
 def test_a_broken_neighbour_does_not_stop_the_repair_of_a_manifest(
     source: Registry, backup: Registry, damage: bytes | None

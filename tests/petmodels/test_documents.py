@@ -172,6 +172,7 @@ def test_the_wheel_has_the_name_that_its_building_gives() -> None:
     assert set(re.findall(r"petmodels-\S+?\.whl", texts)) == {f"petmodels-{petmodels.__version__}-py3-none-any.whl"}
 
 
+@pytest.mark.slow
 def test_the_commands_on_the_consumers_page_run(run: Command, tmp_path: Path) -> None:
     Path("cat.jpg").write_bytes(image_bytes("red"))
     Path("more").mkdir()

@@ -44,6 +44,7 @@ def told(registry: Registry, image: str | Path, model: str = "") -> list[tuple[i
     return [(one.version, one.how, one.is_copy, one.file) for one in registry.find(image, model).uses]
 
 
+@pytest.mark.slow
 def test_an_image_is_found_where_it_was_trained_on_where_it_is_shown_and_as_a_copy(four: Registry) -> None:
     found = four.find(IT, "pets")
 
@@ -56,6 +57,7 @@ def test_an_image_is_found_where_it_was_trained_on_where_it_is_shown_and_as_a_co
     assert found.unknown == ("pets@1: its bundle has no seen_images.csv and no shown_images.csv",)
 
 
+@pytest.mark.slow
 def test_the_first_of_a_group_finds_its_copies_where_it_is_listed_itself_nowhere(four: Registry) -> None:
     four.withdraw("pets@4", "asked for", is_dry=False)
 

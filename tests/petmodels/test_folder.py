@@ -191,6 +191,7 @@ def test_where_a_file_can_have_no_two_names_it_is_written_all_the_same(
     assert storage.read(KEY, 10)[0] == b"ours"
 
 
+@pytest.mark.slow
 def test_folders_of_any_depth_hide_no_model(tmp_path: Path) -> None:
     root = write_files(tmp_path / "registry", {"model/versions/1": b"one", "other/versions/1": b"one"})
     deep = os.open(root / "model", os.O_RDONLY)

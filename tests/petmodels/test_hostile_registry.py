@@ -223,6 +223,7 @@ def _as_folder(content: dict[str, Any]) -> None:
     content["files"][1].update(path=content["files"][0]["path"] + "/more")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -287,6 +288,7 @@ def test_a_hostile_manifest_is_refused(root: Path, tmp_path: Path, change: Chang
     assert_refused(root, tmp_path / "out", FormatError, f"the manifest of pets@2 .*{match}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["com0", "COM٣", "com10", "clock$", "cons", "x" * 255, "é" * 127 + "/é", "~/%00"])
 def test_a_name_that_every_system_takes_is_taken(root: Path, tmp_path: Path, path: str) -> None:
     change_manifest(root, 2, _file(path=path))
@@ -345,6 +347,7 @@ def test_a_hostile_step_is_refused(root: Path, tmp_path: Path, change: dict[str,
     assert_refused(root, tmp_path / "out", FormatError, f"the history of pets@production.*{match}", "pets@production")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "match"),
     [

@@ -64,6 +64,7 @@ def turned() -> bytes:
     return encoded(plain(), "JPEG", exif=exif)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [
@@ -334,6 +335,7 @@ def test_probabilities_are_those_of_the_formula(model: Model) -> None:
     assert {one.label: pytest.approx(one.probability, abs=1e-5) for one in answer.ranked} == expected
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_after_a_bad_image_and_says_so(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(image_bytes("green"))
     (tmp_path / "text.jpg").write_bytes(b"no image")
@@ -376,6 +378,7 @@ def test_an_orientation_that_is_no_number_turns_nothing() -> None:
     assert rgb_of(oddly_turned(pet(0, 0), b"6\0")).size == pet(0, 0).size
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_scaled_as_in_double_precision_without_the_memory_for_it() -> None:
     values = np.tile(np.arange(65_536, dtype=np.uint16).reshape(256, 256), (16, 16))
     data = encoded(Image.fromarray(values), "PNG")
@@ -451,6 +454,7 @@ def test_a_pillow_image_whose_file_is_closed_costs_itself_alone(model: Model, tm
 # Memory.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "kind", "most"),
     [("RGB", "JPEG", 5), ("RGB", "PNG", 5), ("RGBA", "PNG", 9), ("LA", "PNG", 9), ("P", "GIF", 6), ("F", "TIFF", 9)],

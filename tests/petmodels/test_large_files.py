@@ -44,6 +44,7 @@ def test_a_digest_has_the_hashes_of_the_parts_of_a_large_file_alone(tmp_path: Pa
     assert small == Digest(hashlib.sha256(LARGE[:MIB]).hexdigest())
 
 
+@pytest.mark.slow
 def test_the_store_gives_back_the_hash_that_the_parts_have(s3_address: str, tmp_path: Path) -> None:
     registry, bundle = Registry(s3_address), write_files(tmp_path / "b", {"large": LARGE})
     registry.publish(bundle, "pets")
@@ -54,6 +55,7 @@ def test_the_store_gives_back_the_hash_that_the_parts_have(s3_address: str, tmp_
     assert found.sha256 == composite(digest_of(bundle / "large").parts)
 
 
+@pytest.mark.slow
 def test_a_large_blob_of_the_right_size_is_not_believed(registry: Registry, tmp_path: Path) -> None:
     bundle, other = write_files(tmp_path / "b", {"large": LARGE}), write_files(tmp_path / "o", {"large": OTHER})
     (file,) = registry.publish(bundle, "pets").manifest.files
@@ -67,6 +69,7 @@ def test_a_large_blob_of_the_right_size_is_not_believed(registry: Registry, tmp_
     assert registry.publish(bundle, "pets").is_new is False
 
 
+@pytest.mark.slow
 def test_a_large_blob_that_came_in_other_parts_is_read_and_found_whole(
     s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +82,7 @@ def test_a_large_blob_that_came_in_other_parts_is_read_and_found_whole(
     assert (again.sent_bytes, again.present_bytes) == (1, len(LARGE))
 
 
+@pytest.mark.slow
 def test_a_copy_does_not_rely_on_other_bytes_of_the_right_size(registry: Registry, tmp_path: Path) -> None:
     source = Registry(tmp_path / "source")
     (file,) = source.publish(write_files(tmp_path / "b", {"large": LARGE}), "pets").manifest.files
@@ -91,6 +95,7 @@ def test_a_copy_does_not_rely_on_other_bytes_of_the_right_size(registry: Registr
     assert not list(stored_versions(registry.storage, "pets"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "change"),
     [

@@ -39,6 +39,7 @@ def fork(asked: Registry, model: str, answers: int) -> int:
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_forked_processes_never_get_each_others_answers(s3_address: str, bundle: Path) -> None:
     registry = Registry(s3_address)
@@ -132,12 +133,14 @@ def stranger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["pets@1", "pets@production", "pets"])
 def test_what_answers_in_the_stores_place_is_not_believed(stranger: str, asked: str) -> None:
     with pytest.raises(UnreachableError, match=NO_S3):
         Registry(stranger).manifest(asked)
 
 
+@pytest.mark.slow
 def test_nothing_counts_as_written_that_a_stranger_took(stranger: str, bundle: Path) -> None:
     storage = open_storage(stranger)
 
@@ -163,6 +166,7 @@ def test_a_bug_of_ours_is_not_taken_for_the_stores() -> None:
         raise KeyError("ours")
 
 
+@pytest.mark.slow
 def test_the_models_of_a_stranger_are_not_none(stranger: str) -> None:
     registry = Registry(stranger)
 
@@ -182,6 +186,7 @@ def test_a_role_whose_token_is_not_there_is_told_in_a_line(monkeypatch: pytest.M
         Registry("s3://bucket/models").manifest("pets@1")
 
 
+@pytest.mark.slow
 def test_an_answer_from_memory_warns_by_the_log(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -52,6 +52,7 @@ def test_more_versions_than_a_page_lists_cost_no_more_requests_than_ten(
     assert found[NUM_VERSIONS] == found[FEW_VERSIONS]
 
 
+@pytest.mark.slow
 def test_verify_reads_manifests_together(proxy: Proxy, s3_address: str, tmp_path: Path) -> None:
     registry = Registry(s3_address)
     fill(registry, write_files(tmp_path / "bundle", {"a": b"1"}), 6)

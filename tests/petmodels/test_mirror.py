@@ -65,6 +65,7 @@ def rolled_back(registry: Registry, folder: Path) -> None:
     registry.rollback("pets", "production", message="it mistakes every Bombay")
 
 
+@pytest.mark.slow
 def test_a_mirror_is_the_registry_byte_for_byte_with_every_step_of_its_aliases(
     stores: tuple[Registry, Registry], tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_second_mirror_moves_only_what_is_new(source: Registry, backup: Regist
     assert not any(vars(again).values())
 
 
+@pytest.mark.slow
 def test_a_version_that_is_there_already_costs_a_request_on_each_side(
     source: Registry, proxy: Proxy, s3_address: str, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def error_of(folder: Path) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["labels.json", "preprocess.json", "self_test.json", "card.json", "metrics.json"])
 def test_a_bundle_with_any_odd_value_answers_or_is_refused_in_one_line(file: str, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bundle", self_test=file == "self_test.json")
@@ -168,6 +169,7 @@ def test_an_infinite_metric_is_refused_before_anything_is_published(run: Command
     assert run("list", "pets").code == 3
 
 
+@pytest.mark.slow
 def test_a_registrys_document_with_any_odd_value_breaks_no_command(
     root: Path, run: Command, readers: Readers, tmp_path: Path
 ) -> None:

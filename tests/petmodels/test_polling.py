@@ -104,6 +104,7 @@ def test_every_move_is_seen_between_polls_that_find_none(polled: Registry, tmp_p
     assert found == [1, 1, 2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_know_the_condition_answers_as_before(
     proxy: Proxy, s3_address: str, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_store_that_does_not_know_the_condition_answers_as_before(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -169,6 +171,7 @@ def test_an_alias_that_was_set_back_is_refused_by_who_asks_with_a_mark(polled: R
             polled.manifest("pets@production")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [[], [1, 2]], ids=["nothing had moved", "it had moved"])
 def test_what_another_process_here_saw_meanwhile_is_the_answer(
     polled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: list[int]

@@ -225,6 +225,7 @@ def test_a_warm_pull_asks_once_for_an_alias_and_never_for_a_version(
     assert (num_requests("pets@1"), num_requests("pets@production")) == (0, 1)
 
 
+@pytest.mark.slow
 def test_offline_what_is_here_is_served_with_a_notice(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +247,7 @@ def test_offline_what_is_here_is_served_with_a_notice(
         petmodels.load("pets@staging", registry=s3_address)
 
 
+@pytest.mark.slow
 def test_offline_the_newest_is_not_guessed(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +268,7 @@ def test_offline_the_newest_is_not_guessed(
         petmodels.load("others", registry=s3_address)
 
 
+@pytest.mark.slow
 def test_offline_no_version_is_named_that_was_withdrawn(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +284,7 @@ def test_offline_no_version_is_named_that_was_withdrawn(
         registry.load("pets")
 
 
+@pytest.mark.slow
 def test_offline_an_alias_that_was_long_not_confirmed_is_called_stale(
     proxy: Proxy, s3_address: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +323,7 @@ def test_sixteen_processes_share_one_cache(s3_address: str, tmp_path: Path, spec
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 1, 3])
 def test_a_killed_pull_leaves_nothing_and_the_next_one_goes_on(
     proxy: Proxy, s3_address: str, tmp_path: Path, moment: int
@@ -364,6 +369,7 @@ def _can_mount() -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["cache", "target"])
 def test_a_disk_that_runs_full_leaves_nothing_behind(published: Registry, tmp_path: Path, full: str) -> None:
     if not _can_mount():

@@ -106,6 +106,7 @@ def test_over_moves_an_alias_only_from_what_it_is_expected_to_name(registry: Reg
     assert list(registry.intents("pets")) == []
 
 
+@pytest.mark.slow
 def test_prune_keeps_the_newest_the_aliased_and_what_a_rollback_needs(registry: Registry, tmp_path: Path) -> None:
     for number in range(1, 7):
         registry.publish(write_files(tmp_path / str(number), {"a": bytes([number]), "shared": b"shared"}), "pets")
@@ -184,6 +185,7 @@ def test_a_link_in_a_bundle_is_refused(registry: Registry, bundle: Path) -> None
         registry.publish(bundle, "pets")
 
 
+@pytest.mark.slow
 def test_a_large_file_goes_up_in_parts_and_comes_back(registry: Registry, tmp_path: Path) -> None:
     data = bytes(range(256)) * (20 * 2**20 // 256)
     registry.publish(write_files(tmp_path / "large", {"weights": data}), "pets")

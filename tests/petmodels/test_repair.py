@@ -37,6 +37,7 @@ def elsewhere(registry: Registry, tmp_path: Path) -> Registry:
     return Registry(registry.storage.address, cache=tmp_path / "empty cache")
 
 
+@pytest.mark.slow
 def test_lost_and_changed_files_come_back_and_whole_ones_stay(
     registry: Registry, backup: Registry, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_lost_and_changed_files_come_back_and_whole_ones_stay(
     assert elsewhere(registry, tmp_path).repair("pets@1", backup.storage.address) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "cut off", "another message"])
 def test_a_manifest_comes_back(registry: Registry, backup: Registry, tmp_path: Path, damage: str) -> None:
     """One that reads well, but isn't what the alias was given, is a changed one."""
@@ -93,6 +95,7 @@ def test_a_source_that_has_lost_it_too_costs_nothing_more(registry: Registry, ba
     assert registry.storage.read(key, 100)[0] == b"other"
 
 
+@pytest.mark.slow
 def test_a_repair_that_broke_off_is_run_again(
     registry: Registry, backup: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

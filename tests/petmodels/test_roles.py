@@ -100,6 +100,7 @@ def test_the_document_has_a_policy_for_each_role() -> None:
     assert list(POLICIES) == ["consumer", "publisher", "promoter", "pruner"]
 
 
+@pytest.mark.slow
 def test_each_role_can_do_its_work(as_role: Role, tmp_path: Path) -> None:
     versions = [published(as_role, tmp_path, tag) for tag in ("one", "two", "six")]
     for version in versions[:2]:
@@ -121,6 +122,7 @@ def test_each_role_can_do_its_work(as_role: Role, tmp_path: Path) -> None:
     assert as_role("consumer").verify_all("pets").findings == ()
 
 
+@pytest.mark.slow
 def test_each_role_for_one_model_can_do_its_work_there_and_nothing_elsewhere(
     as_role: Role, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def test_each_role_for_one_model_can_do_its_work_there_and_nothing_elsewhere(
     assert as_role("consumer").verify_all("birds").num_versions == 1
 
 
+@pytest.mark.slow
 def test_publisher_and_pruner_together_can_repair(as_role: Role, tmp_path: Path) -> None:
     name = f"pets@{published(as_role, tmp_path, 'mno')}"
     consumer = as_role("consumer")
@@ -170,6 +173,7 @@ def test_publisher_and_pruner_together_can_withdraw_and_a_consumer_is_told(as_ro
         as_role("consumer").resolve(name)
 
 
+@pytest.mark.slow
 def test_publisher_and_promoter_together_can_mirror_and_with_a_pruner_what_was_withdrawn(
     as_role: Role, tmp_path: Path
 ) -> None:
@@ -189,6 +193,7 @@ def test_publisher_and_promoter_together_can_mirror_and_with_a_pruner_what_was_w
     assert as_role("consumer").verify_all("kept").findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["consumer", "publisher", "promoter", "pruner"])
 def test_one_role_alone_can_withdraw_nothing(as_role: Role, role: str, tmp_path: Path) -> None:
     name = f"pets@{published(as_role, tmp_path, 'stu')}"
@@ -237,6 +242,7 @@ def test_a_role_can_not_write_what_is_anothers(as_role: Role, role: str, key: st
         as_role(role).storage.create(key, b"{}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["publisher", "promoter"])
 def test_who_does_not_prune_can_delete_no_version(as_role: Role, role: str, tmp_path: Path) -> None:
     published(as_role, tmp_path, "def")

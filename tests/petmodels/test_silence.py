@@ -75,6 +75,7 @@ def test_what_at_once_gives_is_in_the_order_of_the_items() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_left", [True, False])
 @pytest.mark.parametrize("moment", [0, 0.2], ids=["as it begins", "later"])
 def test_when_a_signal_ends_it_what_is_under_way_is_waited_for_unless_it_may_be_left(
@@ -246,6 +247,7 @@ def test_a_frozen_download_does_not_hold_other_processes_for_ever(
     ]
 
 
+@pytest.mark.slow
 def test_a_download_beside_a_frozen_one_goes_on_where_it_was_ended(
     tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +286,7 @@ def test_who_finds_a_second_download_under_way_waits_for_that_no_more(tmp_path: 
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.slow
 def test_a_download_that_goes_on_is_waited_for(tmp_path: Path, impatient: None) -> None:
     """However slow it is: a second one would make both slower."""
     registry = publish_files(str(tmp_path / "registry"), tmp_path)

@@ -154,6 +154,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 # Servers that fork.
 
 
+@pytest.mark.slow
 def test_a_model_that_was_loaded_before_a_fork_answers_in_the_child_which_then_ends(bundle: Path) -> None:
     script = """
 import os, shutil, sys
@@ -172,6 +173,7 @@ print(os.wait()[1])
     assert python(script, bundle).split() == ["red", "0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["PIL.Image.open", "onnxruntime.InferenceSession"])
 def test_a_child_that_was_forked_while_another_thread_predicts_answers(held: str, bundle: Path) -> None:
     script = """
@@ -220,6 +222,7 @@ def test_threads_that_ask_at_once_open_one_session(bundle: Path, monkeypatch: py
     assert len(opened) == 1
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_a_process_that_is_spawned_without_its_files(bundle: Path) -> None:
     script = """
 import copy, multiprocessing, shutil, sys

@@ -87,6 +87,7 @@ def test_predict_isolates_labels_of_other_directions(hebrew: str) -> None:
     assert re.fullmatch(rf"  [\d. ]+% {label}  [\d. ]+% {label}  \u2068צילום\.jpg\u2069\n", shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "encoding"), [("--json", "utf-8"), ("--csv", "utf-8"), ("", "iso8859-8")])
 def test_nothing_is_isolated_for_programs_and_where_it_can_not_be_said(hebrew: str, option: str, encoding: str) -> None:
     line = f"{hebrew} {option}"
@@ -109,6 +110,7 @@ def test_a_cell_of_another_direction_is_isolated_and_columns_stay_aligned(monkey
     assert screen.getvalue().splitlines() == ["label  recall", "\u2068חתול\u2069   0.5", "cat \ufffd  1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf8:strict"])
 def test_json_is_json_whatever_stdout_takes(registry: Registry, tmp_path: Path, encoding: str) -> None:
     registry.publish(make_bundle(tmp_path / "second", tag=LETTERS), "pets")
@@ -120,6 +122,7 @@ def test_json_is_json_whatever_stdout_takes(registry: Registry, tmp_path: Path, 
     assert (LETTERS in said) == encoding.startswith("utf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [b"caf\xe9", "猫 \u202f".encode(), b"a\xff b"])
 def test_pull_prints_the_folders_own_bytes(registry: Registry, name: bytes) -> None:
     done = shell('petmodels pull pets "$PLACE"', PLACE=os.fsdecode(name))
@@ -145,6 +148,7 @@ def test_where_stdout_is_closed_nothing_is_done(registry: Registry) -> None:
     assert registry.aliases("pets") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stderr", ["2>/dev/full", "2> >(true)", "2>&-"], ids=["full", "nobody listens", "closed"])
 @pytest.mark.parametrize(("words", "code"), [("promote pets@1 production", 0), ("pull pets@9", 3)])
 def test_talk_that_nobody_hears_changes_no_exit_code(registry: Registry, stderr: str, words: str, code: int) -> None:
@@ -154,6 +158,7 @@ def test_talk_that_nobody_hears_changes_no_exit_code(registry: Registry, stderr:
 # Signals.
 
 
+@pytest.mark.slow
 def test_ctrl_c_that_is_ignored_in_the_background_stays_ignored(registry: Registry, bundle: Path) -> None:
     Path("cat.png").write_bytes(image_bytes("red", kind="PNG"))
     command = f"trap '' INT; exec {sys.executable} -m petmodels predict cat.png - --model {bundle}"

@@ -141,6 +141,7 @@ def test_no_version_brings_a_file_by_the_name_of_a_pulled_folders_manifest(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "message", "match"),
     [

@@ -59,6 +59,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_clones_make_the_same_bytes_by_readmes_lines_whatever_the_time_and_the_rights(tmp_path: Path) -> None:
     """So whoever gets a wheel can build its commit and compare the two by hash."""
     block = re.search(r"^rm -rf build/lib .*?^\(.*?pip wheel.*?\)$", README, flags=re.DOTALL | re.MULTILINE)
@@ -96,6 +97,7 @@ def run(site: Path, code: str, *words: str, cwd: Path, data: bytes = b"") -> "su
     return subprocess.run(command, cwd=cwd, capture_output=True, input=data, check=False)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -109,6 +111,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert wheel.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_the_wheel_asks_for_nothing_of_the_pipeline(wheel: Path) -> None:
     requirements = metadata_of(wheel)
     plain, with_onnx = required(requirements, set()), required(requirements, {"onnx"})
@@ -153,6 +156,7 @@ def modules_after(site: Path, code: str, cwd: Path) -> dict[str, Any]:
     return {"loaded": set(loaded), "there": there}
 
 
+@pytest.mark.slow
 def test_an_import_loads_nothing_but_itself(site: Path, tmp_path: Path) -> None:
     found = modules_after(site, "import petmodels", tmp_path)
 
@@ -167,6 +171,7 @@ def test_help_loads_no_heavy_package(site: Path, tmp_path: Path) -> None:
     assert not found["loaded"] & {"numpy", "PIL", "boto3", "botocore", "onnxruntime", "nacl"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["bundle", "pulled"])
 def test_a_prediction_from_a_folder_loads_no_s3(site: Path, tmp_path: Path, folder: str) -> None:
     registry = Registry(tmp_path / "registry", cache=tmp_path / "cache")

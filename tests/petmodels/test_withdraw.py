@@ -47,6 +47,7 @@ def blobs_of(registry: Registry) -> set[str]:
     return {stored.key for stored in registry.storage.list("pets/blobs/")}
 
 
+@pytest.mark.slow
 def test_withdraw_deletes_what_no_other_version_has_and_keeps_the_number(three: Registry, tmp_path: Path) -> None:
     manifest = three.manifest("pets@2")
     own, shared = (blob_key("pets", file.blob) for file in manifest.files)
@@ -61,6 +62,7 @@ def test_withdraw_deletes_what_no_other_version_has_and_keeps_the_number(three: 
     assert list(three.intents("pets")) == list(three.storage.list("pets/prunes/")) == []
 
 
+@pytest.mark.slow
 def test_a_dry_withdrawal_says_what_would_go_and_changes_nothing(three: Registry) -> None:
     before = {stored.key: stored.etag for stored in three.storage.list("")}
 
@@ -98,6 +100,7 @@ def test_a_tombstone_names_what_was_there_and_none_of_its_files(three: Registry)
     assert content == {"format": 2, "model": "pets", "version": 2, "reason": WHY, "manifest": was, "parent": parent}
 
 
+@pytest.mark.slow
 def test_everything_that_asks_for_a_withdrawn_version_is_told_when_and_why(three: Registry, tmp_path: Path) -> None:
     three.withdraw("pets@2", WHY, is_dry=False)
 
@@ -115,6 +118,7 @@ def test_everything_that_asks_for_a_withdrawn_version_is_told_when_and_why(three
                 ask(found)
 
 
+@pytest.mark.slow
 def test_the_listing_and_verify_all_count_it_and_call_nothing_broken(three: Registry) -> None:
     three.withdraw("pets@2", WHY, is_dry=False)
 
@@ -150,6 +154,7 @@ def test_a_rollback_to_a_withdrawn_version_is_refused_and_the_history_stays_vali
     assert [step.version for step in three.alias("pets", "production").steps] == [2, 3, 1]
 
 
+@pytest.mark.slow
 def test_a_copy_from_a_backup_and_a_repair_bring_it_back_no_more(three: Registry, tmp_path: Path) -> None:
     backup = Registry(tmp_path / "backup", cache=tmp_path / "backup's cache")
     other_machine(three, tmp_path).copy("pets@2", tmp_path / "backup")
@@ -173,6 +178,7 @@ def test_a_repair_from_where_it_was_withdrawn_says_which_registry_that_is(three:
         three.repair("pets@2", tmp_path / "backup")
 
 
+@pytest.mark.slow
 def test_no_prune_deletes_a_tombstone_or_counts_it_among_the_newest(three: Registry, tmp_path: Path) -> None:
     three.promote("pets@1", "production")
     three.publish(write_files(tmp_path / "4", {"own": b"4"}), "pets")
@@ -187,6 +193,7 @@ def test_no_prune_deletes_a_tombstone_or_counts_it_among_the_newest(three: Regis
     assert three.verify_all("pets").findings == ()
 
 
+@pytest.mark.slow
 def test_the_newest_version_is_the_newest_that_is_left_and_a_line_says_so(three: Registry, tmp_path: Path) -> None:
     heard: list[str] = []
     consumer = Registry(three.storage.address, cache=tmp_path / "consumer", notice=heard.append)
@@ -296,6 +303,7 @@ def test_a_withdrawal_that_was_refused_leaves_the_version_to_this_machine_withou
     assert three.manifest("pets@3").version == 3
 
 
+@pytest.mark.slow
 def test_a_version_whose_tombstone_was_taken_away_is_there_without_a_network_once_it_was_asked_for(
     three: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +352,7 @@ def test_a_tombstone_that_was_taken_away_again_lets_only_the_same_manifest_come_
     assert folder_registry.manifest("pets@1").version == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [INTENTS, PRUNES])
 def test_a_version_that_somebody_else_is_using_or_deleting_stays(three: Registry, kind: str) -> None:
     with (
@@ -362,6 +371,7 @@ def test_a_withdrawal_goes_on_where_another_one_was_killed(three: Registry) -> N
     assert not three.withdraw("pets@2", "again", is_dry=False).is_new
 
 
+@pytest.mark.slow
 def test_what_a_publisher_at_work_counts_on_stays_and_is_told(three: Registry) -> None:
     own = three.manifest("pets@2").files[0]
 
@@ -387,6 +397,7 @@ def meanwhile(registry: Registry, kind: str, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(registry.storage, "create", created)
 
 
+@pytest.mark.slow
 def test_a_repair_that_was_overtaken_by_a_withdrawal_brings_no_byte_back(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +427,7 @@ def test_a_withdrawal_that_was_overtaken_by_a_promotion_takes_nothing_back(
     assert other.verify("pets@2").findings == ()
 
 
+@pytest.mark.slow
 def test_who_has_read_an_alias_before_it_moved_and_its_version_was_withdrawn_gets_the_new_one(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +456,7 @@ def test_a_withdrawal_whose_answer_got_lost_knows_its_own_tombstone(
     assert three.withdraw("pets@2", WHY, is_dry=False).is_new
 
 
+@pytest.mark.slow
 def test_a_withdrawal_that_was_overtaken_by_another_one_is_not_called_new(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +473,7 @@ def test_a_withdrawal_that_was_overtaken_by_another_one_is_not_called_new(
         three.resolve("pets@2")
 
 
+@pytest.mark.slow
 def test_a_withdrawal_before_whose_note_another_one_was_done_is_not_called_new(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +498,7 @@ def test_a_withdrawal_whose_machine_slept_for_a_day_stops(three: Registry, monke
     assert read_manifest(three.storage, "pets", 2).version == 2
 
 
+@pytest.mark.slow
 def test_a_promotion_that_was_overtaken_by_a_withdrawal_moves_no_alias(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,6 +510,7 @@ def test_a_promotion_that_was_overtaken_by_a_withdrawal_moves_no_alias(
     assert [alias.name for alias in three.aliases("pets")] == ["production"]
 
 
+@pytest.mark.slow
 def test_a_prune_that_was_overtaken_by_a_withdrawal_deletes_no_tombstone(
     three: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,6 +569,7 @@ def test_a_prune_leaves_alone_what_is_being_withdrawn(three: Registry) -> None:
     assert three.prune("pets", keep=1, is_dry=False).versions == (1,)
 
 
+@pytest.mark.slow
 def test_a_reader_that_knows_format_1_alone_refuses_a_tombstone_in_one_line(three: Registry) -> None:
     three.withdraw("pets@2", WHY, is_dry=False)
     data, _ = three.storage.read(version_key("pets", 2), 10_000)
@@ -610,6 +627,7 @@ def test_a_tombstone_that_another_reader_might_read_otherwise_is_refused(
         folder_registry.resolve("pets@1")
 
 
+@pytest.mark.slow
 def test_a_broken_tombstone_is_a_finding_that_nobody_repairs_and_no_prune_deletes(
     three: Registry, tmp_path: Path
 ) -> None:
@@ -655,6 +673,7 @@ def test_no_signature_is_asked_of_a_tombstone_and_what_is_left_must_be_signed(
     assert consumer.manifest("pets").version == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "reason", "told"),
     [
@@ -676,6 +695,7 @@ def test_a_withdrawal_respects_notes_for_no_less_than_0_hours(three: Registry) -
     assert read_manifest(three.storage, "pets", 2).version == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"torn", b'{"payload":"{}","signatures":[]}'])
 @pytest.mark.parametrize("is_dry", [True, False])
 def test_a_version_whose_manifest_is_broken_is_to_be_repaired_first_and_then_goes(

@@ -50,6 +50,7 @@ def drawn(name: str) -> dict[str, Tensor]:
     return {key: tensor.contiguous() for key, tensor in whole.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "squeezenet1_1", "resnet18"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_body_takes_the_whole_networks_weights_from_a_file(tmp_path: Path, name: str, suffix: str) -> None:
@@ -62,6 +63,7 @@ def test_a_body_takes_the_whole_networks_weights_from_a_file(tmp_path: Path, nam
     assert all(torch.equal(mine, wanted) for mine, wanted in zip(loaded.values(), given.values(), strict=False))
 
 
+@pytest.mark.slow
 def test_a_body_takes_the_weights_that_the_stage_left_before(tmp_path: Path) -> None:
     torch.manual_seed(1)
     left = {
@@ -89,6 +91,7 @@ def test_a_body_without_weights_is_drawn_from_the_seed_alone(name: str) -> None:
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.slow
 def test_old_files_without_counts_of_batches_are_taken(tmp_path: Path) -> None:
     given = {key: tensor for key, tensor in drawn("resnet18").items() if "num_batches" not in key}
     torch.save(given, tmp_path / "weights.pth")
@@ -308,6 +311,7 @@ def photographs(folder: Path) -> tuple[list[Path], list[Path]]:
     return cats, dogs
 
 
+@pytest.mark.slow
 def test_the_offline_classifier_is_one_linear_layer_over_the_classes_of_imagenet() -> None:
     found = imagenet_classifier(OFFLINE, pretrained_body(OFFLINE))
 
@@ -315,6 +319,7 @@ def test_the_offline_classifier_is_one_linear_layer_over_the_classes_of_imagenet
     assert [tensor.shape for tensor in found] == [(1000, 1280), (1000,)]
 
 
+@pytest.mark.slow
 def test_a_classifier_that_does_not_fit_the_features_is_none() -> None:
     assert imagenet_classifier(OFFLINE, nn.Conv2d(3, 512, 1)) is None
 

@@ -218,6 +218,7 @@ def test_the_cached_copy_of_a_withdrawn_arrival_is_removed(tmp_path: Path) -> No
         assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["http", "s3"])
 def test_many_arrivals_share_a_client_and_are_fetched_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -80,6 +80,7 @@ def archive(name: str = "pets/images/pug_1.jpg", *, image: bytes = b"") -> bytes
 NOISE = content(pet(0, 0, width=400, height=300), quality=95)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("packed", "settings", "told"),
     [
@@ -112,6 +113,7 @@ def test_a_source_that_must_not_be_opened_is_named(
     assert_nothing_was_lost(tmp_path, "raw")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "told"),
     [
@@ -143,6 +145,7 @@ def server() -> Iterator[HttpServer]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -177,6 +180,7 @@ def unlabelled_image(images: Path) -> str:
     return "source/images/nobody.jpg: no label by the pattern"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [html_image, unlabelled_image])
 def test_an_image_that_can_not_be_used_stops_the_run_where_none_may_be_rejected(
     tmp_path: Path, spoil: Callable[[Path], str]
@@ -192,6 +196,7 @@ def test_an_image_that_can_not_be_used_stops_the_run_where_none_may_be_rejected(
     assert_nothing_was_lost(tmp_path, "prepared")
 
 
+@pytest.mark.slow
 def test_labels_that_the_pattern_does_not_find_name_the_pattern(tmp_path: Path) -> None:
     write_source(tmp_path / "raw/source")
 
@@ -204,6 +209,7 @@ def test_labels_that_the_pattern_does_not_find_name_the_pattern(tmp_path: Path) 
     assert_nothing_was_lost(tmp_path, "prepared")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "told"),
     [
@@ -225,6 +231,7 @@ def test_a_group_pattern_that_says_nothing_is_named(tmp_path: Path, pattern: str
     assert_nothing_was_lost(tmp_path, "prepared")
 
 
+@pytest.mark.slow
 def test_a_breed_with_one_image_is_named(tmp_path: Path) -> None:
     write_source(tmp_path / "raw/source", num_images=4)
     (tmp_path / "raw/source/images/Sphynx_1.jpg").write_bytes(content(pet(1, 99)))
@@ -341,6 +348,7 @@ def places(sides: Path) -> dict[str, Path]:
     return {"prepared": sides / "prepared", "split": sides / "split"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "num_kib"), [("prepare", 64), ("split", 12)])
 def test_a_full_disk_is_named_and_keeps_the_last_output(tmp_path: Path, sides: Path, name: str, num_kib: int) -> None:
     paths = {"prepare": {"raw": sides / "raw"}, "split": {"prepared": sides / "prepared"}}[name]
@@ -416,6 +424,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_last_output(
     assert_nothing_was_lost(tmp_path, out)
 
 
+@pytest.mark.slow
 def test_ctrl_c_amid_the_decoding_is_one_line_and_keeps_the_last_output(tmp_path: Path) -> None:
     write_source(tmp_path / "raw/source", num_images=1)
     for number in range(2, 3000):

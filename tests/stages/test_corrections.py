@@ -212,6 +212,7 @@ def drawn(data: st.DataObject, world: World, first: int, contents: Sequence[byte
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [stable, official, by_time])
 @settings(max_examples=60)
 @given(seed=st.integers(0, 9), pattern=st.sampled_from([None, GROUPS]), data=st.data())
@@ -437,6 +438,7 @@ def test_copies_of_every_image_that_is_named_are_told_and_a_row_is_written_once(
     assert next_step.startswith("2 images withdrawn by 2 rows; ")
 
 
+@pytest.mark.slow
 def test_five_hundred_corrections_cost_little_more_than_one(tmp_path: Path) -> None:
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(10_000)]
     columns = ["path", "label", "sha256", "phash", "group", "official", "arrival", "arrived", "source"]
@@ -606,6 +608,7 @@ def test_when_every_image_is_withdrawn_it_is_told(project: Project) -> None:
         project.run()
 
 
+@pytest.mark.slow
 def test_the_program_writes_the_list_or_says_in_a_line_why_not(project: Project) -> None:
     project.run()
     (project.folder / "params.yaml").write_text(params_yaml(), encoding="utf-8")

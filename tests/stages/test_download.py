@@ -101,6 +101,7 @@ def wait_for_the_part(folder: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_the_drawn_sample_is_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = downloaded(tmp_path, "sample:images_per_breed=2,image_side=64")
 
@@ -280,6 +281,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_last_output(tmp_path: Path, stalling: 
     assert_the_last_output_stays(tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_for_no_arrival_that_is_fetched_ahead(tmp_path: Path) -> None:
     paths = [f"/{number}.jpg" for number in range(20)]
     with http_server(dict.fromkeys(paths, ARCHIVE)) as server:
@@ -315,6 +317,7 @@ def test_two_downloads_at_once_fetch_once(tmp_path: Path, stalling: HttpServer) 
     assert (other / "raw/source/pets/images/pug_3.jpg").read_bytes() == FILES["pets/images/pug_3.jpg"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["cache", "out"])
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, full: str) -> None:
     with small_disk(tmp_path / "disk", num_kib=64) as disk, http_server({"/pets.tgz": ARCHIVE}) as server:

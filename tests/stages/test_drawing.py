@@ -42,10 +42,12 @@ def _drawn(folder: Path, *, images_per_breed: int = 1, seed: int = 1) -> dict[st
     return {path.name: path for path in (folder / "images").iterdir()}
 
 
+@pytest.mark.slow
 def test_files_are_numbered_from_one_for_each_of_the_37_breeds(sample: dict[str, Path]) -> None:
     assert set(sample) == {f"{breed}_{number}.jpg" for breed in CATS | DOGS for number in (1, 2)}
 
 
+@pytest.mark.slow
 def test_the_first_letters_case_tells_the_species(sample: dict[str, Path]) -> None:
     labels = {name.rpartition("_")[0] for name in sample}
 
@@ -73,6 +75,7 @@ def test_sizes_vary_between_landscape_and_portrait(sample: dict[str, Path]) -> N
     assert any(height > 1.2 * width for width, height in sizes)
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_bytes_however_many_are_asked_for(sample: dict[str, Path], tmp_path: Path) -> None:
     again = _drawn(tmp_path, images_per_breed=1)
 
@@ -80,6 +83,7 @@ def test_the_same_seed_draws_the_same_bytes_however_many_are_asked_for(sample: d
     assert all(path.read_bytes() == sample[name].read_bytes() for name, path in again.items())
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_pictures(sample: dict[str, Path], tmp_path: Path) -> None:
     other = _drawn(tmp_path, seed=2)
 
@@ -90,6 +94,7 @@ def test_no_two_pictures_are_alike(sample: dict[str, Path]) -> None:
     assert len({path.read_bytes() for path in sample.values()}) == 74
 
 
+@pytest.mark.slow
 def test_breeds_drawn_with_the_same_dice_differ_as_the_animals_do() -> None:
     def lightness(breed: str) -> float:
         pictures = [picture(breed, 96, np.random.default_rng(number)) for number in range(8)]

@@ -83,6 +83,7 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
     assert seen == [42]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
@@ -304,6 +305,7 @@ def downloaded(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
+@pytest.mark.slow
 def test_what_tells_an_older_output_is_what_the_first_stages_leave(sides: Path, downloaded: Path) -> None:
     found = {"download": downloaded, "prepare": sides / "prepared", "split": sides / "split"}
 
@@ -380,6 +382,7 @@ run(split)
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(true)"], ids=["closed", "full", "nobody listens"])
 @pytest.mark.parametrize(("last", "status"), [("print('done', file=sys.stderr)", 0), ("raise DataError('no')", 1)])
 def test_talk_that_nobody_hears_changes_no_exit_status(stderr: str, last: str, status: int) -> None:
@@ -405,6 +408,7 @@ run(split)
     assert (done.returncode, done.stdout) == (status, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stages_help_comes_without_its_libraries(name: str) -> None:
     heavy = "torch fastai timm pandas matplotlib sklearn torchvision scipy boto3"

@@ -51,6 +51,7 @@ def judged_by(folder: Path, paths: Mapping[str, Path]) -> None:
     evaluate(section(settings, "evaluate", EvaluateParams), **paths, **places)
 
 
+@pytest.mark.slow
 def test_after_a_probe_the_baseline_asks_for_the_test_images_features_alone_and_for_those_once(
     probed: Path, sides: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_after_a_probe_the_baseline_asks_for_the_test_images_features_alone_and_
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", "fastai's own"])
 def test_logits_are_the_learners_whichever_engine_computes_them(
     probed: Path, sides: Path, trained: Path, head: str
@@ -83,6 +85,7 @@ def test_logits_are_the_learners_whichever_engine_computes_them(
     assert np.allclose(found, model.logits(paths), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_test_side_is_judged_by_what_the_learner_itself_says(judged: Path, sides: Path, trained: Path) -> None:
     from stages.model import load
 
@@ -132,6 +135,7 @@ def test_a_model_of_settings_that_are_not_known_any_more_is_named_before_anythin
         judged_by(tmp_path, paths)
 
 
+@pytest.mark.slow
 def test_a_model_is_not_compared_with_a_network_of_other_weights_than_it_began_with(probed: Path, sides: Path) -> None:
     weights = probed / "weights.safetensors"
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)

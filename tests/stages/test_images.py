@@ -156,6 +156,7 @@ WIDE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WIDE)
 def test_each_value_of_more_than_eight_bits_is_scaled_as_in_double_precision(kind: str) -> None:
     values, form = WIDE[kind]
@@ -167,6 +168,7 @@ def test_each_value_of_more_than_eight_bits_is_scaled_as_in_double_precision(kin
     assert np.asarray(image).tolist() == np.stack([expected] * 3, axis=-1).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WIDE)
 def test_a_large_picture_of_more_than_eight_bits_takes_no_memory_for_all_of_it_in_double_precision(kind: str) -> None:
     values, form = WIDE[kind]

@@ -127,6 +127,7 @@ def stubborn(process: "subprocess.Popen[str]", *lines: str) -> None:
     assert [process.stdout.readline() for _ in lines] == [f"{line}\n" for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "error"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "SystemExit")])
 def test_a_signal_that_strikes_as_a_lock_is_held_leaves_nobody_waiting_for_it(name: str, error: str) -> None:
     # Each of the 40 items is submitted and answered, each of which takes a lock or two.
@@ -143,6 +144,7 @@ def test_work_that_no_signal_meets_is_done_to_its_end() -> None:
     assert said(STRUCK, "100000", "SIGINT") == "not struck"
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_that_wakes_nobody_is_noticed_all_the_same() -> None:
     with started(UNNOTICED) as process:
         text, errors = process.communicate(timeout=30)
@@ -150,6 +152,7 @@ def test_a_second_ctrl_c_that_wakes_nobody_is_noticed_all_the_same() -> None:
     assert (process.returncode, text, errors) == (130, "", ENDED)
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_its_time_to_end_ends_with_its_own_status() -> None:
     with started(SLOW_TO_END) as process:
         text, errors = process.communicate(timeout=30)
@@ -230,6 +233,7 @@ def test_a_signal_between_two_renames_strikes_after_them(tmp_path: Path) -> None
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/new.txt"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_pressed_again_ends_what_the_first_could_not_but_not_one_that_is_doubled() -> None:
     with started(STUBBORN, "600") as process:
         stubborn(process, "goes on")
@@ -246,6 +250,7 @@ def test_ctrl_c_pressed_again_ends_what_the_first_could_not_but_not_one_that_is_
         assert process.stderr.read() == ENDED
 
 
+@pytest.mark.slow
 def test_what_does_not_end_on_a_termination_is_ended_after_a_while() -> None:
     with started(STUBBORN, "3") as process:
         stubborn(process, "goes on")

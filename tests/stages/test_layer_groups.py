@@ -45,11 +45,13 @@ def sizes(groups: Sequence[Sequence[Tensor]]) -> list[int]:
     return [sum(one.numel() for one in group) for group in groups]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("theirs", "ours"), [("resnet18", "resnet18.a1_in1k"), ("resnet152", "resnet152.a1_in1k")])
 def test_a_resnet_of_timm_has_the_groups_that_fastai_has_for_torchvisions(theirs: str, ours: str) -> None:
     assert sizes(splitter(ours)(whole(ours))) == sizes(splitter(theirs)(whole(theirs)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "second"), SECOND.items())
 def test_every_family_has_two_groups_of_its_body_and_one_of_its_head(name: str, second: str) -> None:
     made = whole(name)

@@ -27,6 +27,7 @@ def untrained(name: str, weights: str = "none") -> nn.Module:
     return untrained_body(TrainParams(**(TRAIN | {"architecture": name, "weights": weights})))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained' is deprecated")
 @pytest.mark.filterwarnings("ignore:Arguments other than a weight enum")
 @pytest.mark.parametrize("name", NAMES)

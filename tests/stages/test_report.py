@@ -131,6 +131,7 @@ def test_report_says_so_where_nothing_went_wrong(tmp_path: Path) -> None:
     assert "What the model looked at" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("baseline", "expected"),
     [

@@ -125,6 +125,7 @@ def test_temperature_undoes_a_known_overconfidence() -> None:
     assert temperature(honest * 3, labels) == pytest.approx(3, rel=0.05)
 
 
+@pytest.mark.slow
 def test_temperature_is_a_minimum_of_the_log_loss() -> None:
     draw = np.random.default_rng(1)
     logits, labels = draw.normal(size=(200_000, 4)), draw.integers(0, 4, 200_000)

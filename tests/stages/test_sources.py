@@ -330,6 +330,7 @@ def test_an_object_comes_whole_from_a_store_that_breaks_off(tmp_path: Path, stor
     assert store.requests[1][1]["if-match"] == etag_of(CONTENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [

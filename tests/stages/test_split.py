@@ -49,6 +49,7 @@ def deliveries(draw: st.DrawFn, *, groups: int = 40) -> list[list[Row]]:
     return batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [stable, official])
 @given(batches=deliveries(), seed=st.integers(0, 9))
 def test_later_arrivals_move_no_old_image(method: Any, batches: list[list[Row]], seed: int) -> None:
@@ -61,6 +62,7 @@ def test_later_arrivals_move_no_old_image(method: Any, batches: list[list[Row]],
         sides = after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [stable, official, by_time])
 @given(batches=deliveries(groups=8), seed=st.integers(0, 9))
 def test_no_duplicate_group_straddles_sides(method: Any, batches: list[list[Row]], seed: int) -> None:
@@ -72,6 +74,7 @@ def test_no_duplicate_group_straddles_sides(method: Any, batches: list[list[Row]
     assert all(side_of_group.setdefault(row.group, side) == side for row, side in zip(rows, sides, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [stable, official])
 @given(batches=deliveries(), seed=st.integers(0, 9), data=st.data())
 def test_later_arrivals_of_old_and_new_subjects_move_no_old_image(
@@ -92,6 +95,7 @@ def test_later_arrivals_of_old_and_new_subjects_move_no_old_image(
         before = after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [stable, official])
 @given(batches=deliveries(), seed=st.integers(0, 9), data=st.data())
 def test_the_order_of_the_rows_says_nothing(

@@ -111,6 +111,7 @@ def test_downloaded_weights_that_hold_code_are_refused(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["code", "other tensors", "cut short"])
 def test_a_cached_file_that_is_not_what_its_name_says_is_refused_by_name(
     change: str, server: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -251,6 +252,7 @@ def test_the_offline_packages_file_is_what_its_name_says_or_refused(
         imagenet_classifier(OFFLINE, nn.Linear(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["imagenet", "file"])
 def test_other_weights_than_are_wanted_are_refused_with_both_hashes(weights: str, tmp_path: Path) -> None:
     name = OFFLINE if weights == "imagenet" else NAME

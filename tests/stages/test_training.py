@@ -421,6 +421,7 @@ def test_the_learning_rate_finder_leaves_its_curve_and_its_suggestion(sides: Pat
     assert json.loads((out / "train.json").read_text(encoding="utf-8"))["learning_rate"] == metrics["learning_rate"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
 @pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla:UserWarning")  # the precision is a GPU's
 def test_the_learning_rate_finder_runs_in_the_precision_of_the_training(
@@ -491,6 +492,7 @@ def test_train_names_the_settings_that_a_probe_without_epochs_does_not_use(
     assert capsys.readouterr().err.count(line) == 1
 
 
+@pytest.mark.slow
 def test_a_probe_without_epochs_is_the_same_whatever_the_settings_are_that_it_names(
     sides: Path, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def near(image: Image.Image) -> bytes:
     return content(image.resize((image.width * 2, image.height * 2)), quality=80)
 
 
+@pytest.mark.slow
 def test_a_good_image_is_kept_by_its_content_and_listed_and_leaves_the_drop(published: Place) -> None:
     data = published.put("Bengal/tom.JPG")
 
@@ -58,6 +59,7 @@ def test_a_good_image_is_kept_by_its_content_and_listed_and_leaves_the_drop(publ
     assert taken.sentence == "1 accepted"
 
 
+@pytest.mark.slow
 def test_a_run_is_one_commit_of_the_list_alone(published: Place) -> None:
     before = published.commits()
     for number in range(3):
@@ -86,6 +88,7 @@ def test_in_a_bucket_it_is_the_same(bucket: Place) -> None:
     assert bucket.drop.read(f"accepted/{sha256(good)}.jpg", 10**6)[0] == good
 
 
+@pytest.mark.slow
 def test_a_file_without_a_folder_has_its_label_by_the_pattern(place: Place) -> None:
     place.put("pug_7.jpg")
     place.put("holiday.jpg", variant=51)
@@ -98,6 +101,7 @@ def test_a_file_without_a_folder_has_its_label_by_the_pattern(place: Place) -> N
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
     whole = content(pet(1, 60), quality=95)
     dropped = {
@@ -132,6 +136,7 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
         assert entry == {"dropped": key, "reason": outcomes(taken)[key][1]}
 
 
+@pytest.mark.slow
 def test_what_was_withdrawn_is_put_aside_when_it_is_dropped_again(place: Place) -> None:
     first = place.put("Bengal/tom.jpg")
     place.ingest()
@@ -146,6 +151,7 @@ def test_what_was_withdrawn_is_put_aside_when_it_is_dropped_again(place: Place) 
     assert len(place.arrivals()) == 1
 
 
+@pytest.mark.slow
 def test_a_branch_from_before_there_were_corrections_is_taken_into_as_ever(place: Place) -> None:
     place.replace_files(
         {
@@ -160,6 +166,7 @@ def test_a_branch_from_before_there_were_corrections_is_taken_into_as_ever(place
     assert place.ingest().sentence.startswith("1 accepted")
 
 
+@pytest.mark.slow
 def test_what_no_disk_here_can_hold_keeps_nothing_waiting(published: Place) -> None:
     with small_disk(published.folder / "work", 24_000):
         video = published.put("Bengal/a-video.mov", b"x" * 20_000_000)
@@ -178,6 +185,7 @@ def test_what_no_disk_here_can_hold_keeps_nothing_waiting(published: Place) -> N
     assert published.kept()["Bengal/a-video.mov"] == video
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_by_now_fails_the_run_and_no_photograph_is_blamed(place: Place) -> None:
     place.put("Bengal/0.jpg", b"x" * 1_000_000)
     drop = Drop(place.settings.drop)
@@ -202,6 +210,7 @@ def test_as_many_files_are_fetched_as_the_disk_holds(place: Place) -> None:
     assert too_large == []
 
 
+@pytest.mark.slow
 def test_a_new_label_is_taken_in_when_params_allow_it(published: Place) -> None:
     published.change_params(new_labels=True)
     published.put("sphynx/new.jpg")
@@ -211,6 +220,7 @@ def test_a_new_label_is_taken_in_when_params_allow_it(published: Place) -> None:
     assert [row["label"] for row in published.arrivals()] == ["sphynx"]
 
 
+@pytest.mark.slow
 def test_of_new_images_that_show_the_same_the_first_is_taken_in(place: Place) -> None:
     place.put("Bengal/a.jpg")
     place.put("Bengal/b.jpg")
@@ -248,6 +258,7 @@ def test_pictures_alike_that_came_on_two_days_are_prepares_to_group_onto_one_sid
     assert pair[0] == pair[1]
 
 
+@pytest.mark.slow
 def test_an_ingest_leaves_no_photographs_on_the_worker(place: Place) -> None:
     photos = {place.put("Bengal/tom.jpg"), place.put("Bengal/torn.jpg", b"torn")}
 
@@ -256,6 +267,7 @@ def test_an_ingest_leaves_no_photographs_on_the_worker(place: Place) -> None:
     assert photos.isdisjoint(path.read_bytes() for path in (place.folder / "work").rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_an_ingest_that_finds_nothing_takes_away_what_a_killed_one_has_left(place: Place) -> None:
     place.ingest()
     left = place.folder / "work/ingest/build/ingest/000001"
@@ -267,6 +279,7 @@ def test_an_ingest_that_finds_nothing_takes_away_what_a_killed_one_has_left(plac
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_second_run_adds_nothing(place: Place) -> None:
     place.put("Bengal/a.jpg")
     place.ingest()
@@ -278,6 +291,7 @@ def test_a_second_run_adds_nothing(place: Place) -> None:
     assert (place.arrivals(), place.kept()) == before
 
 
+@pytest.mark.slow
 def test_what_is_dropped_again_is_taken_away_and_not_listed_again(place: Place) -> None:
     place.put("Bengal/a.jpg")
     place.ingest()
@@ -290,6 +304,7 @@ def test_what_is_dropped_again_is_taken_away_and_not_listed_again(place: Place) 
     assert (place.arrivals(), place.kept()) == before
 
 
+@pytest.mark.slow
 def test_what_is_listed_where_the_drop_was_before_a_move_is_there_already_and_heals(place: Place) -> None:
     data = place.put("Bengal/a.jpg")
     name = f"{sha256(data)}.jpg"
@@ -302,6 +317,7 @@ def test_what_is_listed_where_the_drop_was_before_a_move_is_there_already_and_he
     assert len(place.arrivals()) == 1
 
 
+@pytest.mark.slow
 def test_what_people_have_listed_by_a_name_of_their_own_is_put_aside(place: Place) -> None:
     data = content(pet(0, 50), quality=95)
     place.list_row(f"s3://photos/tom.jpg,{sha256(data)},Bengal,{TODAY}")
@@ -310,6 +326,7 @@ def test_what_people_have_listed_by_a_name_of_their_own_is_put_aside(place: Plac
     assert outcomes(place.ingest())["Bengal/a.jpg"] == ("quarantined", "the same bytes as s3://photos/tom.jpg (Bengal)")
 
 
+@pytest.mark.slow
 def test_the_same_bytes_under_another_label_are_put_aside(place: Place) -> None:
     data = place.put("Bengal/a.jpg")
     place.ingest()
@@ -322,6 +339,7 @@ def test_the_same_bytes_under_another_label_are_put_aside(place: Place) -> None:
     assert [row["label"] for row in place.arrivals()] == ["Bengal"]
 
 
+@pytest.mark.slow
 def test_on_a_branch_that_has_moved_the_rows_stand_after_the_others(place: Place) -> None:
     place.put("Bengal/a.jpg")
     other = "https://example.org/x.jpg," + "0" * 64 + ",pug,2026-01-01"
@@ -338,6 +356,7 @@ def test_on_a_branch_that_has_moved_the_rows_stand_after_the_others(place: Place
     assert [key.split("/")[0] for key in place.kept()] == ["accepted"]
 
 
+@pytest.mark.slow
 def test_what_somebody_has_listed_meanwhile_is_not_listed_again(place: Place) -> None:
     data = place.put("Bengal/a.jpg")
     place.put("Bengal/b.jpg", other := content(pet(0, 51)))
@@ -357,6 +376,7 @@ def test_what_somebody_has_listed_meanwhile_is_not_listed_again(place: Place) ->
     assert place.kept()["Bengal/b.jpg"] == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "folder"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_a_row_whose_accent_is_spelled_otherwise_is_the_same_label(place: Place, row: str, folder: str) -> None:
     key = f"{normalize(folder, 'Bär')}/a.jpg"
@@ -369,6 +389,7 @@ def test_a_row_whose_accent_is_spelled_otherwise_is_the_same_label(place: Place,
     assert place.kept() == {f"accepted/{sha256(data)}.jpg": data}
 
 
+@pytest.mark.slow
 def test_a_file_that_is_replaced_meanwhile_stays(place: Place) -> None:
     first = place.put("Bengal/a.jpg")
     second = content(pet(0, 51))
@@ -406,6 +427,7 @@ def test_a_young_file_and_a_hidden_one_wait(place: Place) -> None:
     assert drop.listing(60).waiting == []
 
 
+@pytest.mark.slow
 def test_a_run_looks_at_so_many_files_and_leaves_the_rest(place: Place) -> None:
     place.change_params(max_files_per_run=1)
     place.put("Bengal/b.jpg")
@@ -417,6 +439,7 @@ def test_a_run_looks_at_so_many_files_and_leaves_the_rest(place: Place) -> None:
     assert "Bengal/b.jpg" in place.kept()
 
 
+@pytest.mark.slow
 def test_images_are_counted_since_the_newest_version(published: Place) -> None:
     published.list_row("https://example.org/x.jpg," + "0" * 64 + ",pug,2026-01-01")
     published.put("Bengal/a.jpg")
@@ -427,6 +450,7 @@ def test_images_are_counted_since_the_newest_version(published: Place) -> None:
     assert (counts, taken.num_since) == ([(1, 2)], 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("older", "num_new", "num_told"),
     [("sha256,label\n1,pug\n", 1, 0), ("\ufeffaddress,sha256,label,arrived,by\nx,1,,,\n", 1, 0), ("digest\n1\n", 2, 1)],
@@ -449,6 +473,7 @@ def test_a_list_of_before_with_other_columns_stops_nobody_and_is_counted_by_its_
     assert all("has no column sha256, so all images of the branch count as new since" in line for line in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -475,6 +500,7 @@ def test_an_index_that_this_revision_can_not_read_says_what_mends_it(
     assert older.kept()["Bengal/a.jpg"] == data
 
 
+@pytest.mark.slow
 def test_a_killed_runs_images_are_announced_with_all_that_came_before(published: Place) -> None:
     """It may have been killed before it told of any, and this run may look at some of them alone."""
     data = [published.put(f"Bengal/{number}.jpg", variant=50 + number) for number in range(3)]
@@ -487,6 +513,7 @@ def test_a_killed_runs_images_are_announced_with_all_that_came_before(published:
     assert counts == [(0, 3)]
 
 
+@pytest.mark.slow
 def test_a_refused_push_says_why_and_takes_nothing_away(place: Place) -> None:
     data = place.put("Bengal/a.jpg")
     hook = place.folder / "git/hooks/pre-receive"
@@ -549,6 +576,7 @@ UNFIT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "make", "reason"), UNFIT)
 def test_what_is_no_file_that_can_be_read_is_left_and_keeps_nothing_waiting(
     place: Place, key: str, make: Callable[[Path], None], reason: str
@@ -600,6 +628,7 @@ def test_a_drop_that_is_closed_to_the_worker_is_one_line() -> None:
             Drop(folder).listing(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
@@ -623,6 +652,7 @@ def test_a_bad_file_with_a_long_name_is_put_aside_under_a_shorter_one(place: Pla
     assert place.ingest().sentence.startswith("nothing waits in ")
 
 
+@pytest.mark.slow
 def test_a_name_that_would_steer_a_terminal_is_shown_escaped(place: Place) -> None:
     place.put("Bengal/\x1b[2Ja\n.jpg", b"no image")
 
@@ -631,6 +661,7 @@ def test_a_name_that_would_steer_a_terminal_is_shown_escaped(place: Place) -> No
     assert outcome.to_row()["file"] == r"Bengal/\x1b[2Ja\n.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [b'[{"dro', b"{}", b"\xff", b"[" * 200_000], ids=["torn", "map", "bytes", "deep"])
 def test_reasons_that_somebody_has_broken_are_named(place: Place, torn: bytes) -> None:
     place.put("Bengal/b.jpg", b"no image")
@@ -643,6 +674,7 @@ def test_reasons_that_somebody_has_broken_are_named(place: Place, torn: bytes) -
     assert (place.folder / "drop/Bengal/b.jpg").read_bytes() == b"no image"
 
 
+@pytest.mark.slow
 def test_two_names_of_the_same_bad_bytes_share_a_place_and_keep_both_reasons(place: Place) -> None:
     place.put("Bengal/reason.json", b"{}")
     place.put("pug/b.jpg", b"{}")

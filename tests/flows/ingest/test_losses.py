@@ -44,6 +44,7 @@ def set_back(place: Place) -> None:
     in_folder(place.folder / "git", "git", "update-ref", "refs/heads/main", "main~1")
 
 
+@pytest.mark.slow
 def test_photographs_whose_rows_are_lost_with_git_are_named_and_taken_in_again(place: Place, tmp_path: Path) -> None:
     data = place.put("Bengal/a.jpg")
     place.ingest()
@@ -65,6 +66,7 @@ def test_photographs_whose_rows_are_lost_with_git_are_named_and_taken_in_again(p
     assert list(version.kept()) == [f"accepted/{sha256(data)}.jpg"]
 
 
+@pytest.mark.slow
 def test_an_accepted_image_that_is_lost_is_named_until_it_is_dropped_again(place: Place) -> None:
     data = [place.put(f"Bengal/{number}.jpg", variant=50 + number) for number in range(2)]
     place.ingest()
@@ -82,6 +84,7 @@ def test_an_accepted_image_that_is_lost_is_named_until_it_is_dropped_again(place
     assert (healed.sentence, healed.losses.lines()) == ("1 already there", [])
 
 
+@pytest.mark.slow
 def test_what_was_withdrawn_needs_neither_a_row_nor_an_image(place: Place) -> None:
     data = [place.put(f"Bengal/{number}.jpg", variant=50 + number) for number in range(2)]
     place.ingest()
@@ -97,6 +100,7 @@ def test_what_was_withdrawn_needs_neither_a_row_nor_an_image(place: Place) -> No
     assert lost.lines() == []
 
 
+@pytest.mark.slow
 def test_an_image_that_was_accepted_just_now_may_wait_for_its_row(place: Place) -> None:
     data = content(pet(0, 50))
     place.put(f"accepted/{sha256(data)}.jpg", data)
@@ -110,6 +114,7 @@ def test_an_image_that_was_accepted_just_now_may_wait_for_its_row(place: Place) 
     assert (len(young.losses.lines()), len(old.losses.lines())) == (0, 1)
 
 
+@pytest.mark.slow
 def test_rows_of_other_places_and_files_of_other_names_are_nobodys_loss(place: Place) -> None:
     digest = "0" * 64
     place.list_row(f"s3://old/drop/accepted/{digest}.jpg,{digest},pug,2026-01-01")
@@ -119,6 +124,7 @@ def test_rows_of_other_places_and_files_of_other_names_are_nobodys_loss(place: P
     assert place.ingest().losses.lines() == []
 
 
+@pytest.mark.slow
 def test_a_list_that_people_wrote_is_read_as_the_stages_read_it(project: Path, place: Place) -> None:
     data, digest = content(pet(0, 50)), "ab" * 32
     place.put(f"accepted/{sha256(data)}.jpg", data)
@@ -132,6 +138,7 @@ def test_a_list_that_people_wrote_is_read_as_the_stages_read_it(project: Path, p
     assert (taken.losses.lines(), taken.num_since) == ([], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["arrivals", "corrections"])
 @pytest.mark.parametrize("row", ["caf\udce9", "x" * 200_000])
 def test_a_list_that_is_no_csv_file_is_named(place: Place, name: str, row: str) -> None:
@@ -141,6 +148,7 @@ def test_a_list_that_is_no_csv_file_is_named(place: Place, name: str, row: str) 
         place.ingest()
 
 
+@pytest.mark.slow
 def test_where_the_accepted_images_cannot_be_listed_none_is_said_to_be_lost(place: Place) -> None:
     place.put("Bengal/a.jpg")
     place.ingest()
@@ -176,6 +184,7 @@ def test_in_a_bucket_losses_are_found_too(bucket: Place) -> None:
     assert [row["file"] for row in bucket.ingest().losses.to_rows()] == [f"{sha256(data[1])}.jpg"]
 
 
+@pytest.mark.slow
 def test_of_a_version_whose_commit_git_has_lost_images_are_counted_since_an_older_one(
     project: Path, published: Place
 ) -> None:
@@ -195,6 +204,7 @@ def test_of_a_version_whose_commit_git_has_lost_images_are_counted_since_an_olde
     )
 
 
+@pytest.mark.slow
 def test_a_version_that_names_no_commit_is_none_to_count_since(project: Path, place: Place) -> None:
     for number in range(3):
         place.list_row(f"s3://photos/{number}.jpg,{number:064x},Bengal,2026-01-01")
@@ -207,6 +217,7 @@ def test_a_version_that_names_no_commit_is_none_to_count_since(project: Path, pl
     assert (taken.num_since, taken.since) == (0, "in this run (git has lost the commit of pets@2)")
 
 
+@pytest.mark.slow
 def test_where_git_has_no_versions_commit_old_rows_call_for_no_retraining(project: Path, place: Place) -> None:
     for number in range(3):
         place.list_row(f"s3://photos/{number}.jpg,{number:064x},Bengal,2026-01-01")
@@ -220,6 +231,7 @@ def test_where_git_has_no_versions_commit_old_rows_call_for_no_retraining(projec
     assert taken.since == "in this run (git has lost the commit of pets@1)"
 
 
+@pytest.mark.slow
 def test_a_lost_dvc_remote_is_one_sentence_that_says_what_makes_the_data_again(
     project: Path, published: Place, tmp_path: Path
 ) -> None:
@@ -240,6 +252,7 @@ def test_a_lost_dvc_remote_is_one_sentence_that_says_what_makes_the_data_again(
     assert place.ingest().sentence == "1 accepted"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_no_remote_that_has_lost_something(
     published: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def taken_in(place: Place, num: int) -> list[bytes]:
     return data
 
 
+@pytest.mark.slow
 def test_the_workspace_of_ingest_gives_git_its_newest_rows_back(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +64,7 @@ def test_the_workspace_of_ingest_gives_git_its_newest_rows_back(
     assert place.ingest().losses.lines() == []
 
 
+@pytest.mark.slow
 def test_a_workspace_that_was_set_back_still_knows_the_newest_rows(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
