@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.errors import RequestError, SettingsError
 from flows.object_store import weed
 from flows.prefect_api import named_server
 from flows.prepare import worker_of
-from flows.project import VARIABLE
+from flows.project import VARIABLE, claim
 from flows.stack import Options, Stack, running_stack
 from petmodels.registry import Registry
 from tests.flows.api import Api
@@ -111,6 +112,49 @@ def test_a_second_project_is_refused_and_the_firsts_stays(stack: Stack) -> None:
     )
     assert api.get(f"/variables/name/{VARIABLE}")["value"] == first
     assert api.get("/work_pools/cpu")["concurrency_limit"] == 4
+
+
+def test_of_two_projects_the_one_that_was_quicker_keeps_a_new_server(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PETMODELS_REGISTRY", "PETMODELS_GIT", "PETMODELS_DVC_REMOTE"):
+        monkeypatch.setenv(name, stack.variables[name])
+    first = {"registry": "s3://first/models", "git": "b.git"}
+
+    with (
+        temporary_settings({PREFECT_API_URL: stack.api}),
+        named_server() as client,
+        written(stack, first),
+        pytest.raises(SettingsError, match=r"the project's of s3://first/models and b\.git; "),
+    ):
+        claim(client, take_over=False)
+
+
+@contextmanager
+def written(stack: Stack, value: Any) -> Iterator[None]:
+    """Have the server say, while the block runs, that it is this project's."""
+    api = Api(stack.api)
+    ours = api.get(f"/variables/name/{VARIABLE}")["value"]
+    api.patch(f"/variables/name/{VARIABLE}", value=value)
+    try:
+        yield
+        assert api.get(f"/variables/name/{VARIABLE}")["value"] == value
+    finally:
+        api.patch(f"/variables/name/{VARIABLE}", value=ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PETMODELS_GIT", "", "the worker's environment lacks PETMODELS_GIT; set it, for example to git@example.org:"),
+        ("PETMODELS_REGISTRY", "http://b/models", "PETMODELS_REGISTRY: a registry is s3://bucket/prefix, file:///"),
+    ],
+)
+def test_without_the_workers_variables_nothing_is_prepared(stack: Stack, name: str, value: str, told: str) -> None:
+    status, (line,) = prepare(stack, "--cpus", "9", **{name: value})
+
+    assert (status, line.startswith(f"prepare: {told}")) == (1, True)
+    assert Api(stack.api).get("/work_pools/cpu")["concurrency_limit"] == 4
 
 
 @pytest.mark.parametrize("name", ["PETMODELS_REGISTRY", "PETMODELS_GIT"])
