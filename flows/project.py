@@ -74,6 +74,7 @@ def _registry(address: str) -> str:
 
 
 def _told(project: Any) -> str:
+    """Return a project in words; Postgres gives its keys back in another order, and a person may write anything."""
     if not isinstance(project, dict):
         return str(project)
-    return " and ".join(str(value) for value in project.values())
+    return " and ".join(str(project[key]) for key in ("registry", "git") if key in project)

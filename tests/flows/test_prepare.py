@@ -114,6 +114,19 @@ def test_a_second_project_is_refused_and_the_firsts_stays(stack: Stack) -> None:
     assert api.get("/work_pools/cpu")["concurrency_limit"] == 4
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [({"git": "b.git", "registry": "s3://first/models"}, "s3://first/models and b.git"), ("ours", "ours")],
+)
+def test_a_project_is_told_in_one_order_whatever_the_database_makes_of_it(stack: Stack, value: Any, told: str) -> None:
+    """Postgres sorts the keys of what it keeps; a person may write a variable in Prefect's UI."""
+    with written(stack, value):
+        status, (line,) = prepare(stack)
+
+    assert status == 1
+    assert line.startswith(f"prepare: this Prefect server is the project's of {told}; give each a server of its own, ")
+
+
 def test_of_two_projects_the_one_that_was_quicker_keeps_a_new_server(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
