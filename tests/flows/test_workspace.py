@@ -299,8 +299,9 @@ def test_a_stage_is_told_whatever_its_name() -> None:
 
 
 @pytest.mark.slow
-def test_a_workspace_keeps_dvcs_state_below_its_own_folder(settings: Settings) -> None:
+def test_a_workspace_keeps_dvcs_state_below_its_own_folder(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """DVC's own place is one for all users of a machine, which each may write to, and whose pickles it loads."""
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)  # README has people set it, and it wins
     with workspace(settings, "a", "main", quiet) as w:
         w.dvc("repro")
         kept = w.folder / ".dvc/tmp/site"
