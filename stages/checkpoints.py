@@ -3,9 +3,11 @@
 Reads and leaves `<folder>/<fingerprint>.pt`, outside DVC's outputs, because DVC empties those before a stage runs.
 """
 
+import os
 import sys
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from lzma import LZMAError
 from pathlib import Path
@@ -68,15 +70,24 @@ def tell_of_others(path: Path) -> None:
 
     Whoever meant to go on with one sees that a setting, an image or the code is another by now; nobody removes them.
     """
-    others = [] if path.exists() else sorted(path.parent.glob("*.pt"), key=lambda other: other.stat().st_mtime)
+    others = {} if path.exists() else _found(path.parent)
     if others:
         num = f"{len(others)} checkpoint{'s' if len(others) > 1 else ''}"
-        size = f"{others[-1].stat().st_size / 1e6:.1f} MB"
+        newest = max(others, key=lambda other: others[other].st_mtime)
         print(
             f"train: begins anew; {num} of other settings, images, code or packages can't be gone on with and may be "
-            f"deleted; the newest ({size}): {others[-1]}",
+            f"deleted; the newest ({others[newest].st_size / 1e6:.1f} MB): {newest}",
             file=sys.stderr,
         )
+
+
+def _found(folder: Path) -> dict[Path, os.stat_result]:
+    """Return the checkpoints in a folder, with what the system knows of each."""
+    found = {}
+    for path in folder.glob("*.pt"):
+        with suppress(FileNotFoundError):  # gone meanwhile
+            found[path] = path.stat()
+    return found
 
 
 def _check(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.checkpoints import Progress, Row, load, save
+from stages.checkpoints import Progress, Row, load, save, tell_of_others
 
 
 @pytest.fixture
@@ -65,3 +65,14 @@ def test_a_checkpoint_with_a_changed_weight_begins_anew(kept: Path, capsys: pyte
     assert load(kept) == Progress()
 
     assert "train: no readable checkpoint, beginning anew (" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_others_that_is_gone_meanwhile_ends_no_training(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody deletes what the line says may be deleted; a link to nothing is listed and isn't there as well."""
+    kept.with_name("gone.pt").symlink_to("nothing")
+
+    tell_of_others(kept.with_name("own.pt"))
+
+    assert capsys.readouterr().err.startswith("train: begins anew; 1 checkpoint of other settings, ")
