@@ -87,6 +87,15 @@ def test_all_keys_that_a_revisions_params_yaml_lacks_are_named_at_once_with_what
     )
 
 
+def test_a_wrong_value_is_told_before_a_key_that_is_missing(tmp_path: Path) -> None:
+    values = asdict(section(ROOT / "params.yaml", "ingest", IngestParams)) | {"max_bytes": "many"}
+    del values["min_images_to_retrain"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"ingest": values}))
+
+    with pytest.raises(RequestError, match=r"^params\.yaml: ingest: max_bytes: input should be .*: 'many'$"):
+        section(tmp_path / "params.yaml", "ingest", IngestParams)
+
+
 def test_a_params_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(b"gate: \xff\n")
