@@ -12,11 +12,12 @@ from pathlib import Path
 
 from flows.errors import ChildError, RemoteError, StageError
 
-# What DVC says where it can't bring files to a workspace: nobody has them, or the disk is full.
+# What DVC and its SQLite say where they can't bring files to a workspace: nobody has them, or the disk is full.
 CHECKOUT_FAILED = "Checkout failed for following targets"
 NO_ROOM = "; the disk has "
 
-_NOT_BROUGHT = (CHECKOUT_FAILED, "failed to download", "failed to transfer", "No space left")
+_FULL = ("No space left", "disk is full", "disk I/O error")
+_NOT_BROUGHT = (CHECKOUT_FAILED, "failed to download", "failed to transfer", *_FULL)
 _LITTLE_ROOM_BYTES, _FEW_FILES = 500_000_000, 1000
 _MOST_HINTS = 5
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
