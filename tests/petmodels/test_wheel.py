@@ -40,8 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(folder: Path) -> Path:
     """Make a folder of what the wheel is built from."""
     shutil.copytree(ROOT / "petmodels", folder / "petmodels", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
+    (folder / "docs").mkdir()
+    for name in ("pyproject.toml", "docs/consumer.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
     return folder
 
 
