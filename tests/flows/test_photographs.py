@@ -1,6 +1,7 @@
 """Which photographs make the demo's first model, and which come later."""
 
 import csv
+import io
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,31 @@ def test_what_is_no_whole_archive_is_refused_by_name(tmp_path: Path, kind: str) 
 
     with pytest.raises(RequestError, match=r"no whole archive of photographs .*later\."):
         unpacked(archive, tmp_path / "later")
+
+
+@pytest.mark.parametrize("name", ["../out_1.jpg", "/out_1.jpg", "images/../../out_1.jpg"])
+def test_an_archive_that_leads_out_of_its_folder_is_refused_and_writes_nothing_there(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "out_1.jpg"
+    with tarfile.open(tmp_path / "later.tar", "w") as archive:
+        member = tarfile.TarInfo(str(outside) if name.startswith("/") else name)
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"jpeg"))
+
+    with pytest.raises(RequestError, match=r"no whole archive of photographs .*later\."):
+        unpacked(tmp_path / "later.tar", tmp_path / "later")
+
+    assert not outside.exists()
+
+
+def test_of_an_archives_links_none_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    with tarfile.open(tmp_path / "later.tar", "w") as archive:
+        archive.add(photographs(tmp_path / "source"), "images")
+        link = tarfile.TarInfo("images/pug_9.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
+        archive.addfile(link)
+
+    assert "pug" not in {one.label for one in unpacked(tmp_path / "later.tar", tmp_path / "later")}
 
 
 def test_a_folder_without_photographs_is_refused_by_name(tmp_path: Path) -> None:
