@@ -352,13 +352,16 @@ def test_a_judgement_of_another_test_side_stops_the_stage_before_it_writes_anyth
         bundle(no_folder, sides, trained, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("test_logits.npy", "array of numbers"), ("metrics.json", "JSON file")], ids=["numbers", "JSON"]
+)
 def test_a_torn_judgement_stops_the_stage_before_it_writes_anything(
-    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path
+    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     shutil.copytree(judged, tmp_path / "eval")
-    (tmp_path / "eval/test_logits.npy").write_bytes((judged / "test_logits.npy").read_bytes()[:-4])
+    (tmp_path / "eval" / name).write_bytes((judged / name).read_bytes()[:-9])
 
-    with pytest.raises(DataError, match=r"^no array of numbers; run `dvc repro --force evaluate`: .*logits\.npy$"):
+    with pytest.raises(DataError, match=rf"^no {kind}; run `dvc repro --force evaluate`: .*{re.escape(name)}$"):
         bundle(no_folder, sides, trained, tmp_path / "eval")
 
 
@@ -390,16 +393,6 @@ def test_export_names_the_list_of_pictures_that_an_earlier_release_did_not_leave
     (tmp_path / "eval/shown_images.csv").unlink()
 
     with pytest.raises(DataError, match=r"no such list; run `dvc repro evaluate`: .*eval/shown_images\.csv$"):
-        bundle(no_folder, sides, trained, tmp_path / "eval")
-
-
-def test_a_torn_description_stops_the_stage_before_it_writes_anything(
-    sides: Path, trained: Path, judged: Path, no_folder: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(judged, tmp_path / "eval")
-    (tmp_path / "eval/metrics.json").write_bytes((judged / "metrics.json").read_bytes()[:-9])
-
-    with pytest.raises(DataError, match=r"^no JSON file; run `dvc repro --force evaluate`: .*eval/metrics\.json$"):
         bundle(no_folder, sides, trained, tmp_path / "eval")
 
 

@@ -346,12 +346,18 @@ SEEN = """(element) => {
 HEBREW = ["חתול", "כלב", "ארנב"]
 
 
+def written(browser: Browser, folder: Path) -> Page:
+    """Write the report of what lies in a folder, and open it."""
+    write_report(folder / "eval", prepared=folder / "prepared", split=folder / "split", train=folder / "train")
+    page = browser.new_page()
+    page.goto((folder / "eval/report.html").as_uri())
+    return page
+
+
 def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, tmp_path: Path) -> None:
     write_data(tmp_path, HEBREW, num_images=4, skill=0.5)
     write_csv(tmp_path / "prepared/conflicts.csv", ["group", "labels", "sources"], [["0", "חתול כלב", "חתול/1.jpg"]])
-    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
-    page = browser.new_page()
-    page.goto((tmp_path / "eval/report.html").as_uri())
+    page = written(browser, tmp_path)
     page.locator("#data summary").last.click()
     page.locator("#matrix td[class^=wrong]").first.click()
 
@@ -372,9 +378,7 @@ def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, t
 
 def test_a_label_of_both_directions_is_written_alike_in_heads_and_words(browser: Browser, tmp_path: Path) -> None:
     write_data(tmp_path, ["חתול_a_(b)", "כלב", "Bengal"], num_images=3)
-    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
-    page = browser.new_page()
-    page.goto((tmp_path / "eval/report.html").as_uri())
+    page = written(browser, tmp_path)
     page.locator("#matrix td").nth(1).hover()
 
     said = page.locator("#cell-words bdi").first.evaluate(SEEN)
@@ -386,9 +390,7 @@ def test_a_label_of_both_directions_is_written_alike_in_heads_and_words(browser:
 
 def test_heads_of_wide_characters_lie_on_their_side_as_others_do(browser: Browser, tmp_path: Path) -> None:
     write_data(tmp_path, ["Bengal", "猫は可愛い", "חתול"], num_images=3)
-    write_report(tmp_path / "eval", prepared=tmp_path / "prepared", split=tmp_path / "split", train=tmp_path / "train")
-    page = browser.new_page()
-    page.goto((tmp_path / "eval/report.html").as_uri())
+    page = written(browser, tmp_path)
 
     heads = [box["height"] for one in page.locator("#matrix thead span").all() if (box := one.bounding_box())]
     widths = page.locator("#matrix tbody th").evaluate_all(
