@@ -20,6 +20,7 @@ from flows.errors import StackError
 from petmodels.tree import Tree
 
 BUCKET = "models"
+_ROOM_BYTES = 500_000_000  # it begins with a few files of 64 MB for what is to come
 ADMIN = ("admin-key", "admin-secret-1234567890")
 
 
@@ -52,10 +53,14 @@ def weed() -> str | None:
 def prepared(
     folder: Path, identities: list[dict[str, object]] | None = None, *, port: int | None = None
 ) -> tuple[Server, list[str]]:
-    """Write what a server in `folder` needs; return how to reach it, and the command that starts it."""
+    """Write what a server in `folder` needs; return how to reach it, and the command that starts it.
+
+    Raises StackError where this platform has no such program, or the disk too little room for it.
+    """
     program = weed()
     if program is None:
         raise StackError("no S3 server (seaweedfs) comes for this platform; put its program weed on PATH")
+    _check_room(folder)
     (folder / "aws-config").touch()  # empty, to keep the user's away; DVC takes the null device for a missing file
     config = folder / "identities.json"
     config.write_text(json.dumps({"identities": [_admin(), *(identities or [])]}))
@@ -67,6 +72,15 @@ def prepared(
     off = ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command = [program, "-logtostderr=true", "mini", *fixed, *more, *off, *flags]
     return Server(f"http://127.0.0.1:{ports['s3.port']}", folder), command
+
+
+def _check_room(folder: Path) -> None:
+    """Raise StackError where a hundredth of the disk isn't free: the store would start, take nothing and let all wait."""
+    disk = shutil.disk_usage(folder)
+    needed = disk.total // 100 + _ROOM_BYTES
+    if disk.free < needed:
+        free = f"{disk.free / 1e9:.1f} GB is free where the S3 server wants {needed / 1e9:.1f}"
+        raise StackError(f"the disk is full: {free}; make room, or give a folder on another disk: {folder}")
 
 
 def forget_sockets(server: Server) -> None:

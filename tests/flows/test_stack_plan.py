@@ -12,6 +12,7 @@ from flows.errors import StackError
 from flows.services import Service
 from flows.stack import main
 from flows.stack_plan import Options, own_temporary_folder, planned
+from tests.disks import small_disk
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,13 @@ def test_a_temporary_folder_that_somebody_else_has_put_there_is_refused(tmp_path
 
     with pytest.raises(StackError, match=rf"should be yours and is somebody else's; set TMPDIR .*-{os.getuid()}"):
         own_temporary_folder()
+
+
+def test_no_stack_starts_on_a_disk_to_which_its_store_would_write_nothing(tmp_path: Path) -> None:
+    """Seaweedfs starts there, and lets each upload wait without a word."""
+    with small_disk(tmp_path / "stack", num_kib=400_000) as folder:
+        with pytest.raises(StackError, match=r"the disk is full: 0\.4 GB is free .* wants 0\.5; make room, .*/stack/s3$"):
+            planned(folder, Options())
 
 
 def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_path: Path) -> None:
