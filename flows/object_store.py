@@ -75,7 +75,7 @@ def prepared(
 
 
 def _check_room(folder: Path) -> None:
-    """Raise StackError where a hundredth of the disk isn't free: the store would start, take nothing and let all wait."""
+    """Raise StackError where a hundredth of the disk isn't free: the store would take nothing and let all wait."""
     disk = shutil.disk_usage(folder)
     needed = disk.total // 100 + _ROOM_BYTES
     if disk.free < needed:

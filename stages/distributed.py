@@ -49,7 +49,8 @@ def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> 
         order = Path(folder, "order.json")
         names = {name: str(path.absolute()) for name, path in paths.items()}
         order.write_text(json.dumps({"params": asdict(params), "paths": names}), encoding="utf-8")
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
+        places = ["--standalone", f"--nproc-per-node={number}", f"--log-dir={folder}"]
+        launcher = [sys.executable, "-m", "torch.distributed.run", *places]
         launched = None
         try:
             with held_back():

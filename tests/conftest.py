@@ -11,7 +11,8 @@ from xdist.scheduler import LoadScopeScheduling
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
+# For tests that import onnxruntime themselves, or run DVC before they have told a new project's config.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -43,9 +43,10 @@ def test_a_temporary_folder_that_somebody_else_has_put_there_is_refused(tmp_path
 
 def test_no_stack_starts_on_a_disk_to_which_its_store_would_write_nothing(tmp_path: Path) -> None:
     """Seaweedfs starts there, and lets each upload wait without a word."""
-    with small_disk(tmp_path / "stack", num_kib=400_000) as folder:
-        with pytest.raises(StackError, match=r"the disk is full: 0\.4 GB is free .* wants 0\.5; make room, .*/stack/s3$"):
-            planned(folder, Options())
+    told = r"the disk is full: 0\.4 GB is free .* wants 0\.5; make room, .*/stack/s3$"
+
+    with small_disk(tmp_path / "stack", num_kib=400_000) as folder, pytest.raises(StackError, match=told):
+        planned(folder, Options())
 
 
 def test_the_line_before_prefects_empty_last_one_says_why_a_worker_ended(tmp_path: Path) -> None:

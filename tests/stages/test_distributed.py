@@ -96,11 +96,17 @@ def test_two_processes_train_a_network_of_which_fastai_leaves_a_part_out(sides: 
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_fails_the_stage(sides: Path, tmp_path: Path) -> None:
+def test_a_process_that_fails_fails_the_stage_and_leaves_no_temporary_files(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = TrainParams(**(TRAIN | {"architecture": "resnt34"}))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
 
     with pytest.raises(ResourceError, match=r"one of the training's 2 processes failed"):
         distributed.launch(params, paths(tmp_path, sides), number=2)
+
+    assert list((tmp_path / "temporary").glob("torchelastic*")) == []
 
 
 LAUNCH = """
