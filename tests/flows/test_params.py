@@ -1,5 +1,7 @@
 """The flows' sections of params.yaml are read as strictly as the stages'."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -102,6 +104,24 @@ def test_a_params_file_in_another_encoding_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(RequestError, match=r"params\.yaml of this revision is no YAML: unacceptable character #x00ff"):
         section(path, "gate", GateParams)
+
+
+TOO_DEEP = """
+from flows.errors import RequestError
+from flows.pipeline import values_of
+for opening in ("[", "{a: ", "- ", "? "):
+    try:
+        values_of(opening * 30_000, "params.yaml")
+    except RequestError as error:
+        print(error)
+"""
+
+
+def test_files_that_are_nested_too_deeply_end_no_process() -> None:
+    """In a process of its own: libyaml takes the one that reads such a file along."""
+    done = subprocess.run([sys.executable, "-c", TOO_DEEP], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "params.yaml is nested too deeply\n" * 4), done.stderr
 
 
 def test_a_whole_number_will_do_where_a_number_is_asked(change: Callable[[str, str], Path]) -> None:

@@ -289,6 +289,19 @@ def test_an_override_of_nothing_is_refused_by_name(settings: Settings, key: str)
         pipeline.set_params(w, {key: "7"})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("[1", r"the value of train.epochs is no YAML: \[1"),
+        ("[" * 3000, "the value of train.epochs is nested too deeply"),
+    ],
+)
+def test_an_override_that_can_not_be_read_is_refused(settings: Settings, value: str, told: str) -> None:
+    with workspace(settings, "a", "main", quiet) as w, pytest.raises(RequestError, match=told):
+        pipeline.set_params(w, {"train.epochs": value})
+
+
 def test_a_stage_is_told_whatever_its_name() -> None:
     lines = ["Running stage 'weigh-labels':", "Stage 'eval@cats' is cached - skipping run, checking out outputs"]
 
