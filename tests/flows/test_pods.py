@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from flows.object_store import weed
-from flows.stack import Options, Stack, running_stack
+from flows.stack import Options, Stack
 from tests.flows.api import Api, wait
+from tests.flows.stacks import stack_with_tables
 from tests.flows.stand_ins import checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")]
@@ -32,9 +33,8 @@ def retrain(revision: str):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server without workers, whose retrain has train/gpu train and does nothing else."""
-    folder = tmp_path_factory.mktemp("pods")
-    project = checkout(folder / "project", {"retrain": SENDING})
-    with running_stack(folder / "stack", Options(checkout=project, git=str(project), pools=())) as running:
+    project = checkout(tmp_path_factory.mktemp("pods") / "project", {"retrain": SENDING})
+    with stack_with_tables(tmp_path_factory, Options(checkout=project, git=str(project), pools=())) as running:
         yield running
 
 

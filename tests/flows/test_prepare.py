@@ -17,10 +17,11 @@ from flows.object_store import weed
 from flows.prefect_api import named_server
 from flows.prepare import worker_of
 from flows.project import VARIABLE, claim
-from flows.stack import Options, Stack, running_stack
+from flows.stack import Options, Stack
 from petmodels.registry import Registry
 from tests.flows.api import Api
 from tests.flows.ingest.runs import run
+from tests.flows.stacks import stack_with_tables
 from tests.flows.stand_ins import PROJECT
 from tests.petmodels.bundles import make_bundle
 from tests.petmodels.proxy import proxying
@@ -40,7 +41,7 @@ TELLING = (
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server that was prepared with process pools and a webhook."""
     options = Options(checkout=PROJECT, pools=(), deploy=False, notify="http://127.0.0.1:9/a-secret-path")
-    with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
+    with stack_with_tables(tmp_path_factory, options) as running:
         yield running
 
 

@@ -18,12 +18,13 @@ import yaml
 
 from flows.object_store import weed
 from flows.pipeline import outputs_of
-from flows.stack import Options, running_stack
+from flows.stack import Options
 from flows.train import LOCK_KEY
 from petmodels.storage import open_storage
 from tests.flows.api import wait
 from tests.flows.operator import Operator
 from tests.flows.projects import Project, git
+from tests.flows.stacks import stack_with_tables
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ["stages", "dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".gitignore", "data/arrivals.csv",
@@ -73,7 +74,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def operator(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterator[Operator]:
     """A person at a stack with two workers of the GPU pool, whose git remote is that project."""
     options = Options(checkout=ROOT, git=str(project.remote), pools=("gpu", "gpu"))
-    with pytest.MonkeyPatch.context() as patch, running_stack(tmp_path_factory.mktemp("stack"), options) as stack:
+    with pytest.MonkeyPatch.context() as patch, stack_with_tables(tmp_path_factory, options) as stack:
         for name, value in stack.store.environment().items():
             patch.setenv(name, value)
         yield Operator(stack, project)

