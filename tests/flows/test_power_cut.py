@@ -79,7 +79,6 @@ def cut_the_power(operator: Operator, terminal: "subprocess.Popen[str]") -> None
 
 def test_a_stack_goes_on_after_ctrl_c_after_a_power_cut_and_from_its_backups(operator: Operator) -> None:
     with terminal(operator) as first:
-        assert operator.retrain("kept").startswith("production names kept@1 because ")
         ended, *runs_of_ended = in_the_middle(operator, "ended", seed=21)
         first.send_signal(signal.SIGINT)
         assert first.wait(90) == 0
@@ -101,11 +100,11 @@ def test_a_stack_goes_on_after_ctrl_c_after_a_power_cut_and_from_its_backups(ope
         assert states == ["Crashed", "Crashed"]
         assert_goes_on(operator, "cut", cut, after=runs_of_cut[1], run=waiting)
 
-        for model in ("kept", "ended", "cut"):
+        for model in ("ended", "cut"):
             assert operator.registry.verify_all(model).findings == ()
             assert operator.registry.versions(model) == [1]
-        assert [step.version for step in operator.registry.aliases("kept")[0].steps] == [1]
-        assert operator.retrain("kept").startswith("nothing to do: kept@1 is what ")
+            assert [step.version for step in operator.registry.aliases(model)[0].steps] == [1]
+        assert operator.retrain("ended", ended).startswith("nothing to do: ended@1 is what ")
         remembered = ended_well(operator)
         drop = open_storage(operator.stack.variables["PETMODELS_DROP"])
         drop.create("accepted/a.jpg", b"a cat")
@@ -116,7 +115,7 @@ def test_a_stack_goes_on_after_ctrl_c_after_a_power_cut_and_from_its_backups(ope
         restore(operator, backup)
         assert ended_well(operator) == remembered != set()
         assert b"".join(drop.download("accepted/a.jpg", 0, 5)) == b"a cat"
-        assert operator.retrain("restored").startswith("production names restored@1 because ")
+        assert operator.retrain("restored", ended).startswith("production names restored@1 because ")
         happened = {row["stage"]: row["what happened"] for row in operator.table("restored-stages")}
         assert list(happened) == ["download", "prepare", "split", "train", "evaluate", "export"]
         assert not [what for what in happened.values() if what.startswith("ran")]
