@@ -36,7 +36,8 @@ def _database(factory: pytest.TempPathFactory) -> Path:
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "migrated"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            _make_tables(folder)
+            _make_tables(folder.with_suffix(".unfinished"))
+            folder.with_suffix(".unfinished").rename(folder)
     return folder / "prefect.db"
 
 
