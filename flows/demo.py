@@ -31,6 +31,7 @@ from flows.object_store import weed
 from flows.photographs import BROKEN, is_photograph, names_tell
 from flows.project_copy import bring_up_to_date
 from flows.remote import telling
+from flows.shares import percent
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
 OFFLINE_TRAINING: dict[str, Any] = {
@@ -188,10 +189,10 @@ def _tell(folder: Path) -> None:
     metrics = json.loads((folder / "data/eval/metrics.json").read_text(encoding="utf-8"))
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     print(
-        f"accuracy  {metrics['accuracy']:.1%} on {metrics['num_test']} test images "
-        f"(95 % interval {low:.1%} to {high:.1%})\n"
-        f"against   {metrics['baseline_logistic']:.1%} by logistic regression on frozen features, "
-        f"{metrics['baseline_majority']:.1%} by always naming the commonest label\n"
+        f"accuracy  {percent(metrics['accuracy'])}% on {metrics['num_test']} test images "
+        f"(95 % interval {percent(low)}% to {percent(high)}%)\n"
+        f"against   {percent(metrics['baseline_logistic'])}% by logistic regression on frozen features, "
+        f"{percent(metrics['baseline_majority'])}% by always naming the commonest label\n"
         f"report    {folder / 'data/eval/report.html'}\n"
         f"model     {folder / 'data/bundle'}",
         flush=True,

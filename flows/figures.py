@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flows.evidence import Evidence
 from flows.paired import Paired, by_label, paired
+from flows.shares import percent
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _label_figures(found: Evidence) -> list[Figure]:
 
 def share(value: float) -> str:
     """Return a share as people read it."""
-    return f"{value:.1%}"
+    return f"{percent(value)}%"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.artifacts import shown
 from flows.newcomers import Answer
+from flows.shares import percent
 from flows.slipping import Tally, interval, p_value
 from petmodels.terminal import counted
 
@@ -75,7 +76,7 @@ class Watched:
         if not self.answers:
             return f"no photograph that {self.version} could be judged by has arrived since it was made"
         low, high = interval(self.num_right, len(self.answers))
-        share = f"{_percent(self.num_right / len(self.answers))} %, {_percent(low)} to {_percent(high)}"
+        share = f"{percent(self.num_right / len(self.answers), 0)} %, {percent(low, 0)} to {percent(high, 0)}"
         photographs = counted(len(self.answers), "photograph")
         return f"{self.version} names {self.num_right} of {photographs} that arrived since rightly ({share})"
 
@@ -114,7 +115,3 @@ def _misnamed(wrong: Sequence[Answer], accepted: str) -> list[str]:
         rows.append(f"| {' | '.join(shown(cell) for cell in cells)} |")
     return ["The newest ones that it calls something else; look whether they do show what they are listed as:",
             "\n".join(rows)]  # fmt: skip
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}"

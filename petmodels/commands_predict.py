@@ -106,6 +106,8 @@ def _in_folder(folder: Path, unread: list[str]) -> Iterator[str]:
 
 
 def _plain_line(answer: Any) -> None:
+    # 100.0% may stand for 99.97: it is what the model claims of one image, not a share of images, and lines keep their
+    # columns; --json and --csv have the digits.
     ranked = [part for one in answer.ranked for part in (f"{one.probability:6.1%} ", one.label, "  ")]
     show_parts(["? " if answer.unsure else "  ", *ranked, str(answer.image)])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from stages import svg
+from stages.shares import percent
 
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 28, 38
 
@@ -85,7 +86,7 @@ def vertical(axis: Axis, its_ticks: Sequence[float], up: Scale, height: int) -> 
 def number_on(axis: Axis, value: float, *, exact: bool = False) -> str:
     """Return a number as the axis writes it; `exact`: with more digits, for a tip."""
     if axis.percent:
-        return f"{100 * value:.1f} %" if exact else f"{100 * value:g}"
+        return f"{percent(value)} %" if exact else f"{100 * value:g}"
     if axis.logarithmic:
         return f"{value:.2e}" if exact else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     return f"{value:.4g}" if exact else f"{value:g}"

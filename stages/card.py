@@ -9,6 +9,7 @@ from typing import Any
 from stages.hub import header, num_later
 from stages.making import in_effect, made
 from stages.published_params import published_training
+from stages.shares import percent
 
 
 def card(
@@ -114,12 +115,12 @@ def _summary(fields: Mapping[str, Any]) -> str:
     beaten = ""
     if simple >= metrics["accuracy"]:
         beaten = f"""
-It doesn't beat a logistic regression on the features of its body before any training: {simple:.1%}."""
+It doesn't beat a logistic regression on the features of its body before any training: {percent(simple)}%."""
     others = " and of others that came later" if fields["num_arrived"] else ""
     return f"""A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}{others}.
 On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
-has seen it is right in {metrics["accuracy"]:.1%} of the cases
-(95 % interval {low:.1%} to {high:.1%}).{beaten}
+has seen it is right in {percent(metrics["accuracy"])}% of the cases
+(95 % interval {percent(low)}% to {percent(high)}%).{beaten}
 `report.html` has the numbers of each label and what was taken for what."""
 
 
@@ -156,15 +157,15 @@ def _unsure(fields: Mapping[str, Any]) -> str:
     wished, reached = fields["unsure_precision"], fields["valid_sure_accuracy"]
     if not fields["unsure_below"]:
         why = ", and those above no threshold do better" if reached < wished else ""
-        return f"""No prediction is to be read as "unsure": on the valid images, {reached:.1%} of all are right
-({wished:.1%} were wished for){why}."""
+        return f"""No prediction is to be read as "unsure": on the valid images, {percent(reached)}% of all are right
+({percent(wished)}% were wished for){why}."""
     others = ""
     if sure:
         low, high = sure["accuracy_low"], sure["accuracy_high"]
-        others = f"""; of the others {metrics["sure_accuracy"]:.1%} are right,
-{sure["num_right"]} of {sure["num_images"]} (95 % interval {low:.1%} to {high:.1%})"""
+        others = f"""; of the others {percent(metrics["sure_accuracy"])}% are right,
+{sure["num_right"]} of {sure["num_images"]} (95 % interval {percent(low)}% to {percent(high)}%)"""
     missed = f"""
-No threshold reaches the {wished:.1%} of right answers that were wished for: on the valid images, where it was
-chosen, this one reaches {reached:.1%}."""
+No threshold reaches the {percent(wished)}% of right answers that were wished for: on the valid images, where it was
+chosen, this one reaches {percent(reached)}%."""
     return f"""A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the
-test images, {metrics["unsure_share"]:.1%} of the predictions are{others}.{missed if reached < wished else ""}"""
+test images, {percent(metrics["unsure_share"])}% of the predictions are{others}.{missed if reached < wished else ""}"""

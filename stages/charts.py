@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from stages import axes, svg
 from stages.axes import BOTTOM, LEFT, RIGHT, TOP, Axis, Scale
+from stages.shares import percent
 
 Point = tuple[float, float]
 
@@ -146,7 +147,7 @@ def _mark(x: float, word: str, height: int) -> Markup:
 
 
 def _bar(bar: Bar, y: float, across: Scale) -> Markup:
-    value = f"{100 * bar.share:.1f} %"
+    value = f"{percent(bar.share)} %"
     parts = [
         svg.text(across(0), y + 13, bar.name),
         svg.text(across(1), y + 13, value, anchor="end", kind="value"),

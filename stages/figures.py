@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from stages.axes import Axis
 from stages.charts import Bar, Line, Marks, bar_chart, line_chart, stacked_bars
+from stages.shares import percent
 
 Row = dict[str, str]
 
@@ -60,7 +61,7 @@ def believed(predictions: Sequence[Row], unsure_below: float) -> Markup:
     shares = Axis(title="images answered, the surest first (%)", range=(0.0, 1.0), percent=True)
     truth = Axis(title="of these named right (%)", percent=True)
     line = Line(name="test side", points=_thinned(points), kind="a", dots=False)
-    chosen = Marks(positions=[(kept, f"unsure below {100 * unsure_below:.0f} %")] if unsure_below > 0 else [])
+    chosen = Marks(positions=[(kept, f"unsure below {percent(unsure_below, 0)} %")] if unsure_below > 0 else [])
     return line_chart(
         "Share of right answers against share of images answered", [line], shares, truth, marks=chosen, height=300
     )

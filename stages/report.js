@@ -52,12 +52,19 @@ function place(cell) {
   return [cell.parentElement.rowIndex - 1, cell.cellIndex - 1];
 }
 
+// 100 is said only of all, and 0 only of none, as in the page's text.
+function percent(share) {
+  let digits = 0;
+  while (share > 0 && share < 1 && [0, 100].includes(Number((100 * share).toFixed(digits)))) digits += 1;
+  return (100 * share).toFixed(digits);
+}
+
 // Labels are in a bdi, in the page's text too: one that is written from right to left moved the numbers beside it otherwise.
 function described(cell) {
   const [row, column] = place(cell);
   const count = Number(cell.textContent);
   const total = Number(cell.parentElement.dataset.total);
-  const share = total ? ` (${Math.round((100 * count) / total)} %)` : "";
+  const share = total ? ` (${percent(count / total)} %)` : "";
   const actual = element("bdi", labels[row]);
   const what = row === column ? [actual, " named rightly"] : [actual, " taken for ", element("bdi", labels[column])];
   return [...what, `: ${count} of ${total}${share}`];

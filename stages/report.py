@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from stages import album, figures
+from stages import album, figures, shares
 from stages.outputs import read_csv, write_csv
 
 HERE = Path(__file__).parent
@@ -172,7 +172,7 @@ def _rendered(page: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=_percent, points=_points, plain=_plain, readable=figures.readable)
+    environment.filters.update(percent=_percent, score=_score, points=_points, plain=_plain, readable=figures.readable)
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     style = (HERE / "report.css").read_text(encoding="utf-8")
@@ -181,7 +181,12 @@ def _rendered(page: Page) -> str:
 
 
 def _percent(share: float | str, digits: int = 1) -> str:
-    return f"{100 * float(share):.{digits}f}\N{NO-BREAK SPACE}%"
+    return f"{shares.percent(share, digits)}\N{NO-BREAK SPACE}%"
+
+
+def _score(probability: str) -> str:
+    """Write what a model says of one image: no share of images, and no model is quite sure, so 100 hides nothing."""
+    return f"{100 * float(probability):.1f}\N{NO-BREAK SPACE}%"
 
 
 def _points(difference: float) -> str:

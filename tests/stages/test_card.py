@@ -85,6 +85,15 @@ def test_the_card_says_on_how_many_images_the_share_of_right_answers_rests() -> 
     assert "of the others 89.3% are right, 75 of 84 (95 % interval 80.9% to 94.3%). Its prob" in text
 
 
+def test_a_card_calls_no_share_100_per_cent_but_all() -> None:
+    numbers = {"accuracy": 2099 / 2100, "accuracy_low": 0.997307, "accuracy_high": 0.999916, "sure_accuracy": 1.0}
+
+    text = words(metrics=numbers)
+
+    assert "is right in 99.95% of the cases (95 % interval 99.7% to 99.99%)" in text
+    assert "of the others 100.0% are right" in text
+
+
 def test_the_card_says_where_no_threshold_reaches_the_wish() -> None:
     text = words(valid_sure_accuracy=0.91)
 

@@ -176,6 +176,16 @@ def test_a_confused_pair_leads_to_its_cell_also_the_second_time(opened: Open) ->
     expect(page.locator(target)).to_be_in_viewport()
 
 
+def test_a_cell_of_nearly_all_images_of_its_row_is_not_called_all(opened: Open) -> None:
+    page = opened()
+    cell = page.locator("#cell-2-2")
+    cell.evaluate("cell => { cell.textContent = '299'; cell.parentElement.dataset.total = '300'; }")
+
+    cell.hover()
+
+    expect(page.locator("#cell-words")).to_have_text("a breed with a long name 00 named rightly: 299 of 300 (99.7 %)")
+
+
 def test_labels_that_are_markup_stay_text(opened: Open) -> None:
     page = opened()
 
