@@ -45,7 +45,7 @@ const matrix = document.getElementById("matrix");
 const words = document.getElementById("cell-words");
 const panel = document.getElementById("cell-pictures");
 const grid = [...matrix.tBodies[0].rows].map((row) => [...row.cells].slice(1));
-let current = matrix.querySelector("td[id]") ?? grid[0][0]; // of very many labels those shown may have no cell in common
+let current = matrix.querySelector("td[class]") ?? grid[0][0]; // of very many labels those shown may have no cell in common
 current.tabIndex = 0;
 
 function place(cell) {
@@ -74,7 +74,16 @@ function focusOn(cell) {
   current.tabIndex = -1;
   current = cell;
   cell.tabIndex = 0;
-  cell.focus();
+  cell.focus({ preventScroll: true }); // a browser's own way leaves half a cell outside
+  keepInSight(cell);
+}
+
+// The pictures lie over the window's lower end, and the heads over the edges of a matrix that scrolls.
+function keepInSight(cell) {
+  const [corner] = matrix.tHead.rows[0].cells;
+  matrix.parentElement.style.scrollPadding = `${corner.offsetHeight}px 0 0 ${corner.offsetWidth}px`;
+  document.documentElement.style.scrollPaddingBottom = panel.hidden ? "" : `${panel.offsetHeight + 16}px`;
+  cell.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function element(name, text, kind) {
@@ -123,12 +132,13 @@ function show(cell) {
     }),
   );
   panel.hidden = false;
+  keepInSight(cell);
 }
 
 function close() {
   panel.hidden = true;
   for (const other of matrix.querySelectorAll("[aria-selected]")) other.removeAttribute("aria-selected");
-  current.focus();
+  focusOn(current);
 }
 
 panel.querySelector("button").addEventListener("click", close);
@@ -184,7 +194,7 @@ function follow() {
   if (!cell || !matrix.contains(cell)) return;
   focusOn(cell);
   show(cell);
-  matrix.scrollIntoView({ block: "nearest" });
+  cell.scrollIntoView({ block: "center", inline: "center" }); // with its heads, if they fit
 }
 
 window.addEventListener("hashchange", follow);

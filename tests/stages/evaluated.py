@@ -39,13 +39,17 @@ COLUMNS = [
 SIZE = 64
 
 
-def write_data(data: Path, labels: Sequence[str], *, num_images: int = 6, skill: float = 3.0, seed: int = 0) -> None:
+def write_data(
+    data: Path, labels: Sequence[str], *, num_images: int = 6, skill: float = 3.0, untested: str = "", seed: int = 0
+) -> None:
     """Leave prepared, split, train and eval (without its report) under `data`, with `num_images` a breed and side.
 
-    The model's logits are noise plus `skill` for the right breed and half of it for the next one.
+    The model's logits are noise plus `skill` for the right breed and half of it for the next one. The test side has no
+    image of the breed `untested`.
     """
     species = {label: ("cat", "dog")[number % 2] for number, label in enumerate(labels)}
     sides = {side: _rows(data, side, species, num_images) for side in ("train", "valid", "test")}
+    sides["test"] = [row for row in sides["test"] if row["label"] != untested]
     _write_prepared(data / "prepared", [row for side in sides.values() for row in side], len(labels))
     _write_split(data / "split", sides)
     _write_train(data / "train", labels)

@@ -113,6 +113,29 @@ def test_every_cell_with_images_has_its_pictures(data: Path) -> None:
     assert all(f'id="picture-{image["picture"]}"' in page for images in shown.values() for image in images)
 
 
+def assert_each_link_leads_somewhere(page: str) -> None:
+    ids = set(re.findall(r' id="([^"]*)"', page))
+    assert {link for link in re.findall(r'href="#([^"]*)"', page) if link not in ids} == set()
+
+
+def test_each_link_of_the_report_of_a_very_bad_model_leads_somewhere(tmp_path: Path) -> None:
+    write_data(tmp_path, LABELS, skill=-20.0)
+
+    page = reported(tmp_path)
+
+    assert 'class="right-' not in page.partition('<table id="matrix"')[2].partition("</table>")[0]
+    assert_each_link_leads_somewhere(page)
+
+
+def test_each_link_leads_somewhere_where_a_label_has_no_test_image(tmp_path: Path) -> None:
+    write_data(tmp_path, LABELS, untested="pug")
+
+    page = reported(tmp_path)
+
+    assert '<a href="#cell-3-3"><bdi>pug</bdi></a>' in page
+    assert_each_link_leads_somewhere(page)
+
+
 def test_every_picture_is_embedded_once(data: Path) -> None:
     pictures = re.findall(r'<image id="picture-(\d+)"', reported(data))
 

@@ -176,6 +176,34 @@ def test_a_confused_pair_leads_to_its_cell_also_the_second_time(opened: Open) ->
     expect(page.locator(target)).to_be_in_viewport()
 
 
+# What lies on top in the middle of the cell that has the focus.
+ON_TOP = """() => {
+  const cell = document.activeElement;
+  const box = cell.getBoundingClientRect();
+  const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return top === cell ? "the cell" : top?.closest("#cell-pictures") ? "its pictures" : String(top?.tagName);
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (360, 740), (320, 450)])
+def test_the_pictures_of_a_cell_never_cover_it(opened: Open, width: int, height: int) -> None:
+    page = opened(viewport={"width": width, "height": height}, reduced_motion="reduce")
+
+    on_top = {}
+    for link in page.locator(".pairs a").all():
+        link.click()
+        expect(page.locator(str(link.get_attribute("href")))).to_have_attribute("aria-selected", "true")
+        on_top[link.get_attribute("href")] = page.evaluate(ON_TOP)
+    for key in ("Control+Home", "Enter", *["ArrowDown", "ArrowRight"] * 23, "Enter", "Home", "Enter"):
+        page.keyboard.press(key)
+        on_top[f"{len(on_top)} {key}"] = page.evaluate(ON_TOP)
+
+    assert {place: what for place, what in on_top.items() if what != "the cell"} == {}
+    panel = page.locator("#cell-pictures").bounding_box()
+    assert panel
+    assert panel["height"] <= 0.4 * height + 1
+
+
 def test_a_cell_of_nearly_all_images_of_its_row_is_not_called_all(opened: Open) -> None:
     page = opened()
     cell = page.locator("#cell-2-2")
@@ -332,7 +360,7 @@ def test_a_matrix_of_chosen_labels_without_an_answer_in_common_is_one_stop_of_th
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "eval/report.html").as_uri())
 
-    assert page.locator("#matrix td[id]").count() == 0
+    assert page.locator("#matrix td[class]").count() == 0
     assert page.locator("#matrix [tabindex='0']").count() == 1
     assert errors == []
     page.close()
