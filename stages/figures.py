@@ -106,9 +106,26 @@ def finder(curve: Sequence[Row], suggestion: float | None) -> Markup | None:
 
 def balance(counts: Mapping[str, Sequence[int]]) -> Markup:
     """Return the images of each label on the three sides, the commonest label first."""
+    return stacked_bars("Images of each label on the train, valid and test side", _commonest_first(counts), SIDES)
+
+
+def balance_table(counts: Mapping[str, Sequence[int]]) -> list[tuple[str, list[int]]]:
+    """Return the numbers of the balance, with each label's sum behind them."""
+    return [(label, [*parts, sum(parts)]) for label, parts in _commonest_first(counts)]
+
+
+def reliability_table(calibration: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the numbers of the reliability diagram's dots: what is claimed, what is true, and of how many images."""
+    return [
+        (name, [f"{percent(b['confidence'])} %", f"{percent(b['accuracy'])} %", f"{b['count']:,}"])
+        for name in ("uncalibrated", "calibrated")
+        for b in calibration[f"bins_{name}"]
+    ]
+
+
+def _commonest_first(counts: Mapping[str, Sequence[int]]) -> list[tuple[str, Sequence[int]]]:
     ordered = sorted(counts.items(), key=lambda item: (-sum(item[1]), item[0]))
-    ordered = [(readable(label), parts) for label, parts in ordered]
-    return stacked_bars("Images of each label on the train, valid and test side", ordered, SIDES)
+    return [(readable(label), parts) for label, parts in ordered]
 
 
 def _over_epochs(title: str, lines: Sequence[Line], history: Sequence[Row], y: Axis) -> Markup | None:

@@ -72,6 +72,10 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
         "cells": album.listing(predictions, charted, pictured),
     }
+    page["tables"] = {
+        "balance": figures.balance_table(data["balance"]),
+        "reliability": figures.reliability_table(calibration),
+    }
     page["charts"] = _charts(page, read_csv(train / "learning_rate.csv"))
     (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
     shown = [predictions[n]["path"] for n in {*pictured, *(n for n, _ in page["heatmaps"])}]

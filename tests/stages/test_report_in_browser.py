@@ -282,6 +282,78 @@ def test_every_text_stands_out_from_its_ground(opened: Open, scheme: str) -> Non
     assert faint == []
 
 
+# WCAG's contrast of the colour of each selector's first element with that of the next.
+STEPS = """([property, ...selectors]) => {
+  const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const luminance = (selector) => {
+    const its = selector === ".panel" ? "backgroundColor" : property;
+    probe.fillStyle = getComputedStyle(document.querySelector(selector))[its];
+    probe.fillRect(0, 0, 1, 1);
+    const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = [...probe.getImageData(0, 0, 1, 1).data].map(linear);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const all = selectors.map(luminance);
+  return all.slice(1).map((one, place) => Math.max(one, all[place]) / Math.min(one, all[place]));
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_parts_of_a_bar_are_told_apart_without_seeing_colours(opened: Open, scheme: str) -> None:
+    page = opened(color_scheme=scheme)
+    parts = [f".balance .part.{kind}" for kind in "abc"]
+
+    steps = page.evaluate(STEPS, ["fill", *parts, ".panel"])
+    edge = page.evaluate(STEPS, ["stroke", parts[0], ".panel"])
+
+    assert min(steps[:2]) > 1.7
+    assert steps[2] > 3
+    assert edge == [1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("forced", ["none", "active"])
+def test_the_larger_its_share_of_the_row_the_stronger_is_a_cells_colour(opened: Open, scheme: str, forced: str) -> None:
+    page = opened(color_scheme=scheme, forced_colors=forced)
+    cells = page.locator("#matrix tbody tr").first.locator("td")
+    for place in range(1, 10):
+        cells.nth(place).evaluate("(cell, name) => { cell.className = name; }", f"wrong-{place}")
+
+    shades = [page.evaluate(STEPS, ["backgroundColor", ".panel", f"#matrix .wrong-{n}"])[0] for n in range(1, 10)]
+
+    assert shades == sorted(set(shades))
+    assert "the stronger the colour" in page.locator(".legend").inner_text()
+
+
+def test_forced_colours_leave_the_legend_its_colours_and_show_which_cell_is_chosen(opened: Open) -> None:
+    page = opened(forced_colors="active")
+    chosen = page.locator("#matrix td[class^=right]").first
+    chosen.click()
+    page.locator("#cell-pictures button").focus()
+
+    right, wrong = (page.locator(f".legend .{kind}-7") for kind in ("right", "wrong"))
+
+    ground = "one => getComputedStyle(one).backgroundColor"
+    assert right.evaluate(ground) != wrong.evaluate(ground)
+    assert chosen.evaluate("cell => getComputedStyle(cell).outlineStyle") == "solid"
+
+
+def test_the_numbers_of_a_chart_stand_in_a_table_too(opened: Open) -> None:
+    page = opened()
+    balance, reliability = (page.locator(f"{place} .figures") for place in ("#data", "#calibration"))
+    for one in (balance, reliability):
+        one.locator("summary").click()
+
+    heads = balance.locator("thead th").all_inner_texts()
+    assert heads == ["breed", "train", "valid", "test", "all"]
+    assert balance.locator("tbody tr").count() == len(LABELS)
+    assert balance.locator("tbody tr").last.locator("td").all_inner_texts() == ["3", "3", "3", "9"]
+    dots = page.locator("#calibration circle title").all_text_contents()
+    assert [re.findall(r"[\d.]+ %", dot)[::-1] for dot in dots] == [
+        row.locator("td").all_inner_texts()[:2] for row in reliability.locator("tbody tr").all()
+    ]
+
+
 def test_a_telephone_scrolls_the_matrix_but_never_the_page_sideways(opened: Open) -> None:
     page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
     page.locator("#matrix td[class^=wrong]").first.tap()
@@ -396,7 +468,7 @@ def test_a_label_written_from_right_to_left_keeps_its_number(browser: Browser, t
     write_data(tmp_path, HEBREW, num_images=4, skill=0.5)
     write_csv(tmp_path / "prepared/conflicts.csv", ["group", "labels", "sources"], [["0", "חתול כלב", "חתול/1.jpg"]])
     page = written(browser, tmp_path)
-    page.locator("#data summary").last.click()
+    page.locator("#data summary", has_text="conflict").click()
     page.locator("#matrix td[class^=wrong]").first.click()
 
     wrong = {}
