@@ -2,6 +2,7 @@
 
 import ast
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -134,18 +135,30 @@ def test_a_stages_command_names_its_inputs_and_its_output(stage: str) -> None:
     assert all(any(path == word or path.startswith(f"{word}/") for word in words) for path in inputs)
 
 
+def plotted(folder: Path, name: str, path: str, content: str) -> str:
+    """Return the page that DVC makes of one plot, from what stands in its file."""
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "dvc", "plots", "show", f"dvc.yaml::{name}", "--out", "plots"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return (folder / "plots/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_dvcs_confusion_matrix_lies_as_the_reports_does(tmp_path: Path) -> None:
+    page = plotted(tmp_path, "confusion", "data/eval/confusion.csv", "actual,predicted\npug,pug\npug,beagle\n")
+
+    assert set(re.findall(r'"([xy])": \{\s*"field": "(\w+)"', page)) == {("x", "predicted"), ("y", "actual")}
+
+
 @pytest.mark.slow
 def test_the_learning_rate_finder_is_drawn_over_a_logarithmic_axis(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
-    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
-    (tmp_path / "data/train").mkdir(parents=True)
     curve = "learning_rate,loss\n1e-06,3.0\n0.0001,2.0\n0.01,4.0\n"
-    (tmp_path / "data/train/learning_rate.csv").write_text(curve, encoding="utf-8")
 
-    command = [sys.executable, "-m", "dvc", "plots", "show", "dvc.yaml::learning_rate", "--out", "plots"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    page = plotted(tmp_path, "learning_rate", "data/train/learning_rate.csv", curve)
 
-    page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     assert all(part in page for part in ("Learning-rate finder", '"type": "log"', "1e-06"))
     assert "<DVC_METRIC" not in page
