@@ -74,10 +74,16 @@ def horizontal(axis: Axis, its_ticks: Sequence[float], across: Scale, top: int, 
     return Markup("").join(parts)
 
 
-def vertical(axis: Axis, its_ticks: Sequence[float], up: Scale, height: int) -> Markup:
-    """Return the axis along the left of a chart of this height, with its title turned."""
-    parts = [svg.segment(LEFT, up(tick), svg.WIDTH - RIGHT, up(tick), "grid") for tick in its_ticks]
-    parts += [svg.text(LEFT - 6, up(tick) + 4, number_on(axis, tick), anchor="end") for tick in its_ticks]
+def room(axis: Axis, its_ticks: Sequence[float]) -> float:
+    """Return where a chart begins, right of its title and of the longest number: LEFT, or more where one is long."""
+    longest = max(len(number_on(axis, tick).replace(".", "")) for tick in its_ticks)
+    return max(LEFT, 26 + 8 * longest)  # a digit is up to 7.7 wide, and a point half of it
+
+
+def vertical(axis: Axis, its_ticks: Sequence[float], up: Scale, left: float, height: int) -> Markup:
+    """Return the axis along `left`, as `room` gives it, of a chart of this height, with its title turned."""
+    parts = [svg.segment(left, up(tick), svg.WIDTH - RIGHT, up(tick), "grid") for tick in its_ticks]
+    parts += [svg.text(left - 6, up(tick) + 4, number_on(axis, tick), anchor="end") for tick in its_ticks]
     middle = (TOP + height - BOTTOM) / 2
     turned = Markup('<text class="axis-title" text-anchor="middle" transform="translate(11 {}) rotate(-90)">{}</text>')
     return Markup("").join(parts) + turned.format(svg.size(middle), axis.title)

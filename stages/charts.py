@@ -58,12 +58,13 @@ def line_chart(
     xs = [point[0] for line in lines for point in line.points] + [position for position, _ in marks.positions]
     ys = [point[1] for line in lines for point in line.points]
     x_ticks, y_ticks = axes.ticks_on(x, xs), axes.ticks_on(y, ys)
-    across = axes.scale_of(x, x_ticks, xs, LEFT, svg.WIDTH - RIGHT)
+    left = axes.room(y, y_ticks)
+    across = axes.scale_of(x, x_ticks, xs, left, svg.WIDTH - RIGHT)
     up = axes.scale_of(y, y_ticks, ys, height - BOTTOM, TOP)
     body = Markup("").join(
         [
             axes.horizontal(x, x_ticks, across, TOP, height - BOTTOM),
-            axes.vertical(y, y_ticks, up, height),
+            axes.vertical(y, y_ticks, up, left, height),
             *(_mark(across(position), word, height) for position, word in marks.positions),
             *(_line(line, across, up, x, y) for line in lines),
             _legend(lines),

@@ -82,7 +82,7 @@ function focusOn(cell) {
 function keepInSight(cell) {
   const [corner] = matrix.tHead.rows[0].cells;
   matrix.parentElement.style.scrollPadding = `${corner.offsetHeight}px 0 0 ${corner.offsetWidth}px`;
-  document.documentElement.style.scrollPaddingBottom = panel.hidden ? "" : `${panel.offsetHeight + 16}px`;
+  matrix.style.setProperty("--covered", panel.hidden ? "0px" : `${panel.offsetHeight + 16}px`);
   cell.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
@@ -123,7 +123,7 @@ function show(cell) {
       const said = element("span", "said ", row === column ? "said right" : "said wrong");
       const name = element("b", "");
       name.append(element("bdi", labels[column]));
-      said.append(name, ` ${(100 * image.said).toFixed(1)} %`);
+      said.append(name, ` ${(100 * image.said).toFixed(1)}\u00a0%`);
       const where = element("span", `loss ${image.loss.toFixed(2)} · `, "quiet");
       where.append(element("bdi", image.source));
       caption.append(said, where);

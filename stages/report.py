@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
 NUM_SHADES = 9
 MAX_CHARTED, NUM_MISTAKEN = 200, 100  # labels in the matrix; beyond so many, those that are mistaken most
+MOST_PRINTED = 40  # labels whose matrix is no wider than A4, and whose balance is no higher
 
 Row = dict[str, str]
 Page = dict[str, Any]
@@ -62,6 +63,7 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "breeds": read_csv(evaluation / "breeds.csv"),
         "pairs": read_csv(evaluation / "confused_pairs.csv"),
         "charted": charted,
+        "most_printed": MOST_PRINTED,
         "place": {label: number for number, label in enumerate(charted)},
         "predictions": predictions,
         "file_names": [album.file_name(row) for row in predictions],

@@ -434,6 +434,19 @@ def test_a_chart_names_itself_its_axes_and_its_series() -> None:
     assert all(text in drawn for text in (">epoch<", ">loss (nats)<", ">valid &lt;loss&gt;<"))
 
 
+@pytest.mark.parametrize(("low", "high", "percent"), [(0.9997, 1, True), (0.00021, 0.00034, False), (2, 3, False)])
+def test_an_axis_gives_its_numbers_room_beside_its_title(low: float, high: float, *, percent: bool) -> None:
+    line = charts.Line(name="valid", points=[(1, low), (2, high)], kind="a")
+
+    drawn = charts.line_chart("Loss", [line], axes.Axis(title="epoch"), axes.Axis(title="valid", percent=percent))
+
+    numbers = re.findall(r'<text class="tick" x="([\d.]+)" [^>]*text-anchor="end">([^<]+)<', drawn)
+    assert numbers
+    # 12 px of a wide font: digits are 7.7 wide, and the title's letters reach to 15.
+    assert min(float(x) - 7.7 * len(number.replace(".", "")) - 3.9 for x, number in numbers) >= 15
+    assert f'x1="{float(numbers[0][0]) + 6:g}"' in drawn
+
+
 def test_the_finder_is_drawn_without_its_blow_up() -> None:
     curve = [
         {"learning_rate": str(10.0**power), "loss": str(loss)}

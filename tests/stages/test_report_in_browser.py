@@ -204,6 +204,18 @@ def test_the_pictures_of_a_cell_never_cover_it(opened: Open, width: int, height:
     assert panel["height"] <= 0.4 * height + 1
 
 
+def test_the_way_from_a_cell_to_its_pictures_moves_nothing(opened: Open) -> None:
+    page = opened(reduced_motion="reduce")
+    page.locator(".pairs a").first.click()
+    expect(page.locator("#matrix [aria-selected]")).to_be_focused()
+    before = page.evaluate("scrollY")
+
+    page.keyboard.press("Tab")
+
+    expect(page.locator("#cell-pictures button")).to_be_focused()
+    assert page.evaluate("scrollY") == before
+
+
 def test_a_cell_of_nearly_all_images_of_its_row_is_not_called_all(opened: Open) -> None:
     page = opened()
     cell = page.locator("#cell-2-2")
@@ -385,6 +397,59 @@ def test_paper_shows_what_the_screen_folds_away(opened: Open) -> None:
 
     assert page.locator("details:not([open])").count() == 0
     expect(page.locator(".bar")).to_be_hidden()
+
+
+def test_paper_shows_a_matrix_that_fits_and_names_the_file_of_one_that_does_not(
+    browser: Browser, tmp_path: Path
+) -> None:
+    ends, told, bars = {}, {}, {}
+    for num in (40, 41):
+        write_data(tmp_path / str(num), [f"a_breed_with_a_very_long_name_{n:02d}" for n in range(num)], num_images=1)
+        page = written(browser, tmp_path / str(num))
+        page.set_viewport_size({"width": 718, "height": 1000})  # A4 with margins of a centimetre
+        page.emulate_media(media="print")
+        box = page.locator("#matrix").bounding_box()
+        ends[num] = box and box["x"] + box["width"]
+        bars[num] = page.locator(".balance").is_visible()
+        told[num] = page.locator(".on-paper").all_inner_texts()
+        page.close()
+
+    assert ends[40]
+    assert ends[40] <= 718
+    assert bars == {40: True, 41: False}  # a drawing that is higher than a page leaves its title on the one before
+    assert (ends[41], told) == (
+        None,
+        {40: [], 41: ["The matrix of 41 breeds is too wide for paper; confusion.csv has it."]},
+    )
+
+
+def test_on_paper_no_title_stands_apart_from_what_it_names(opened: Open) -> None:
+    page = opened()
+    page.emulate_media(media="print")
+
+    broken = page.evaluate("""() => {
+      const apart = (all, rule) =>
+        [...document.querySelectorAll(all)].filter((one) => !getComputedStyle(one)[rule].startsWith("avoid"));
+      const titles = apart("h2, h3, h3 + p, .title, caption, summary, .legend", "breakAfter");
+      const wholes = apart("h3 + p, figure, .chart, .numbers, .matrix-box, thead", "breakInside");
+      return [...titles, ...wholes].map((one) => one.outerHTML.slice(0, 60));
+    }""")
+
+    assert broken == []
+
+
+def test_a_long_head_ends_in_dots_and_says_all_on_hovering(browser: Browser, tmp_path: Path) -> None:
+    long = "a_breed_with_a_name_that_is_so_very_long_that_no_head_of_a_column_has_room_for_it"
+    write_data(tmp_path, [long, "pug", "beagle"], num_images=2)
+    page = written(browser, tmp_path)
+
+    heads = page.locator("#matrix th[scope=col]")
+
+    style = "one => [getComputedStyle(one).textOverflow, one.scrollHeight > one.clientHeight]"
+    assert heads.first.locator("span").evaluate(style) == ["ellipsis", True]
+    assert [head.get_attribute("title") for head in heads.all()] == [long.replace("_", " "), None, None]
+    assert page.locator("#matrix tbody th").first.get_attribute("title") == long.replace("_", " ")
+    page.close()
 
 
 # Texts whose contrast with the nearest painted ground is below WCAG's AA: 4.5, or 3 for large ones.
