@@ -167,5 +167,6 @@ def _unsure(fields: Mapping[str, Any]) -> str:
     missed = f"""
 No threshold reaches the {percent(wished)}% of right answers that were wished for: on the valid images, where it was
 chosen, this one reaches {percent(reached)}%."""
-    return f"""A prediction with a probability below {fields["unsure_below"]:.2f} should be read as "unsure". On the
-test images, {percent(metrics["unsure_share"])}% of the predictions are{others}.{missed if reached < wished else ""}"""
+    return f"""A prediction with a probability below {percent(fields["unsure_below"])}% should be read as "unsure".
+On the test images, {percent(metrics["unsure_share"])}% of the predictions
+are{others}.{missed if reached < wished else ""}"""

@@ -94,6 +94,11 @@ def test_a_card_calls_no_share_100_per_cent_but_all() -> None:
     assert "of the others 100.0% are right" in text
 
 
+@pytest.mark.parametrize(("threshold", "told"), [(0.997, "99.7%"), (0.9, "90.0%"), (0.99996, "99.996%")])
+def test_the_cards_threshold_is_none_that_every_answer_would_be_below(threshold: float, told: str) -> None:
+    assert f'with a probability below {told} should be read as "unsure"' in words(unsure_below=threshold)
+
+
 def test_the_card_says_where_no_threshold_reaches_the_wish() -> None:
     text = words(valid_sure_accuracy=0.91)
 
