@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flows.evidence import Evidence
 from flows.paired import Paired, by_label, paired
-from flows.shares import percent
+from flows.shares import percent, points
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def accuracy_figures(found: Evidence, fresh: Paired, limit: float, fewest: int) 
     for name, its in parts.items():
         if its.num_images:
             low, high = its.interval
-            meaning = f"{its.difference:+.1%} (95 %: {low:+.1%} to {high:+.1%}), p = {its.p_value:.2g}"
+            meaning = f"{points(its.difference)}% (95 %: {points(low)}% to {points(high)}%), p = {its.p_value:.2g}"
             total = its.num_images
             rows.append(Figure(f"{name} ({total})", share(its.champion_right / total),
                                share(its.challenger_right / total), meaning))  # fmt: skip
@@ -68,7 +68,7 @@ def _label_figures(found: Evidence) -> list[Figure]:
     """Return what is new, unread, and the three labels at which the challenger loses most."""
     rows = [
         Figure(f"{label} ({its.num_images})", share(its.champion_right / its.num_images),
-               share(its.challenger_right / its.num_images), f"{its.difference:+.1%}")
+               share(its.challenger_right / its.num_images), f"{points(its.difference)}%")
         for label, its in list(by_label(found.unseen).items())[:3]
         if its.difference < 0
     ]  # fmt: skip

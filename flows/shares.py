@@ -12,3 +12,8 @@ def percent(share: float, digits: int = 1) -> str:
         digits += 1
         text = f"{100 * share:.{digits}f}"
     return text
+
+
+def points(difference: float) -> str:
+    """Return a difference of two shares in points, with its sign and with as many digits as `percent` gives it."""
+    return f"{'-' if difference < 0 else '+'}{percent(abs(difference))}"

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
 NUM_SHADES = 9
 MAX_CHARTED, NUM_MISTAKEN = 200, 100  # labels in the matrix; beyond so many, those that are mistaken most
-MOST_PRINTED = 40  # labels whose matrix is no wider than A4, and whose balance is no higher
+MOST_PRINTED = 40  # labels whose matrix is no wider than A4, and whose balance is no longer
 
 Row = dict[str, str]
 Page = dict[str, Any]
@@ -196,7 +196,7 @@ def _score(probability: str) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return shares.points(difference).replace("-", "\N{MINUS SIGN}")
 
 
 def _plain(value: object) -> str:

@@ -15,3 +15,8 @@ def percent(share: float | str, digits: int = 1) -> str:
         digits += 1
         text = f"{100 * value:.{digits}f}"
     return text
+
+
+def points(difference: float) -> str:
+    """Return a difference of two shares in points, with its sign and with as many digits as `percent` gives it."""
+    return f"{'-' if difference < 0 else '+'}{percent(abs(difference))}"

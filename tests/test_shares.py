@@ -72,3 +72,14 @@ def test_the_gate_shows_100_per_cent_of_no_model_that_errs() -> None:
     shown = [(its.champion, its.challenger) for its in baseline_figures(2099 / 2100, 0.5, 1.0)]
 
     assert shown == [("50.0%", "99.95%"), ("100.0%", "99.95%")]
+
+
+@pytest.mark.parametrize("points", [shares.points, of_flows.points], ids=["stages", "flows"])
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [(1 / 2100, "+0.05"), (-1 / 2100, "-0.05"), (0, "+0.0"), (-0.0, "+0.0"), (0.3, "+30.0"), (-1, "-100.0")],
+)
+def test_only_models_that_are_alike_are_no_point_apart(
+    points: Callable[[float], str], difference: float, expected: str
+) -> None:
+    assert points(difference) == expected

@@ -114,6 +114,14 @@ def test_a_gain_on_what_came_lately_does_not_pay_for_a_loss_on_what_was_there() 
     assert decide(replace(found, older=older[:20]), RULES).outcome == "promote"
 
 
+def test_one_answer_of_thousands_that_was_lost_is_not_shown_as_nothing() -> None:
+    figures = decide(against_champion(records(1, 0, both=2099)), RULES).figures
+
+    told = {figure.what: figure.meaning for figure in figures}
+    assert told["accuracy, images the champion never saw (2100)"].startswith("-0.05% (95 %: -")
+    assert told["pug (2100)"] == "-0.05%"
+
+
 def test_labels_that_are_too_few_to_be_judged_are_counted() -> None:
     answers = [one for number in range(37) for one in records(0, 1, both=2, label=f"breed{number}")]
 

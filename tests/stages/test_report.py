@@ -12,7 +12,7 @@ import pytest
 from stages import album, axes, charts, figures, svg
 from stages.outputs import write_csv
 from stages.report import write_report
-from tests.stages.evaluated import read_json, write_data
+from tests.stages.evaluated import change_json, read_json, write_data
 
 LABELS = ["Bengal", "Siamese", "beagle", "pug"]
 
@@ -235,6 +235,23 @@ def test_report_says_on_how_many_images_the_share_of_right_answers_rests(data: P
 
     assert '<dd>89.3 %</dd><dd class="base">75 of 84, 95 %: 81 % to 94 %</dd>' in page
     assert "89.3 % of the other answers are right:\n    75 of 84, 95 % interval 80.9 % to 94.3 %." in page
+
+
+def test_a_threshold_that_metrics_round_to_1_is_not_called_100_per_cent(data: Path) -> None:
+    for name, threshold in (("metrics", 1.0), ("calibration", 0.9999998)):
+        change_json(data / f"eval/{name}.json", {"unsure_below": threshold})
+
+    page = reported(data).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert "<dt>Says “unsure” below</dt><dd>99.99998 %</dd>" in page
+    assert "Below a confidence of 99.99998 % the model" in page
+    assert "unsure below 99.99998 %<" in page
+
+
+def test_a_gain_of_one_answer_among_thousands_is_not_called_0_points(data: Path) -> None:
+    change_json(data / "eval/metrics.json", {"accuracy": 0.999524, "baseline_logistic": 0.999048})
+
+    assert "That is +0.05 points over a logistic regression" in reported(data)
 
 
 def test_report_says_where_a_threshold_does_not_reach_the_wish(data: Path) -> None:
