@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from flows import shares as of_flows
+from flows.arrivals import Row
 from flows.figures import baseline_figures
+from flows.newcomers import Answer
 from flows.slipping import interval
+from flows.watched import Watched
 from stages import charts, shares
+from stages.axes import Axis
 from stages.report import write_report
 from tests.stages.evaluated import change_json, write_data
 
@@ -66,6 +70,26 @@ def test_a_bar_of_all_but_one_is_not_called_100_per_cent() -> None:
 
     assert drawn.count("99.95 %") == 2
     assert "100.0" not in drawn
+
+
+def test_a_dot_of_all_but_one_is_not_called_100_per_cent() -> None:
+    axis = Axis(title="named right", percent=True)
+
+    drawn = charts.line_chart(
+        "Accuracy", [charts.Line(name="valid", points=[(0.5, 2099 / 2100)], kind="a")], axis, axis
+    )
+
+    assert "<title>valid: 99.95 % at 50.0 %</title>" in drawn
+
+
+@pytest.mark.parametrize(("num_right", "told"), [(299, "(99.7 %, 98 to 99.9)"), (300, "(100 %, 99 to 100)")])
+def test_the_watch_calls_no_photographs_but_all_100_per_cent(num_right: int, told: str) -> None:
+    row = Row("a", "0" * 64, "pug", "2100-01-01")
+    answers = [Answer(row, "pug")] * num_right + [Answer(row, "cat")] * (300 - num_right)
+
+    found = Watched(version="pets@1", answers=answers, tallies=[], without={}, lacks="none", fewest=4, limit=0.001)
+
+    assert f"{num_right} of 300 photographs that arrived since rightly {told}" in found.sentence
 
 
 def test_the_gate_shows_100_per_cent_of_no_model_that_errs() -> None:
