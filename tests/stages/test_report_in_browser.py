@@ -402,7 +402,7 @@ def test_paper_shows_what_the_screen_folds_away(opened: Open) -> None:
 def test_paper_shows_a_matrix_that_fits_and_names_the_file_of_one_that_does_not(
     browser: Browser, tmp_path: Path
 ) -> None:
-    ends, told, bars = {}, {}, {}
+    ends, told, balance = {}, {}, {}
     for num in (40, 41):
         write_data(tmp_path / str(num), [f"a_breed_with_a_very_long_name_{n:02d}" for n in range(num)], num_images=1)
         page = written(browser, tmp_path / str(num))
@@ -410,17 +410,22 @@ def test_paper_shows_a_matrix_that_fits_and_names_the_file_of_one_that_does_not(
         page.emulate_media(media="print")
         box = page.locator("#matrix").bounding_box()
         ends[num] = box and box["x"] + box["width"]
-        bars[num] = page.locator(".balance").is_visible()
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        balance[num] = [page.locator(f"#data {part}").is_visible() for part in (".balance", ".figures table")]
         told[num] = page.locator(".on-paper").all_inner_texts()
         page.close()
 
     assert ends[40]
     assert ends[40] <= 718
-    assert bars == {40: True, 41: False}  # a drawing that is higher than a page leaves its title on the one before
-    assert (ends[41], told) == (
-        None,
-        {40: [], 41: ["The matrix of 41 breeds is too wide for paper; confusion.csv has it."]},
-    )
+    assert ends[41] is None
+    assert balance == {40: [True, True], 41: [False, False]}  # that of 150 labels took five pages
+    assert told == {
+        40: [],
+        41: [
+            "The balance over 41 breeds is too long for paper; train.csv, valid.csv and test.csv have each image.",
+            "The matrix of 41 breeds is too wide for paper; confusion.csv has it.",
+        ],
+    }
 
 
 def test_on_paper_no_title_stands_apart_from_what_it_names(opened: Open) -> None:
