@@ -204,6 +204,14 @@ def test_the_pictures_of_a_cell_never_cover_it(opened: Open, width: int, height:
     assert panel["height"] <= 0.4 * height + 1
 
 
+def test_a_link_to_a_cell_shows_its_heads_too_where_they_fit(opened: Open) -> None:
+    page = opened(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+
+    page.locator(".pairs a").first.click()
+
+    expect(page.locator("#matrix thead")).to_be_in_viewport(ratio=1)
+
+
 def test_the_way_from_a_cell_to_its_pictures_moves_nothing(opened: Open) -> None:
     page = opened(reduced_motion="reduce")
     page.locator(".pairs a").first.click()
@@ -398,6 +406,8 @@ def test_paper_shows_what_the_screen_folds_away(opened: Open) -> None:
 
     assert page.locator("details:not([open])").count() == 0
     expect(page.locator(".bar")).to_be_hidden()
+    cut = "all => all.filter((one) => one.scrollHeight > one.clientHeight + 1).map((one) => one.ariaLabel)"
+    assert page.locator(".scroll, .tall, .short, .files").evaluate_all(cut) == []
 
 
 def test_paper_shows_a_matrix_that_fits_and_names_the_file_of_one_that_does_not(
