@@ -410,6 +410,18 @@ def test_paper_shows_what_the_screen_folds_away(opened: Open) -> None:
     assert page.locator(".scroll, .tall, .short, .files").evaluate_all(cut) == []
 
 
+def test_paper_cuts_no_pictures_of_a_chosen_cell(opened: Open) -> None:
+    page = opened(viewport={"width": 360, "height": 400})
+    page.locator("#matrix td[class^=right]", has_text="3").first.click()
+    expect(page.locator("#cell-pictures figure")).to_have_count(3)
+
+    page.emulate_media(media="print")
+
+    cut = "all => all.map((one) => [one.scrollWidth - one.clientWidth, one.scrollHeight - one.clientHeight])"
+    sizes = page.locator("#cell-pictures, #cell-pictures .photos").evaluate_all(cut)
+    assert max(map(max, sizes)) <= 1
+
+
 def test_paper_shows_a_matrix_that_fits_and_names_the_file_of_one_that_does_not(
     browser: Browser, tmp_path: Path
 ) -> None:
