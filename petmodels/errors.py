@@ -20,7 +20,7 @@ PetmodelsError                        1   one line that names the culprit and th
 │   ├── SignatureError                6   not signed by a key that you trust
 │   ├── ReplayError                   6   older or other than what this machine has already seen
 │   └── SelfTestError                 6   the model doesn't answer here as it did when it was evaluated
-└── MachineError                      9   this machine lacks disk space, rights or a package
+└── MachineError                      9   this machine lacks disk space, memory, rights or a package
     └── ReadOnlyError                 9   a place on this machine's disk may not be written
 """
 
@@ -122,7 +122,7 @@ class SelfTestError(TrustError):
 
 
 class MachineError(PetmodelsError):
-    """This machine lacks disk space, rights or a package."""
+    """This machine lacks disk space, memory, threads, rights or a package, or is of another system."""
 
     exit_code = 9
 

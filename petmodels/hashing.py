@@ -3,12 +3,13 @@
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 
 from petmodels.errors import ChecksumError
+from petmodels.parallel import at_once, begun
 
 PIECE_BYTES = 2**20
 # A file above SINGLE_BYTES is stored in parts, of which S3 takes no more than 10,000.
@@ -38,17 +39,12 @@ def has_bytes(path: Path, sha256: str, size_bytes: int) -> bool:
 
 def sha256_of_all(paths: Iterable[Path]) -> list[str]:
     """Return the SHA-256 of each file, in order; hashing releases Python's lock, so that all cores help."""
-    with ThreadPoolExecutor(thread_name_prefix="hash") as pool:
-        return list(pool.map(sha256_of, paths))
+    return at_once(sha256_of, paths)
 
 
 def digests_of(paths: Iterable[Path]) -> list[Digest]:
     """Return the digest of each file, in order. A byte is read once, so that whole and parts are of the same bytes."""
-    with (
-        ThreadPoolExecutor(thread_name_prefix="part") as helpers,
-        ThreadPoolExecutor(thread_name_prefix="hash") as pool,
-    ):
-        return list(pool.map(lambda path: _digest(path, helpers), paths))
+    return at_once(_digest, paths)
 
 
 def digest_of(path: Path, sha256: str = "") -> Digest:
@@ -73,14 +69,14 @@ def no_progress(_num_bytes: int) -> None:
     """Tell nobody how many more bytes were moved."""
 
 
-def _digest(path: Path, helper: Executor) -> Digest:
+def _digest(path: Path) -> Digest:
     size = path.stat().st_size
     if size <= SINGLE_BYTES:
         return Digest(sha256_of(path))
     whole, parts = hashlib.sha256(), []
     with path.open("rb") as file:
         while body := file.read(part_bytes(size)):
-            part = helper.submit(hashlib.sha256, body)
+            part = begun(partial(hashlib.sha256, body))
             whole.update(body)
             parts.append(part.result().digest())
     return Digest(whole.hexdigest(), tuple(parts))

@@ -1,5 +1,7 @@
 """Open images from strangers: a path, bytes, a Pillow image or an array become upright RGB, or one ImageError.
 
+A lack of memory is this machine's fault and no image's: that is a MachineError.
+
 Nothing is decoded before its size is known, only plain raster formats are tried, and of an animation the first
 picture counts. The rules for colours are those by which the training images were prepared.
 """
@@ -10,8 +12,10 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from petmodels.colours import in_rgb
-from petmodels.errors import ImageError, RequestError
+from petmodels.errors import ImageError, MachineError, RequestError
 from petmodels.image_files import LARGEST_FILE_BYTES, Readable, content_of, is_readable
+from petmodels.image_memory import JPEG_BYTES, TO_DECODE, WEBP_BYTES, check_memory, pixels_of_webp
+from petmodels.machine import memory_to
 from petmodels.scans import excess_in
 from petmodels.storage import number_in
 
@@ -43,6 +47,8 @@ class Taken(NamedTuple):
 def rgb_of(image: ImageLike) -> "Image":
     """Return an image upright and in RGB; raise ImageError, which names it, when that can't be done.
 
+    Raises MachineError where the memory for it is lacking.
+
     An array is height x width x 3 (RGB) or height x width (grey), unsigned bytes, or floats from 0 to 1. A Pillow image
     that is upright and RGB already is returned itself.
     """
@@ -59,6 +65,11 @@ def taken(image: ImageLike) -> Taken:
 
 def rgb_in(taken: Taken) -> "Image":
     """Return what `rgb_of` does of an image that was read."""
+    with memory_to(TO_DECODE, taken.name):
+        return _rgb_in(taken)
+
+
+def _rgb_in(taken: Taken) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
     content, image, name = taken
@@ -67,7 +78,7 @@ def rgb_in(taken: Taken) -> "Image":
             _check_scans(_undecoded(image) if image.format in _JPEGS else b"", name)
             return _upright(image, name)
         return _from_array(image, name) if content is None else _decoded(content, name)
-    except RequestError:
+    except (RequestError, MachineError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known kind ({', '.join(FORMATS)}): {name}") from error
@@ -107,7 +118,12 @@ def _decoded(file: io.BytesIO, name: str) -> "Image":
     from PIL import Image
 
     _check_scans(file.getvalue(), name)  # which copies nothing
-    with Image.open(file, formats=FORMATS) as opened:
+    try:
+        opened = Image.open(file, formats=FORMATS)
+    except OSError:
+        check_memory(min(pixels_of_webp(file.getvalue()), most_pixels()), WEBP_BYTES, name)
+        raise
+    with opened:
         return _upright(opened, name)
 
 
@@ -128,7 +144,11 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"the image has no pixels: {name}")
     if codec := _codec_in_python(image):
         raise ImageError(f"Pillow unpacks its {codec} in Python, a minute for some, refused undecoded: {name}")
-    image.load()
+    try:
+        image.load()
+    except OSError:
+        check_memory(image.width * image.height, JPEG_BYTES, name)
+        raise
     orientation = image.getexif().get(0x0112)
     rgb = in_rgb(image)
     if not isinstance(orientation, int) or not 2 <= orientation <= 8:  # damaged metadata may hold anything

@@ -25,6 +25,7 @@ from petmodels.commands_transfer import copy, mirror, pull, repair, verify
 from petmodels.commands_write import keygen, promote, prune, publish, rollback, withdraw
 from petmodels.doctor import doctor
 from petmodels.errors import MachineError, PetmodelsError
+from petmodels.machine import LACKS_MEMORY, NO_THREADS
 from petmodels.terminal import lead_nowhere, say, show
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -83,6 +84,14 @@ def main() -> None:
     except PetmodelsError as error:
         say(f"petmodels: {error}")
         sys.exit(error.exit_code)
+    except MemoryError:
+        say(f"petmodels: {LACKS_MEMORY} for this")
+        sys.exit(MachineError.exit_code)
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        say(f"petmodels: {NO_THREADS}")
+        sys.exit(MachineError.exit_code)
     except BrokenPipeError:
         lead_nowhere(sys.stdout)
         sys.exit(1)

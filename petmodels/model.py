@@ -5,7 +5,7 @@ are decoded in other threads, and never more than a few batches are in memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -15,10 +15,12 @@ from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, bytes_of
 from petmodels.documents import load_object
 from petmodels.errors import BundleError, ImageError, RequestError
 from petmodels.image_files import is_readable
+from petmodels.image_memory import TO_DECODE
 from petmodels.images import ImageLike, name_of, rgb_in, shown, taken
 from petmodels.labels import labels_in
+from petmodels.machine import memory_to
 from petmodels.network import Network
-from petmodels.parallel import num_cores, turn
+from petmodels.parallel import Pool, lets_start, num_cores, turn
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
 
@@ -99,7 +101,8 @@ class Model:
             )
         for names, arrays in self._batches(images, batch):
             good = [array for array in arrays if not isinstance(array, ImageError)]
-            rows = iter(self.probabilities(np.stack(good)) if good else ())
+            with memory_to(f"answer a batch of {len(good)}", self.name):
+                rows = iter(self.probabilities(np.stack(good)) if good else ())
             for name, array in zip(names, arrays, strict=True):
                 yield array if isinstance(array, ImageError) else self._prediction(name, next(rows), top)
 
@@ -109,20 +112,21 @@ class Model:
 
     def array(self, image: ImageLike) -> "NDArray[np.float32]":
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
-        read = taken(image)
-        with turn():  # until its pixels are few: a server's forty threads would need the memory of forty images
-            return self.preprocess.array(rgb_in(read))
+        with memory_to(TO_DECODE, shown(name_of(image))):
+            read = taken(image)
+            with turn():  # until its pixels are few: a server's forty threads would need the memory of forty images
+                return self.preprocess.array(rgb_in(read))
 
     def _batches(
         self, images: Iterable[ImageLike], batch: int
     ) -> Iterator[tuple[list[str], list["NDArray[np.float32] | ImageError"]]]:
-        if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1):
+        if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1) or not lets_start(1):
             for image in images:
                 yield [name_of(image)], [self._array_or_error(image)]
             return
         failures: list[Exception] = []
         source = _until_it_fails(images, failures)
-        with ThreadPoolExecutor(num_cores(), thread_name_prefix="decode") as pool:
+        with Pool(num_cores(), thread_name_prefix="decode") as pool:
             waiting: list[tuple[list[str], list[Future[Any]]]] = []
             size = 1  # the first answer of a stream waits for no second image
             while True:

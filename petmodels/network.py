@@ -14,7 +14,8 @@ from weakref import WeakSet
 
 from petmodels.bundle import MODEL, bytes_of
 from petmodels.errors import FormatError, MachineError
-from petmodels.parallel import num_cores, process_lock
+from petmodels.machine import LACKS_MEMORY, NO_THREADS, memory_to
+from petmodels.parallel import lets_start, num_cores, process_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SAFE = (1, 24)  # from this onnxruntime on a model is kept from files of this machine, also by whole paths
 _LOCATION = b"location"  # what ONNX calls the name of such a file
+_NO_MEMORY = ("allocate memory", "bad_alloc")  # in onnxruntime's words
 _sessions: WeakSet[Any] = WeakSet()
 
 
@@ -37,7 +39,8 @@ class Network:
         """
         self._name, self._num_labels = name, num_labels
         # Kept, because by the time of a fork another model may lie there; onnxruntime keeps them, too.
-        self._bytes = bytes_of(path)
+        with memory_to(f"open {MODEL}", name):
+            self._bytes = bytes_of(path)
         self._session, self._process = _opened(self._bytes, name), os.getpid()
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         outputs = {one.name: one.shape for one in self._session.get_outputs()}
@@ -51,7 +54,8 @@ class Network:
         """Return the network's N x labels probabilities for N x 3 x height x width preprocessed images.
 
         Raises FormatError when the network takes no images of that size, or answers other than with a number for each
-        label: a bundle whose preprocess.json and network disagree is found here when it has no self-test.
+        label: a bundle whose preprocess.json and network disagree is found here when it has no self-test. Raises
+        MachineError where the memory is lacking.
         """
         import numpy as np
 
@@ -60,6 +64,7 @@ class Network:
         try:
             found: NDArray[np.float32] = session.run(["probabilities"], {"image": batch})[0]
         except Exception as error:
+            _check_machine(error, f"answer a batch of {len(batch)}", name)
             if not _is_of_onnxruntime(error):
                 raise
             size = " x ".join(str(side) for side in batch.shape[2:])
@@ -108,7 +113,10 @@ def _opened(network: bytes, name: str) -> Any:
     onnxruntime = onnxruntime_here()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = num_cores()
+    cores = num_cores()
+    # onnxruntime waits for ever when it gets some of its threads and not all; for one it starts none. Twice as many are
+    # tried, because those that have just ended may count for an instant.
+    options.intra_op_num_threads = cores if cores == 1 or lets_start(2 * cores) else 1
     # Threads that wait for the next request in a busy loop took three times the CPU at 20 requests a second.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A model may name other files that hold its weights. Those of one that comes as bytes are looked for below the
@@ -122,6 +130,7 @@ def _opened(network: bytes, name: str) -> Any:
     try:
         session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        _check_machine(error, f"open {MODEL}", name)
         if isinstance(error, (RuntimeError, ValueError, NotImplementedError)) or _is_of_onnxruntime(error):
             raise FormatError(f"onnxruntime can't load {MODEL} of {name}: {_reason(error)}") from error
         raise
@@ -140,6 +149,14 @@ def _never_end_inherited() -> None:
     """Keep a forked child from ending the sessions of its parent: it would wait for threads that it doesn't have."""
     for session in _sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+def _check_machine(error: Exception, doing: str, name: str) -> None:
+    """Raise MachineError for what says of this machine, and not of the model, that it lacks something."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        raise MachineError(f"{LACKS_MEMORY} to {doing}: {name}") from error
+    if "pthread_create" in str(error):
+        raise MachineError(NO_THREADS) from error
 
 
 def _is_of_onnxruntime(error: Exception) -> bool:

@@ -1,20 +1,22 @@
 """Do one thing for many items in a few threads: transfers wait for the network, not for Python.
 
-What computes instead of waiting gets no more threads than there are cores.
+What computes instead of waiting gets no more threads than there are cores. Where the machine lets the process start no
+more threads, those that it has go on, and with none the caller's does the work itself.
 """
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from math import ceil
 from pathlib import Path
-from threading import Lock, Semaphore, Thread
+from threading import Event, Lock, Semaphore, Thread
 from typing import TypeVar
 
-from petmodels.errors import RequestError
-from petmodels.storage import number_in
+from petmodels.errors import MachineError, RequestError
+from petmodels.machine import NO_THREADS
 
 THREADS = 8
 _WANTED = "PETMODELS_THREADS"
@@ -41,9 +43,10 @@ def at_once(
     work = partial(_work_off, action, todo, done, failures)
     workers = [_worker(work, is_left_when_ended=is_left_when_ended) for _ in range(min(THREADS, len(todo)))]
     try:
-        for thread, _ in workers:
-            thread.start()
-        for _, future in workers:
+        num_started = _num_started([thread for thread, _ in workers])
+        if workers and not num_started:
+            workers[0][0].run()
+        for _, future in workers[: max(num_started, 1)]:
             future.result()  # not the thread's join: a handler that raises has that take the thread for ended
     except BaseException as error:
         failures.append(error)  # now no thread begins anything more
@@ -74,8 +77,40 @@ def _work_off(
 def begun(action: Callable[[], Result]) -> "Future[Result]":
     """Begin something in a thread of its own, which keeps no process from ending, as a pool's would."""
     thread, future = _worker(action, is_left_when_ended=True)
-    thread.start()
+    if not _num_started([thread]):
+        thread.run()
+        if isinstance(error := future.exception(), (KeyboardInterrupt, SystemExit)):
+            raise error
     return future
+
+
+class Pool(ThreadPoolExecutor):
+    """A pool of threads that goes on with those it has where the machine lets it start no more.
+
+    With none, MachineError is raised for what is given to it.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        for pause in (0.01, 0.1, 0):
+            try:
+                return super()._adjust_thread_count()
+            except RuntimeError as error:
+                if self._threads:
+                    return None
+                if not pause:
+                    raise MachineError(NO_THREADS) from error
+                time.sleep(pause)  # one that has just ended may count for an instant
+        return None
+
+
+def _num_started(threads: Sequence[Thread]) -> int:
+    """Start threads, as many as this machine lets; return how many."""
+    for number, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:
+            return number
+    return len(threads)
 
 
 def _worker(action: Callable[[], Result], *, is_left_when_ended: bool) -> "tuple[Thread, Future[Result]]":
@@ -90,6 +125,19 @@ def _worker(action: Callable[[], Result], *, is_left_when_ended: bool) -> "tuple
     return Thread(target=work, name="transfer", daemon=is_left_when_ended), future
 
 
+def lets_start(num_threads: int) -> bool:
+    """Say whether this machine lets the process start that many threads more; they are started, and end."""
+    ended = Event()
+    threads = [Thread(target=ended.wait, name="tried", daemon=True) for _ in range(num_threads)]
+    try:
+        num_started = _num_started(threads)
+    finally:
+        ended.set()
+    for thread in threads[:num_started]:
+        thread.join()
+    return num_started == num_threads
+
+
 def turn() -> Semaphore:
     """Return what lets num_cores() threads of this process compute at once, whoever started them."""
     key = os.getpid(), os.environ.get(_WANTED)  # a forked child would wait for threads that it doesn't have
@@ -98,6 +146,8 @@ def turn() -> Semaphore:
 
 def num_cores() -> int:
     """Return how many threads may compute: PETMODELS_THREADS, or the cores that this process, or its container, has."""
+    from petmodels.storage import number_in  # which needs what hashes, in threads of this module
+
     if text := os.environ.get(_WANTED):
         wanted = number_in(_WANTED, 1, least=1)
         if wanted != int(wanted):
