@@ -19,6 +19,7 @@ from petmodels.disk import CACHE, reading, writing
 from petmodels.errors import ChecksumError, MachineError, RequestError
 from petmodels.hashing import Progress, has_bytes
 from petmodels.locks import NoHeadwayError, lock
+from petmodels.machine import check_system
 from petmodels.patience import silence_seconds
 
 # Linux's ioctl number for sharing a file's blocks until one side changes (FICLONE in linux/fs.h).
@@ -28,9 +29,10 @@ Download = Callable[[int, int], Iterator[bytes]]
 
 
 class Cache:
-    """The files on this machine, by hash."""
+    """The files on this machine, by hash; MachineError on Windows, where processes can't share one."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
+        check_system()
         if "\0" in str(folder or ""):
             raise RequestError(f"no folder's name holds a NUL: {str(folder)!r}")
         self.folder = Path(folder) if folder else default_folder()
@@ -126,7 +128,9 @@ def default_folder() -> Path:
     try:
         if named:
             return Path(named).expanduser()
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petmodels"
+        users = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        # The XDG specification has a relative one ignored: each folder that one works in would get a cache of its own.
+        return (users if users.is_absolute() else Path.home() / ".cache") / "petmodels"
     except RuntimeError as error:
         raise MachineError(f"this user has no home folder; say where the cache may be: {CACHE}") from error
 
@@ -154,12 +158,12 @@ def _fill(file: BufferedRandom, partial: Path, size_bytes: int, download: Downlo
 
 
 def _cloned(source: Path, target: Path) -> bool:
-    try:
-        import fcntl
+    import fcntl
 
+    try:
         with source.open("rb") as old, target.open("xb") as new:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-    except (ImportError, OSError):
+    except OSError:
         target.unlink(missing_ok=True)
         return False
     return True

@@ -14,6 +14,7 @@ import typer
 from petmodels.cache import default_folder
 from petmodels.disk import is_folder, writing
 from petmodels.errors import AccessError, NotFoundError, PetmodelsError, ReadOnlyError
+from petmodels.machine import check_system
 from petmodels.names import ROOT_KEY
 from petmodels.network import onnxruntime_here
 from petmodels.options import JsonOption, RegistryOption
@@ -54,6 +55,10 @@ def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
 
 def examine(address: str) -> list[Check]:
     """Return what works from here; what can't be asked because something before it failed is left out."""
+    try:
+        check_system()
+    except PetmodelsError as error:
+        return [Check("runs on this system", NO, str(error), error.exit_code), _check("can predict", _predicts)]
     local = [_check("cache can be used", _cache), _check("can predict", _predicts), _check("trusted keys", _keys)]
     storage = None
     try:

@@ -10,7 +10,7 @@ from petmodels.disk import writing
 
 try:
     import fcntl
-except ImportError:  # Windows: processes don't take turns there; renames still keep every file whole.
+except ImportError:  # Windows, where a Cache and a registry in a folder are refused before anything is locked
     fcntl = None  # type: ignore[assignment]
 
 
@@ -46,11 +46,10 @@ def lock(
 def _taken(path: Path, silence_seconds: float | None) -> int:
     while True:
         # Through a link that somebody else put there a file would be made elsewhere.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            if fcntl:
-                _wait(descriptor, silence_seconds)
-            if not fcntl or _is_at(path, descriptor):
+            _wait(descriptor, silence_seconds)
+            if _is_at(path, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -80,8 +79,7 @@ def _wait(descriptor: int, silence_seconds: float | None) -> None:
 
 def _give_back(descriptor: int) -> None:
     """Free the lock also where a process that was forked meanwhile has the file open, too; closing wouldn't."""
-    if fcntl:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 

@@ -66,8 +66,8 @@ class Registry:
     def __init__(
         self, address: str | Path | None = None, *, cache: Path | str | None = None, notice: Notice = tell_the_log
     ) -> None:
+        self.cache = Cache(cache)  # first, for it says what systems have no registry at all
         self.storage: Storage = open_storage(address)
-        self.cache = Cache(cache)
         self.memory = Memory(self.cache.folder, self.storage.address, notice)
         self._notice = notice
         self._is_writable = False

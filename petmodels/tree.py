@@ -17,12 +17,8 @@ from pathlib import Path
 from petmodels.errors import ChecksumError
 from petmodels.folder_files import temporary_of
 
-# Windows has none of this; there a whole path is looked up anew by each call.
-_CALLS = {os.open, os.stat, os.mkdir, os.unlink, os.rename, os.link}
-_HOLDS = os.supports_dir_fd >= _CALLS and os.scandir in os.supports_fd
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, or O_SEARCH, asks for no right to list a folder that is only passed through.
-_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", getattr(os, "O_SEARCH", 0))
+_FOLDER = os.O_DIRECTORY | getattr(os, "O_PATH", getattr(os, "O_SEARCH", 0))
 # Disks on which a file can't have two names.
 _ONE_NAME = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 _LEASE_SECONDS = 60.0  # longer than Linux lets anybody keep a lease that others wait for
@@ -43,7 +39,7 @@ class Tree:
     def lstat(self, path: Path) -> os.stat_result:
         """Return what is known about a file, folder or link."""
         with self._held(path.parent) as folder, _named(path):
-            return os.stat(_at(path, folder), dir_fd=folder, follow_symlinks=False)
+            return os.stat(path.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, path: Path) -> int:
         """Open a file to read, or a folder; a link is refused, and a pipe keeps nobody waiting.
@@ -54,8 +50,7 @@ class Tree:
         with self._held(path.parent) as folder, _named(path):
             while True:
                 try:
-                    flags = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0)
-                    return os.open(_at(path, folder), flags, dir_fd=folder)
+                    return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
                 except BlockingIOError:
                     if time.monotonic() > end:
                         raise
@@ -64,25 +59,23 @@ class Tree:
     def unlink(self, path: Path) -> None:
         """Remove a file or link; nothing happens when it is absent."""
         with suppress(FileNotFoundError), self._held(path.parent) as folder, _named(path):
-            os.unlink(_at(path, folder), dir_fd=folder)
+            os.unlink(path.name, dir_fd=folder)
 
     def names(self, path: Path) -> list[tuple[str, bool]]:
         """Return the names in a folder, each with whether it is a folder, which a link to one is not."""
         with self._held(path) as folder, _named(path):
             # What is held open to pass through can't be listed.
-            listed = path if folder is None else os.open(".", os.O_RDONLY, dir_fd=folder)
+            listed = os.open(".", os.O_RDONLY, dir_fd=folder)
             try:
                 with os.scandir(listed) as found:
                     return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
             finally:
-                if isinstance(listed, int):
-                    os.close(listed)
+                os.close(listed)
 
     def files(self, path: Path) -> Iterator[Path]:
         """Yield the files at any depth below a folder, links too; what is absent or can't be listed has none."""
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError), self._held(path) as folder:
-            walk = os.walk(path) if folder is None else (found[:3] for found in os.fwalk(".", dir_fd=folder))
-            for below, folders, names in walk:
+            for below, folders, names, _ in os.fwalk(".", dir_fd=folder):
                 if len(Path(path, below).relative_to(path).parts) >= _DEEPEST:
                     folders.clear()  # each level takes a descriptor, and there are few
                 yield from (path / below / name for name in names)
@@ -96,21 +89,21 @@ class Tree:
         temporary = temporary_of(path)
         with self._held(path.parent, make=True) as folder:
             with _named(temporary):
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
-                descriptor = os.open(_at(temporary, folder), flags, 0o666, dir_fd=folder)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                descriptor = os.open(temporary.name, flags, 0o666, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "w+b") as file:
                     fill(file)
                     file.flush()
                     os.fsync(descriptor)
                 with _named(temporary):
-                    return self._put(_at(temporary, folder), _at(path, folder), folder, over=over)
+                    return self._put(temporary.name, path.name, folder, over=over)
             except BaseException:
                 with suppress(FileNotFoundError):
-                    os.unlink(_at(temporary, folder), dir_fd=folder)
+                    os.unlink(temporary.name, dir_fd=folder)
                 raise
 
-    def _put(self, temporary: str, name: str, folder: int | None, *, over: bool) -> bool:
+    def _put(self, temporary: str, name: str, folder: int, *, over: bool) -> bool:
         if not over:
             try:
                 os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -127,13 +120,10 @@ class Tree:
         return True
 
     @contextmanager
-    def _held(self, path: Path, *, make: bool = False) -> Iterator[int | None]:
-        """Hold a folder open and yield its descriptor, None where the system's calls take none."""
+    def _held(self, path: Path, *, make: bool = False) -> Iterator[int]:
+        """Hold a folder open and yield its descriptor."""
         if make:
-            (self.root if _HOLDS else path).mkdir(parents=True, exist_ok=True)
-        if not _HOLDS:
-            yield None
-            return
+            self.root.mkdir(parents=True, exist_ok=True)
         held = os.open(self.root, os.O_RDONLY | _FOLDER)
         try:
             below = self.root
@@ -151,10 +141,6 @@ def written_at(found: os.stat_result) -> datetime:
     return datetime.fromtimestamp(min(max(found.st_mtime, 0), _LAST_SECOND), UTC)
 
 
-def _at(path: Path, folder: int | None) -> str:
-    return str(path) if folder is None else path.name
-
-
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Have what the system refuses in the block name the whole path."""
@@ -168,7 +154,7 @@ def _named(path: Path) -> Iterator[None]:
 def _below(above: int, path: Path, *, make: bool) -> int:
     with _named(path):
         try:
-            return os.open(path.name, os.O_RDONLY | _FOLDER | _NO_LINK, dir_fd=above)
+            return os.open(path.name, os.O_RDONLY | _FOLDER | os.O_NOFOLLOW, dir_fd=above)
         except FileNotFoundError:
             if not make:
                 raise

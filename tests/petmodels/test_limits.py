@@ -1,4 +1,4 @@
-"""Machines at their limits: no more memory, no more threads."""
+"""Machines at their limits: no more memory, no more threads, or a system that petmodels doesn't run on."""
 
 import io
 import os
@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageFile
 
 import petmodels
+from petmodels.cache import Cache, default_folder
 from petmodels.errors import ImageError, MachineError
 from petmodels.hashing import digests_of, sha256_of, sha256_of_all
 from petmodels.image_memory import pixels_of_webp
@@ -247,6 +248,61 @@ def test_a_network_computes_alone_where_its_threads_can_not_all_be_started(
     assert petmodels.load(bundle).predict(image_bytes("red")).label == "red"
     assert seen == [1]
     assert lets_start(1)
+
+
+# Systems.
+
+WITHOUT_POSIX = """
+import os, random, shutil, signal, subprocess, sys, threading
+for module in ("fcntl", "pwd", "grp", "resource", "termios"):
+    sys.modules[module] = None
+for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_PATH", "O_NONBLOCK", "register_at_fork", "sched_getaffinity", "fwalk"):
+    delattr(os, name)
+for name in ("SIGALRM", "setitimer", "ITIMER_REAL"):
+    delattr(signal, name)
+os.supports_dir_fd = os.supports_fd = set()
+from petmodels.main import main
+main()
+"""
+
+
+@only_on_linux
+@pytest.mark.slow
+def test_where_nothing_can_be_locked_a_folder_predicts_and_all_else_says_what_to_use(
+    bundle: Path, folder_registry: Registry, tmp_path: Path
+) -> None:
+    folder_registry.publish(bundle, "pets")
+    pulled = folder_registry.pull("pets@1", tmp_path / "pulled")
+    (tmp_path / "cat.jpg").write_bytes(image_bytes())
+    registry = folder_registry.storage.address
+    line = "petmodels runs on Linux and macOS; on Windows use WSL"
+
+    predicted = python(WITHOUT_POSIX, "predict", tmp_path / "cat.jpg", "--model", pulled)
+    asked = python(WITHOUT_POSIX, "doctor", "--registry", registry)
+    refused = [python(WITHOUT_POSIX, *words, "--registry", registry) for words in (["list"], ["pull", "pets@1"])]
+
+    assert (predicted.returncode, predicted.stdout.split()[-2:]) == (0, ["red", str(tmp_path / "cat.jpg")])
+    assert (asked.returncode, line in asked.stdout) == (9, True), asked.stderr
+    assert [(done.returncode, done.stderr) for done in refused] == [(9, f"petmodels: {line}\n")] * 2
+
+
+def test_where_nothing_can_be_locked_there_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+
+    with pytest.raises(MachineError, match="petmodels runs on Linux and macOS; on Windows use WSL"):
+        Cache(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "folder"),
+    [("/named", "/named"), ("named", "/home/.cache"), ("./named", "/home/.cache"), ("", "/home/.cache")],
+)
+def test_a_users_cache_folder_counts_from_the_root(named: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PETMODELS_CACHE", raising=False)
+    monkeypatch.setenv("HOME", "/home")
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+
+    assert default_folder() == Path(folder) / "petmodels"
 
 
 def _limit_threads(stack_gib: int) -> None:
