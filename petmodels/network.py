@@ -104,7 +104,7 @@ def onnxruntime_here() -> Any:
     except ImportError as error:
         if error.name == "onnxruntime" and find_spec("onnxruntime") is None:
             text = "predicting needs onnxruntime, pulling does not; run: pip install 'petmodels[onnx]'"
-            raise MachineError(text) from error
+            raise MachineError(f"{text} (for macOS and 64-bit Linux with glibc 2.28 or newer, no Alpine)") from error
         raise MachineError(f"onnxruntime is installed, but can't be loaded here: {_reason(error)}") from error
     return onnxruntime
 
