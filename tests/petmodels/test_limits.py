@@ -197,8 +197,11 @@ def test_a_machine_without_more_threads_answers_many_images(few_threads: int, bu
 @pytest.mark.parametrize("stack_gib", [4, 2], ids=["none", "one"])
 def test_every_command_goes_on_without_more_threads(bundle: Path, tmp_path: Path, stack_gib: int) -> None:
     (tmp_path / "cat.jpg").write_bytes(image_bytes())
-    setting = {"PETMODELS_REGISTRY": tmp_path / "registry", "PETMODELS_CACHE": tmp_path / "cache",
-               "PETMODELS_THREADS": 4, "OPENBLAS_NUM_THREADS": 1}  # fmt: skip
+    setting = {
+        "PETMODELS_REGISTRY": tmp_path / "registry",
+        "PETMODELS_CACHE": tmp_path / "cache",
+        "PETMODELS_THREADS": 4,
+    }
     (tmp_path / "registry").mkdir()
     lines = [["publish", bundle, "--model", "pets"], ["verify", "pets@1"], ["verify", "--all"], ["list", "pets"],
              ["pull", "pets@1", tmp_path / "model"], ["predict", tmp_path / "cat.jpg", "--model", "pets@1"],
@@ -214,7 +217,7 @@ COMMAND = """
 import sys, threading
 from petmodels.parallel import lets_start
 assert not lets_start(2)
-from petmodels.main import main
+from petmodels.__main__ import main
 main()
 """
 
