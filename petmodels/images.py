@@ -34,6 +34,7 @@ _JPEGS = {"JPEG", "MPO"}
 _LONGEST_NAME = 300
 _MOST_PIXELS = "PETMODELS_MOST_PIXELS"
 _PILLOWS_MOST_PIXELS = 178_956_970
+_WIDEST = 10_000_000  # of a row above 2 Gbit, 22 million pixels, Pillow says that it lacks memory, whatever there is
 
 
 class Taken(NamedTuple):
@@ -142,6 +143,8 @@ def _upright(image: "Image", name: str) -> "Image":
         raise ImageError(f"{text}, refused undecoded: {name}")
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels: {name}")
+    if image.width > _WIDEST:
+        raise ImageError(f"a row of {image.width} pixels is wider than Pillow unpacks, refused undecoded: {name}")
     if codec := _codec_in_python(image):
         raise ImageError(f"Pillow unpacks its {codec} in Python, a minute for some, refused undecoded: {name}")
     try:

@@ -35,6 +35,7 @@ _TURNS = {
 }
 _SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
 _PIECE = 1 << 16  # pixels
+_WIDEST = 10_000_000  # of a row above 2 Gbit, 22 million pixels, Pillow says that it lacks memory, whatever there is
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError, struct.error)
 
 
@@ -118,6 +119,8 @@ def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[
         # Such as a BMP of run lengths: a kilobyte may hold a thread for a minute. petmodels/images.py refuses the same.
         if codecs := [tile[0] for tile in image.tile if tile[0] in Image.DECODERS]:
             raise UnusableImageError(f"Pillow unpacks its {codecs[0]} in Python, a minute for some, refused undecoded")
+        if image.width > _WIDEST:
+            raise UnusableImageError(f"a row of {image.width} pixels is wider than Pillow unpacks, refused undecoded")
         before_scaling = image.size if image.format in _JPEGS else None
         if short_side is not None and before_scaling:
             image.draft("RGB", (2 * short_side, 2 * short_side))

@@ -185,6 +185,16 @@ def test_a_bmp_of_runs_is_refused_undecoded(given: Callable[[bytes], Any], monke
         rgb_of(image)
 
 
+def test_a_row_wider_than_pillow_unpacks_is_the_images_fault_and_not_the_machines() -> None:
+    """Pillow raises MemoryError for it, on any machine: 70 bytes of a stranger would end all that is being answered."""
+    whole = encoded(plain(), "PNG")
+    header = whole[12:16] + struct.pack(">IIBB", 80_000_000, 1, 8, 6) + whole[26:29]  # RGBA
+    data = whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+
+    with pytest.raises(ImageError, match=r"^a row of 80000000 pixels is wider than Pillow unpacks, refused .*: <"):
+        rgb_of(data)
+
+
 PPMS = [b"P1\n2000 2000\n" + b"#\n" * 1000, b"P6\n1200 1200\n100\n" + b"a" * 4000]
 
 

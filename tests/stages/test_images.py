@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -271,6 +272,16 @@ def test_a_bmp_of_runs_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
 
     with pytest.raises(UnusableImageError, match=r"^Pillow unpacks its bmp_rle in Python, .*, refused undecoded$"):
+        decoded(data, short_side=40)
+
+
+def test_a_row_wider_than_pillow_unpacks_is_a_reason() -> None:
+    """Pillow raises MemoryError for it, on any machine, which would end the stage."""
+    whole = content(pet(0, 0), "PNG")
+    header = whole[12:16] + struct.pack(">IIBB", 80_000_000, 1, 8, 6) + whole[26:29]  # RGBA
+    data = whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+
+    with pytest.raises(UnusableImageError, match=r"^a row of 80000000 pixels is wider than Pillow unpacks, refused"):
         decoded(data, short_side=40)
 
 
