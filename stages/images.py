@@ -36,7 +36,7 @@ _TURNS = {
 _SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
 _PIECE = 1 << 16  # pixels
 _WIDEST = 10_000_000  # of a row above 2 Gbit, 22 million pixels, Pillow says that it lacks memory, whatever there is
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError, struct.error)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
 
 class UnusableImageError(Exception):

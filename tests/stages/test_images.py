@@ -285,6 +285,16 @@ def test_a_row_wider_than_pillow_unpacks_is_a_reason() -> None:
         decoded(data, short_side=40)
 
 
+def test_a_picture_for_which_memory_is_lacking_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lack)
+
+    with pytest.raises(MemoryError):
+        decoded(content(pet(0, 0)))
+
+
 def test_a_broken_png_says_that_it_is_broken() -> None:
     whole = content(pet(0, 0), "PNG")
 
