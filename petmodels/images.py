@@ -53,7 +53,8 @@ def rgb_of(image: ImageLike) -> "Image":
     An array is height x width x 3 (RGB) or height x width (grey), unsigned bytes, or floats from 0 to 1. A Pillow image
     that is upright and RGB already is returned itself.
     """
-    return rgb_in(taken(image))
+    with memory_to(TO_DECODE, shown(name_of(image))):
+        return rgb_in(taken(image))
 
 
 def taken(image: ImageLike) -> Taken:
@@ -65,12 +66,7 @@ def taken(image: ImageLike) -> Taken:
 
 
 def rgb_in(taken: Taken) -> "Image":
-    """Return what `rgb_of` does of an image that was read."""
-    with memory_to(TO_DECODE, taken.name):
-        return _rgb_in(taken)
-
-
-def _rgb_in(taken: Taken) -> "Image":
+    """Return what `rgb_of` does of an image that was read; here a lack of memory may be MemoryError, too."""
     from PIL import Image, UnidentifiedImageError
 
     content, image, name = taken

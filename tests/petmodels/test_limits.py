@@ -93,6 +93,16 @@ def test_the_image_for_which_memory_is_lacking_is_named(bundle: Path, monkeypatc
             ask(bundle / "cat.png")
 
 
+def test_the_image_that_can_not_be_read_for_memory_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = petmodels.load(bundle)
+    (bundle / "cat.png").write_bytes(image_bytes(kind="PNG"))
+    monkeypatch.setattr(Path, "read_bytes", _no_memory)
+
+    for ask in (model.predict, rgb_of, lambda image: list(model.predict_each([image, image]))):
+        with pytest.raises(MachineError, match=TO_DECODE + ".*cat.png"):
+            ask(bundle / "cat.png")
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_an_image_that_breaks_off_is_broken_where_memory_is_there(kind: str) -> None:
     data = image_bytes(size=(200, 100), kind=kind)
@@ -119,11 +129,30 @@ def test_a_network_is_not_called_broken_where_memory_is_lacking(tmp_path: Path) 
         network.answers(np.zeros((2, 3, 24, 24), np.float32))
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_the_machines_fault(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = petmodels.load(bundle)
+    monkeypatch.setattr(np, "stack", _no_memory)
+
+    with pytest.raises(MachineError, match="this machine lacks the memory to answer a batch of 1: "):
+        model.predict(image_bytes())
+
+
 @pytest.mark.parametrize("error", [MemoryError("std::bad_alloc"), RuntimeError("Failed to allocate memory for …")])
 def test_a_network_is_not_called_broken_where_it_can_not_be_opened_for_memory(
     error: Exception, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", partial(_raise, error))
+
+    with pytest.raises(MachineError, match=r"this machine lacks the memory to open model\.onnx: pets@1"):
+        Network(bundle / "model.onnx", "pets@1", num_labels=3)
+
+
+def test_a_network_that_can_not_be_read_for_memory_is_the_machines_fault(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petmodels.network.bytes_of", _no_memory)
 
     with pytest.raises(MachineError, match=r"this machine lacks the memory to open model\.onnx: pets@1"):
         Network(bundle / "model.onnx", "pets@1", num_labels=3)
@@ -251,6 +280,16 @@ def test_a_network_computes_alone_where_its_threads_can_not_all_be_started(
     assert petmodels.load(bundle).predict(image_bytes("red")).label == "red"
     assert seen == [1]
     assert lets_start(1)
+
+
+def test_a_network_is_not_called_broken_where_its_threads_were_taken_by_others_meanwhile(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("pthread_create failed, error code: 11 error msg: Resource temporarily unavailable")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", partial(_raise, error))
+
+    with pytest.raises(MachineError, match="this machine lets the process start no more threads"):
+        Network(bundle / "model.onnx", "pets@1", num_labels=3)
 
 
 # Systems.
