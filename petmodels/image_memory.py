@@ -26,7 +26,7 @@ def check_memory(num_pixels: int, pixel_bytes: int, name: str) -> None:
 
 def pixels_of_webp(content: bytes) -> int:
     """Return how many pixels a WebP says that it has, 0 for what isn't one."""
-    if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) < 30:
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return 0
     if content[12:16] == b"VP8X":
         return (1 + int.from_bytes(content[24:27], "little")) * (1 + int.from_bytes(content[27:30], "little"))
