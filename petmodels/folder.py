@@ -73,12 +73,11 @@ class FolderStorage:
             self._write(key, lambda file: file.write(data))
         return True
 
-    def keeps_conditions(self, key: str, data: bytes) -> bool:
+    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
         """Write the file's own bytes again, once both conditions have refused it."""
         if self.create(key, data) or self.replace(key, data, "of other bytes"):
             return False
-        with self._turn():
-            self._write(key, lambda file: file.write(data))
+        self.replace(key, data, etag)
         return True
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:

@@ -1,7 +1,7 @@
 """A registry in an S3 bucket, or in anything that speaks S3 and keeps to its conditions.
 
 The requests themselves; who makes them is in `petmodels.s3_client`, large files in `petmodels.s3_upload` and
-`petmodels.s3_download`.
+`petmodels.s3_download`, what depends on an ETag in `petmodels.s3_conditions`.
 """
 
 import base64
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _PAGE = 1000
-_NO_ETAG = '"00000000000000000000000000000000"'
 
 
 class S3Storage:
@@ -42,6 +41,7 @@ class S3Storage:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.compares_bare: bool | None = None  # whether If-Match wants an ETag without quotes; None: nobody knows yet
         self._made: tuple[int, S3Client] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,21 +101,34 @@ class S3Storage:
 
     def create(self, key: str, data: bytes) -> bool:
         """Put an object with If-None-Match: *."""
-        return self._put(key, data, IfNoneMatch="*")
+        try:
+            self.put_if(key, data, {"IfNoneMatch": "*"})
+        except NotStoredError:
+            return False
+        except ChangedError:
+            # A repeated request whose first answer got lost meets its own object: that is a success, not a conflict.
+            return self._holds(key, data)
+        return True
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Put an object with If-Match."""
-        return self._put(key, data, IfMatch=etag)
+        """Put an object with If-Match; in two forms, until one is seen to hold."""
+        from petmodels.s3_conditions import replace
 
-    def keeps_conditions(self, key: str, data: bytes) -> bool:
-        """Put the object's own bytes again under both conditions, which must both fail."""
-        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NO_ETAG}):
-            try:
-                self._put_if(key, data, condition)
-            except ChangedError:
-                continue
-            return False
-        return True
+        return replace(self, key, data, etag)
+
+    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
+        """Put the object's own bytes again: under two conditions that must fail, and one that must hold."""
+        from petmodels.s3_conditions import keeps_conditions
+
+        return keeps_conditions(self, key, data, etag)
+
+    def put_if(self, key: str, data: bytes, condition: dict[str, str]) -> None:
+        """Put an object under a condition; ChangedError when it doesn't hold, also of a request's own repetition."""
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        extra: Any = {"ContentType": "application/json", "ChecksumSHA256": checksum, **condition}
+        with self.asking(f"write {key}") as client:
+            answer = client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
+            check_answer(answer, "ETag", self.address, f"write {key}")
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:
         """Put a file, in parts when it is large; the store checks the SHA-256 of what arrives."""
@@ -178,23 +191,6 @@ class S3Storage:
         if len(data) < promised:
             raise BrokenOffError(f"{self.address} broke off in the middle (too few bytes); try again later")
         return data, etag
-
-    def _put(self, key: str, data: bytes, **condition: str) -> bool:
-        try:
-            self._put_if(key, data, condition)
-        except NotStoredError:
-            return False
-        except ChangedError:
-            # A repeated request whose first answer got lost meets its own object: that is a success, not a conflict.
-            return self._holds(key, data)
-        return True
-
-    def _put_if(self, key: str, data: bytes, condition: dict[str, str]) -> None:
-        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        extra: Any = {"ContentType": "application/json", "ChecksumSHA256": checksum, **condition}
-        with self.asking(f"write {key}") as client:
-            answer = client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, **extra)
-            check_answer(answer, "ETag", self.address, f"write {key}")
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:

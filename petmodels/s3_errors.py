@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
 
 ABSENT = {"404", "NotFound"}
-CHANGED = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+BUSY_WITH_ANOTHER = "ConditionalRequestConflict"
+CHANGED = {"PreconditionFailed", "412", BUSY_WITH_ANOTHER}
 _UNCHANGED = {"304", "NotModified"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
@@ -34,7 +35,7 @@ _BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "Reque
 
 
 class ChangedError(Exception):
-    """The store's answer to a condition that did not hold."""
+    """The store's answer, its code, to a condition that did not hold, or while another request writes the object."""
 
 
 class UnchangedError(StoreError):

@@ -82,11 +82,17 @@ class Storage(Protocol):
         ...
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Write over an object that still carries this change mark; False when it doesn't, and it stays as it is."""
+        """Write over an object that still carries this change mark; False when it doesn't, and it stays as it is.
+
+        Raises UnsupportedStoreError when the store refuses although it does.
+        """
         ...
 
-    def keeps_conditions(self, key: str, data: bytes) -> bool:
-        """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen."""
+    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
+        """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen.
+
+        Raises UnsupportedStoreError when it also refuses to replace what has been seen.
+        """
         ...
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:

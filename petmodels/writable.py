@@ -16,16 +16,17 @@ _LONGEST_BYTES = 2**16
 def check_writable(storage: Storage) -> None:
     """Make a registry here if none is, else check that it is of our format; and that the store keeps to conditions.
 
-    Raises UnsupportedStoreError when the store writes although If-None-Match or If-Match says that it must not, and
-    FormatError when a newer petmodels made the registry, or another program something else. Three requests, four
-    where no registry was.
+    Raises UnsupportedStoreError when the store writes although If-None-Match or If-Match says that it must not, or
+    doesn't although If-Match says that it may, and FormatError when a newer petmodels made the registry, or another
+    program something else. Four requests, six where no registry was.
     """
-    data = root_document(storage)
-    if data is None:
+    found = _read(storage)
+    if found is None:
         storage.create(ROOT_KEY, _CONTENT)
-        data = root_document(storage) or _CONTENT
+        found = _read(storage) or (_CONTENT, "")
+    data, etag = found
     check_root(data, f"{storage.address}/{ROOT_KEY}")
-    if not storage.keeps_conditions(ROOT_KEY, data):
+    if not storage.keeps_conditions(ROOT_KEY, data, etag):
         text = "this store ignores conditional writes, so two publishers could overwrite each other; use another one"
         raise UnsupportedStoreError(f"{text}: {storage.address}")
 
@@ -42,7 +43,12 @@ def check_root(data: bytes, where: str) -> None:
 
 def root_document(storage: Storage) -> bytes | None:
     """Return petmodels.json as it is stored, None when nothing was ever published here."""
+    found = _read(storage)
+    return found[0] if found else None
+
+
+def _read(storage: Storage) -> tuple[bytes, str] | None:
     try:
-        return storage.read(ROOT_KEY, _LONGEST_BYTES)[0]
+        return storage.read(ROOT_KEY, _LONGEST_BYTES)
     except NotStoredError:
         return None

@@ -31,7 +31,8 @@ class Fault:
     of the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so
     many bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
-    store never gets to see.
+    store never gets to see. `if_match`: how the
+    store compares the header: "bare" as Ceph's gateway does, without quotes, "never" for one that always refuses.
     """
 
     method: str = ""
@@ -47,6 +48,7 @@ class Fault:
     stall_seconds: float = 0
     flip: bool = False
     without: tuple[str, ...] = ()
+    if_match: str = ""
 
 
 @dataclass
@@ -133,15 +135,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.proxy.ended.wait(fault.stall_seconds)
         if fault.reset == "before":
             self._reset()
+        elif fault.if_match and self._refuses(fault.if_match):
+            text = "<Error><Code>PreconditionFailed</Code></Error>"
+            self._send(412, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
         elif fault.status:
             text = f"<Error><Code>{fault.code}</Code><Message>as told</Message></Error>" if fault.code else ""
             self._send(fault.status, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
         else:
             self._forward(body, fault)
 
+    def _refuses(self, how: str) -> bool:
+        etag = self.headers.get("If-Match", "")
+        return etag.startswith('"') or (how == "never" and bool(etag))
+
     def _forward(self, body: bytes, fault: Fault) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        headers = self._signed(headers, body, fault.without) if fault.without else headers
+        if fault.if_match == "bare" and "if-match" in headers:
+            headers["if-match"] = f'"{headers["if-match"]}"'
+        headers = self._signed(headers, body, fault.without) if fault.without or fault.if_match else headers
         for pause_seconds in (*_PAUSES, None):
             try:
                 status, answered, content = self._asked(headers, body)

@@ -1,5 +1,6 @@
 """What networks and stores do wrong, through a proxy in front of a real S3: the right retry, or one clear line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from petmodels.errors import (
     StoreError,
     UnreachableError,
     UnsupportedStoreError,
+    WithdrawnError,
 )
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
+from tests.petmodels.commands import Command
 from tests.petmodels.proxy import FOREVER, Fault, Proxy
 from tests.petmodels.stores import BUCKET
 
@@ -218,6 +221,106 @@ def test_a_store_that_ignores_conditions_is_refused_for_writing(
         Registry(s3_address).publish(bundle, "pets")
 
     assert list(Registry(s3_address).storage.list("pets/")) == []
+
+
+def test_on_a_store_that_compares_bare_etags_aliases_move_and_versions_go(
+    proxy: Proxy, s3_address: str, tmp_path: Path
+) -> None:
+    """Ceph's gateway (radosgw 16.2.15) answers 412 to each PUT whose If-Match has its quotes."""
+    proxy.faults.append(Fault(method="PUT", if_match="bare", times=FOREVER))
+    registry = Registry(s3_address)
+    for number in (1, 2):
+        registry.publish(write_files(tmp_path / f"b{number}", {"a": b"%d" % number}), "pets")
+
+    steps = [len(registry.promote(f"pets@{number}", "production").steps) for number in (1, 2, 1, 2)]
+    rolled_back = registry.rollback("pets", "production")
+    registry.withdraw("pets@2", "wrong labels", is_dry=False)
+
+    assert (steps, rolled_back.version) == ([1, 2, 3, 4], 1)
+    with pytest.raises(WithdrawnError, match="pets@2 was withdrawn"):
+        registry.pull("pets@2", tmp_path / "out")
+
+
+def test_which_form_of_an_etag_a_store_compares_is_asked_once(proxy: Proxy, s3_address: str) -> None:
+    proxy.faults.append(Fault(method="PUT", if_match="bare", times=FOREVER))
+    storage = Registry(s3_address).storage
+    storage.create("list", b"1")
+    storage.replace("list", b"2", storage.read("list", 9)[1])
+    etag = storage.read("list", 9)[1]
+    proxy.requests.clear()
+
+    assert storage.replace("list", b"3", etag)
+    assert len(proxy.requests) == 1
+    assert not storage.replace("list", b"4", etag)
+    assert storage.read("list", 9)[0] == b"3"
+
+
+@pytest.mark.parametrize("if_match", ["bare", ""])
+def test_a_first_replacement_of_what_has_changed_is_refused_in_any_form(
+    proxy: Proxy, s3_address: str, if_match: str
+) -> None:
+    proxy.faults.append(Fault(method="PUT", if_match=if_match, times=FOREVER))
+    storage = Registry(s3_address).storage
+    storage.create("list", b"1")
+    etag = storage.read("list", 9)[1]
+    storage.replace("list", b"2", etag)
+
+    assert not Registry(s3_address).storage.replace("list", b"3", etag)
+    assert storage.read("list", 9)[0] == b"2"
+
+
+def test_a_repeated_replacement_in_the_second_form_meets_its_own_object(proxy: Proxy, s3_address: str) -> None:
+    bare = {"method": "PUT", "part": "list", "if_match": "bare"}
+    storage = Registry(s3_address).storage
+    storage.create("list", b"1")
+    etag = storage.read("list", 9)[1]
+    # refused in quotes, a wrong one refused, taken but the answer is lost, and refused for it was taken
+    proxy.faults += [Fault(**bare, times=2), Fault(**bare, reset="after"), Fault(**bare, times=FOREVER)]  # type: ignore[arg-type]
+
+    assert storage.replace("list", b"2", etag)
+    assert storage.read("list", 9)[0] == b"2"
+
+
+@pytest.mark.parametrize("word", ["publish", "doctor"])
+def test_a_store_that_refuses_to_replace_what_nobody_has_changed_is_named(
+    proxy: Proxy, s3_address: str, bundle: Path, run: Command, word: str
+) -> None:
+    proxy.faults.append(Fault(method="PUT", if_match="never", times=FOREVER))
+    words = (bundle, "--model", "pets") if word == "publish" else ()
+
+    done = run(word, *words, "--registry", s3_address)
+
+    assert done.code == 8
+    refused = [line for line in (*done.data, *done.talk) if "refuses to replace what nobody has changed" in line]
+    assert len(refused) == 1
+    assert list(Registry(s3_address).storage.list("pets/")) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda registry: registry.promote("pets@2", "production"),
+        lambda registry: registry.withdraw("pets@2", "wrong labels", is_dry=False),
+    ],
+    ids=["promote", "withdraw"],
+)
+def test_a_store_that_comes_to_refuse_what_nobody_has_changed_blames_nobody(
+    published: Registry, proxy: Proxy, tmp_path: Path, step: Callable[[Registry], object]
+) -> None:
+    published.publish(write_files(tmp_path / "b2", {"a": b"2"}), "pets")
+    proxy.faults.append(Fault(method="PUT", if_match="never", times=FOREVER))
+
+    with pytest.raises(UnsupportedStoreError, match="refuses to replace what nobody has changed"):
+        step(published)
+
+
+def test_another_writers_request_that_is_under_way_is_waited_for(published: Registry, proxy: Proxy) -> None:
+    busy = Fault(method="PUT", part="/aliases/", status=409, code="ConditionalRequestConflict", times=5)
+    proxy.faults.append(busy)
+
+    moved = published.promote("pets@1", "staging")
+
+    assert (moved.version, busy.times) == (1, 0)
 
 
 @pytest.mark.parametrize(
