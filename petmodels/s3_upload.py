@@ -1,6 +1,10 @@
-"""Files to S3: in one request, or in parts, several at a time; the store checks the SHA-256 of each part."""
+"""Files to S3: in one request, or in parts, several at a time; what is sent is hashed before, here.
+
+The store is given each part's SHA-256 too, for what changes on the way; not every one that speaks S3 looks at it.
+"""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petmodels.errors import ChecksumError, ConflictError, StoreError
-from petmodels.hashing import Digest, Progress, part_bytes
+from petmodels.hashing import SINGLE_BYTES, Digest, Progress, part_bytes
 from petmodels.s3_answers import bounded
 from petmodels.s3_errors import ChangedError, UploadGoneError, check_answer
 from petmodels.storage import NotStoredError, Unfinished
@@ -22,7 +26,7 @@ _THREADS = 4
 
 def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress: Progress) -> bool:
     """Put a file under `key`, False when there is one; raise ChecksumError when its bytes have another digest."""
-    with _unchanged(path):
+    with _readable(path):
         size = path.stat().st_size
     if not digest.parts:
         is_new = _put(storage, key, path, digest.sha256)
@@ -34,7 +38,7 @@ def upload(storage: "S3Storage", key: str, path: Path, digest: Digest, progress:
         check_answer(begun, "UploadId", storage.address, f"write {key}")
     names["UploadId"] = begun["UploadId"]
     try:
-        with _unchanged(path):
+        with _readable(path):
             parts = _upload_parts(storage, names, path, digest.parts, progress)
         return _complete(storage, key, names, parts, digest, size)
     except BaseException:
@@ -57,11 +61,13 @@ def discard(storage: "S3Storage", upload: Unfinished) -> None:
 
 
 def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
-    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+    with _readable(path), path.open("rb") as file:
+        body = file.read(SINGLE_BYTES + 1)
+    checksum = _checksum(path, body, bytes.fromhex(sha256))
     try:
-        with _unchanged(path), path.open("rb") as file, storage.asking(f"write {key}") as client:
+        with storage.asking(f"write {key}") as client:
             answer = client.put_object(
-                Bucket=storage.bucket, Key=storage.prefix + key, Body=file, ChecksumSHA256=checksum, IfNoneMatch="*"
+                Bucket=storage.bucket, Key=storage.prefix + key, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*"
             )
             check_answer(answer, "ETag", storage.address, f"write {key}")
     except ChangedError:
@@ -73,21 +79,24 @@ def _upload_parts(
     storage: "S3Storage", names: Any, path: Path, wanted: Sequence[bytes], progress: Progress
 ) -> list[Any]:
     parts, running, step = list[Future[Any]](), set[Future[Any]](), part_bytes(path.stat().st_size)
+
+    def send(number: int, body: bytes) -> Any:
+        return _upload_part(storage, names, number, body, _checksum(path, body, wanted[number - 1]), progress)
+
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool, path.open("rb") as file:
-        for number, sha256 in enumerate(wanted, start=1):
-            part = pool.submit(_upload_part, storage, names, number, file.read(step), sha256, progress)
+        for number in range(1, len(wanted) + 1):
+            part = pool.submit(send, number, file.read(step))
             parts.append(part)
             running.add(part)
             if len(running) > _THREADS:  # holds a few parts in memory, never the whole file
                 next(iter(running)).result()
                 running = {one for one in running if not one.done()}
         if file.read(1):
-            raise ChecksumError("longer than it was")
+            raise _changed(path)
         return [part.result() for part in parts]
 
 
-def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha256: bytes, progress: Progress) -> Any:
-    checksum = base64.b64encode(sha256).decode()
+def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, checksum: str, progress: Progress) -> Any:
     with storage.asking(f"write {names['Key']}") as client:
         answer = client.upload_part(**names, PartNumber=number, Body=body, ChecksumSHA256=checksum)
         check_answer(answer, "ETag", storage.address, f"write {names['Key']}")
@@ -95,15 +104,24 @@ def _upload_part(storage: "S3Storage", names: Any, number: int, body: bytes, sha
     return {"ETag": answer["ETag"], "PartNumber": number, "ChecksumSHA256": checksum}
 
 
+def _checksum(path: Path, body: bytes, wanted: bytes) -> str:
+    """Return the SHA-256 of what was read, as S3 wants it; raise ChecksumError when it isn't the one that is wanted."""
+    found = hashlib.sha256(body).digest()
+    if found != wanted:
+        raise _changed(path)
+    return base64.b64encode(found).decode()
+
+
+def _changed(path: Path) -> ChecksumError:
+    return ChecksumError(f"the file changed while it was published; publish again: {path}")
+
+
 @contextmanager
-def _unchanged(path: Path) -> Iterator[None]:
-    """Say of bytes that the store refuses, for their hash is another, what happened to the file; or that it is gone."""
+def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # the store's own are translated where it is asked
         raise ChecksumError(f"the file can't be read any more; publish again: {path}") from error
-    except ChecksumError as error:
-        raise ChecksumError(f"the file changed while it was published; publish again: {path}") from error
 
 
 def _complete(storage: "S3Storage", key: str, names: Any, parts: list[Any], digest: Digest, size: int) -> bool:

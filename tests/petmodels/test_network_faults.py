@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from petmodels.bundle import read_bundle
 from petmodels.errors import (
     AccessError,
     ChecksumError,
@@ -15,6 +16,7 @@ from petmodels.errors import (
     UnsupportedStoreError,
     WithdrawnError,
 )
+from petmodels.publish import Origin, publish
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
@@ -321,6 +323,33 @@ def test_another_writers_request_that_is_under_way_is_waited_for(published: Regi
     moved = published.promote("pets@1", "staging")
 
     assert (moved.version, busy.times) == (1, 0)
+
+
+@pytest.mark.parametrize("size", [1000, 17 * MIB], ids=["in one request", "in parts"])
+def test_a_file_that_changes_is_not_published_where_the_store_checks_nothing(
+    proxy: Proxy, s3_address: str, tmp_path: Path, size: int
+) -> None:
+    checks = ("x-amz-checksum-sha256", "x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm")
+    proxy.faults.append(Fault(part="/blobs/", without=checks, times=FOREVER))
+    registry, path = Registry(s3_address), write_files(tmp_path / "b", {"file": b"a" * size}) / "file"
+    bundle = read_bundle(path.parent)
+    path.write_bytes(b"?" + b"a" * (size - 1))
+
+    with pytest.raises(ChecksumError, match=f"^the file changed while it was published; publish again: {path}$"):
+        publish(registry.storage, "pets", bundle, Origin(), memory=registry.memory)
+
+    assert list(registry.storage.list("pets/")) == []
+
+
+@pytest.mark.parametrize("size", [1000, 17 * MIB], ids=["in one request", "in parts"])
+def test_bytes_that_a_store_gets_wrong_are_not_blamed_on_the_file(
+    proxy: Proxy, s3_address: str, tmp_path: Path, size: int
+) -> None:
+    proxy.faults.append(Fault(method="PUT", part="/blobs/", status=400, code="BadDigest", times=FOREVER))
+    bundle = write_files(tmp_path / "b", {"file": b"a" * size})
+
+    with pytest.raises(ChecksumError, match="the store received other bytes than were to be sent; run again"):
+        Registry(s3_address).publish(bundle, "pets")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from petmodels.doctor import examine
 from petmodels.errors import AccessError, WithdrawnError
-from petmodels.hashing import Digest
+from petmodels.hashing import digest_of
 from petmodels.names import blob_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import image_bytes, make_bundle
@@ -206,18 +206,16 @@ def test_one_role_alone_can_withdraw_nothing(as_role: Role, role: str, tmp_path:
 
 def test_a_consumer_can_write_nothing(as_role: Role, tmp_path: Path) -> None:
     version = published(as_role, tmp_path, "abc")
-    registry = as_role("consumer")
+    registry, card = as_role("consumer"), make_bundle(tmp_path / "mine") / "card.json"
     before = sorted(stored.key for stored in registry.storage.list(""))
 
     for attempt in (
-        lambda: registry.publish(make_bundle(tmp_path / "mine"), "pets"),
+        lambda: registry.publish(card.parent, "pets"),
         lambda: registry.promote(f"pets@{version}", "mine"),
         lambda: registry.prune("pets", keep=1, is_dry=False),
         lambda: registry.storage.delete(before[0]),
         lambda: registry.storage.create("pets/versions/mine", b"{}"),
-        lambda: registry.storage.upload(
-            "pets/blobs/mine", tmp_path / "mine" / "card.json", Digest("0" * 64), lambda _: None
-        ),
+        lambda: registry.storage.upload("pets/blobs/mine", card, digest_of(card), lambda _: None),
     ):
         with pytest.raises(AccessError, match=r"not allowed to .*; docs/consumer.md lists the rights each role needs"):
             attempt()
