@@ -3,8 +3,10 @@
 No message repeats a header, a key or a URL's query, so that no secret can leave through an error.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +33,7 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Re
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized"}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}
+_MOST_SKEW_SECONDS = 15 * 60
 _BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "RequestTimeout", "Throttling", "502", "504"}
 
 
@@ -127,7 +130,18 @@ def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
         return no_s3(status, address, doing)
     if code == "NoSuchUpload":
         return UploadGoneError(f"somebody has ended this upload meanwhile; run again ({doing}): {address}")
+    if code in _DENIED and _is_clock_off(error):
+        code = "RequestTimeTooSkewed"  # which not every store says
     return _refusal(code, address, doing) or _failure(code, status, address, doing)
+
+
+def _is_clock_off(error: "ClientError") -> bool:
+    """Say whether the store's clock, by its answer's Date, is further from ours than S3 allows a request's to be."""
+    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return abs(parsedate_to_datetime(date).timestamp() - time.time()) > _MOST_SKEW_SECONDS
+    except (TypeError, ValueError):
+        return False
 
 
 def _refusal(code: str, address: str, doing: str) -> PetmodelsError | None:

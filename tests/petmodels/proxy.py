@@ -31,7 +31,7 @@ class Fault:
     of the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so
     many bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
-    store never gets to see. `if_match`: how the
+    store never gets to see. `date`: what the proxy's own answer says in its header of this name. `if_match`: how the
     store compares the header: "bare" as Ceph's gateway does, without quotes, "never" for one that always refuses.
     """
 
@@ -48,6 +48,7 @@ class Fault:
     stall_seconds: float = 0
     flip: bool = False
     without: tuple[str, ...] = ()
+    date: str = ""
     if_match: str = ""
 
 
@@ -140,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(412, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
         elif fault.status:
             text = f"<Error><Code>{fault.code}</Code><Message>as told</Message></Error>" if fault.code else ""
-            self._send(fault.status, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
+            dated = [("Date", fault.date)] if fault.date else []
+            self._send(fault.status, [("Content-Type", "application/xml"), *dated], text.encode(), len(text), fault)
         else:
             self._forward(body, fault)
 

@@ -1,6 +1,8 @@
 """What networks and stores do wrong, through a proxy in front of a real S3: the right retry, or one clear line."""
 
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -350,6 +352,17 @@ def test_bytes_that_a_store_gets_wrong_are_not_blamed_on_the_file(
 
     with pytest.raises(ChecksumError, match="the store received other bytes than were to be sent; run again"):
         Registry(s3_address).publish(bundle, "pets")
+
+
+@pytest.mark.parametrize(("minutes", "match"), [(-20, "this machine's clock is off"), (10, "not allowed to list")])
+def test_a_refusal_by_a_store_with_another_time_names_the_clock(
+    published: Registry, proxy: Proxy, minutes: int, match: str
+) -> None:
+    date = formatdate(time.time() + 60 * minutes, usegmt=True)
+    proxy.faults.append(Fault(status=403, code="AccessDenied", date=date, times=FOREVER))
+
+    with pytest.raises(AccessError, match=match):
+        published.versions("pets")
 
 
 @pytest.mark.parametrize(
