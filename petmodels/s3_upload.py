@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from petmodels import hashing
 from petmodels.errors import ChecksumError, ConflictError, StoreError
-from petmodels.hashing import SINGLE_BYTES, Digest, Progress, part_bytes
+from petmodels.hashing import Digest, Progress, part_bytes
 from petmodels.s3_answers import bounded
 from petmodels.s3_errors import ChangedError, UploadGoneError, check_answer
 from petmodels.storage import NotStoredError, Unfinished
@@ -62,7 +63,7 @@ def discard(storage: "S3Storage", upload: Unfinished) -> None:
 
 def _put(storage: "S3Storage", key: str, path: Path, sha256: str) -> bool:
     with _readable(path), path.open("rb") as file:
-        body = file.read(SINGLE_BYTES + 1)
+        body = file.read(hashing.SINGLE_BYTES + 1)
     checksum = _checksum(path, body, bytes.fromhex(sha256))
     try:
         with storage.asking(f"write {key}") as client:
