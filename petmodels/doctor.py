@@ -95,7 +95,7 @@ def _writes(storage: Storage) -> str:
 
     if isinstance(storage, FolderStorage) and not is_folder(storage.root):
         raise NotFoundError(f"no such folder; check the address, or make it with mkdir: {storage.address}")
-    check_writable(storage)
+    check_writable(storage, is_replaced=True)
     return "a write that must be refused is refused, one that may be done is done"
 
 

@@ -73,11 +73,12 @@ class FolderStorage:
             self._write(key, lambda file: file.write(data))
         return True
 
-    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
         """Write the file's own bytes again, once both conditions have refused it."""
         if self.create(key, data) or self.replace(key, data, "of other bytes"):
             return False
-        self.replace(key, data, etag)
+        with self._turn():
+            self._write(key, lambda file: file.write(data))
         return True
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:

@@ -41,7 +41,7 @@ class S3Storage:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
-        self.compares_bare: bool | None = None  # whether If-Match wants an ETag without quotes; None: nobody knows yet
+        self.compares_bare = False  # whether If-Match wants an ETag without its quotes, as far as is known
         self._made: tuple[int, S3Client] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,16 +111,16 @@ class S3Storage:
         return True
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Put an object with If-Match; in two forms, until one is seen to hold."""
+        """Put an object with If-Match, in the form that the store compares."""
         from petmodels.s3_conditions import replace
 
         return replace(self, key, data, etag)
 
-    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
-        """Put the object's own bytes again: under two conditions that must fail, and one that must hold."""
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Put the object's own bytes again under both conditions, which must both fail."""
         from petmodels.s3_conditions import keeps_conditions
 
-        return keeps_conditions(self, key, data, etag)
+        return keeps_conditions(self, key, data)
 
     def put_if(self, key: str, data: bytes, condition: dict[str, str]) -> None:
         """Put an object under a condition; ChangedError when it doesn't hold, also of a request's own repetition."""

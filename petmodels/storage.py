@@ -88,11 +88,8 @@ class Storage(Protocol):
         """
         ...
 
-    def keeps_conditions(self, key: str, data: bytes, etag: str) -> bool:
-        """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen.
-
-        Raises UnsupportedStoreError when it also refuses to replace what has been seen.
-        """
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Say whether the store refuses to create `key`, which exists with these bytes, and to replace it unseen."""
         ...
 
     def upload(self, key: str, path: Path, digest: Digest, progress: Progress) -> bool:

@@ -32,7 +32,8 @@ class Fault:
     many bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
     store never gets to see. `date`: what the proxy's own answer says in its header of this name. `if_match`: how the
-    store compares the header: "bare" as Ceph's gateway does, without quotes, "never" for one that always refuses.
+    store compares the header: "bare" as Ceph's gateway does, without quotes, "quoted" for one that refuses it so,
+    "ignored" for one that refuses it in quotes and does whatever it says without, "never" for one that always refuses.
     """
 
     method: str = ""
@@ -148,12 +149,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuses(self, how: str) -> bool:
         etag = self.headers.get("If-Match", "")
-        return etag.startswith('"') or (how == "never" and bool(etag))
+        return bool(etag) and (how == "never" or etag.startswith('"') != (how == "quoted"))
 
     def _forward(self, body: bytes, fault: Fault) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         if fault.if_match == "bare" and "if-match" in headers:
             headers["if-match"] = f'"{headers["if-match"]}"'
+        if fault.if_match == "ignored":
+            headers.pop("if-match", None)
         headers = self._signed(headers, body, fault.without) if fault.without or fault.if_match else headers
         for pause_seconds in (*_PAUSES, None):
             try:
