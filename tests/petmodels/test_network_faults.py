@@ -351,9 +351,8 @@ def test_a_store_that_refuses_to_replace_what_nobody_has_changed_is_named(
     [
         lambda registry: registry.promote("pets@2", "production"),
         lambda registry: registry.withdraw("pets@2", "wrong labels", is_dry=False),
-        lambda registry: check_writable(registry.storage, is_replaced=True),
     ],
-    ids=["promote", "withdraw", "doctor"],
+    ids=["promote", "withdraw"],
 )
 def test_a_store_that_comes_to_refuse_what_nobody_has_changed_blames_nobody(
     published: Registry, proxy: Proxy, tmp_path: Path, step: Callable[[Registry], object]
@@ -363,6 +362,17 @@ def test_a_store_that_comes_to_refuse_what_nobody_has_changed_blames_nobody(
 
     with pytest.raises(UnsupportedStoreError, match="refuses to replace what nobody has changed"):
         step(published)
+
+
+def test_doctor_has_the_document_of_a_registry_that_is_there_replaced(
+    published: Registry, proxy: Proxy, run: Command
+) -> None:
+    proxy.faults.append(Fault(method="PUT", if_match="never", times=FOREVER))
+
+    done = run("doctor", "--registry", published.storage.address)
+
+    assert done.code == 8
+    assert any("refuses to replace what nobody has changed" in line for line in (*done.data, *done.talk))
 
 
 def test_another_writers_request_that_is_under_way_is_waited_for(
