@@ -31,7 +31,7 @@ from flows.object_store import weed
 from flows.photographs import BROKEN, is_photograph, names_tell
 from flows.project_copy import bring_up_to_date
 from flows.remote import telling
-from flows.shares import percent
+from flows.shares import share
 
 # The one architecture whose ImageNet weights come with a package, and a head that is fitted in seconds.
 OFFLINE_TRAINING: dict[str, Any] = {
@@ -189,10 +189,10 @@ def _tell(folder: Path) -> None:
     metrics = json.loads((folder / "data/eval/metrics.json").read_text(encoding="utf-8"))
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     print(
-        f"accuracy  {percent(metrics['accuracy'])}% on {metrics['num_test']} test images "
-        f"(95 % interval {percent(low)}% to {percent(high)}%)\n"
-        f"against   {percent(metrics['baseline_logistic'])}% by logistic regression on frozen features, "
-        f"{percent(metrics['baseline_majority'])}% by always naming the commonest label\n"
+        f"accuracy  {share(metrics['accuracy'])} on {metrics['num_test']} test images "
+        f"(95 % interval {share(low)} to {share(high)})\n"
+        f"against   {share(metrics['baseline_logistic'])} by logistic regression on frozen features, "
+        f"{share(metrics['baseline_majority'])} by always naming the commonest label\n"
         f"report    {folder / 'data/eval/report.html'}\n"
         f"model     {folder / 'data/bundle'}",
         flush=True,

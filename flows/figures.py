@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flows.evidence import Evidence
 from flows.paired import Paired, by_label, paired
-from flows.shares import percent, points
+from flows.shares import points, share
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,6 @@ def _label_figures(found: Evidence) -> list[Figure]:
     if found.unread:
         rows.append(Figure("photographs that can't be read", "", str(len(found.unread)), found.unread[0]))
     return rows
-
-
-def share(value: float) -> str:
-    """Return a share as people read it."""
-    return f"{percent(value)}%"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, Field
 
 from flows.champion import SEEN
 from flows.evidence import Evidence
-from flows.figures import Figure, accuracy_figures, baseline_figures, cost_figures, share
+from flows.figures import Figure, accuracy_figures, baseline_figures, cost_figures
 from flows.paired import Paired, by_label, paired
 from flows.params import STRICT
+from flows.shares import share
 
 Outcome = Literal["promote", "keep", "refuse"]
 

@@ -14,6 +14,11 @@ def percent(share: float, digits: int = 1) -> str:
     return text
 
 
+def share(value: float) -> str:
+    """Return a share as people read it in a sentence."""
+    return f"{percent(value)}%"
+
+
 def points(difference: float) -> str:
     """Return a difference of two shares in points, with its sign and with as many digits as `percent` gives it."""
     return f"{'-' if difference < 0 else '+'}{percent(abs(difference))}"

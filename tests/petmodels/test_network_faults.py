@@ -20,6 +20,7 @@ from petmodels.errors import (
 )
 from petmodels.publish import Origin, publish
 from petmodels.registry import Registry
+from petmodels.storage import Storage
 from petmodels.writable import check_writable
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
@@ -228,6 +229,14 @@ def test_a_store_that_ignores_conditions_is_refused_for_writing(
     assert list(Registry(s3_address).storage.list("pets/")) == []
 
 
+def with_a_list(s3_address: str) -> tuple[Storage, str]:
+    """Make a registry with an object beside it that is there to be replaced; return its ETag, too."""
+    storage = Registry(s3_address).storage
+    check_writable(storage)
+    storage.create("list", b"1")
+    return storage, storage.read("list", 9)[1]
+
+
 def test_on_a_store_that_compares_bare_etags_aliases_move_and_versions_go(
     proxy: Proxy, s3_address: str, tmp_path: Path
 ) -> None:
@@ -248,10 +257,7 @@ def test_on_a_store_that_compares_bare_etags_aliases_move_and_versions_go(
 
 def test_which_form_of_an_etag_a_store_compares_is_asked_once(proxy: Proxy, s3_address: str) -> None:
     proxy.faults.append(Fault(method="PUT", if_match="bare", times=FOREVER))
-    storage = Registry(s3_address).storage
-    check_writable(storage)
-    storage.create("list", b"1")
-    etag = storage.read("list", 9)[1]
+    storage, etag = with_a_list(s3_address)
     proxy.requests.clear()
 
     assert storage.replace("list", b"2", etag)
@@ -292,10 +298,7 @@ def test_the_registrys_own_document_is_replaced_once_only(
 
 def test_a_wrong_etag_is_tried_on_nothing_but_the_registrys_own_document(proxy: Proxy, s3_address: str) -> None:
     """A store that ignores an ETag without quotes takes it, whatever others have written since the last read."""
-    storage = Registry(s3_address).storage
-    check_writable(storage)
-    storage.create("list", b"1")
-    etag = storage.read("list", 9)[1]
+    storage, etag = with_a_list(s3_address)
     proxy.faults.append(Fault(method="PUT", if_match="ignored", times=FOREVER))
 
     with pytest.raises(UnsupportedStoreError, match="ignores an If-Match without quotes"):
@@ -308,10 +311,7 @@ def test_a_first_replacement_of_what_has_changed_is_refused_in_any_form(
     proxy: Proxy, s3_address: str, if_match: str
 ) -> None:
     proxy.faults.append(Fault(method="PUT", if_match=if_match, times=FOREVER))
-    storage = Registry(s3_address).storage
-    check_writable(storage)
-    storage.create("list", b"1")
-    etag = storage.read("list", 9)[1]
+    storage, etag = with_a_list(s3_address)
     storage.replace("list", b"2", etag)
 
     assert not Registry(s3_address).storage.replace("list", b"3", etag)
@@ -320,10 +320,7 @@ def test_a_first_replacement_of_what_has_changed_is_refused_in_any_form(
 
 def test_a_repeated_replacement_in_the_second_form_meets_its_own_object(proxy: Proxy, s3_address: str) -> None:
     proxy.faults.append(Fault(method="PUT", if_match="bare", times=FOREVER))
-    storage = Registry(s3_address).storage
-    check_writable(storage)
-    storage.create("list", b"1")
-    etag = storage.read("list", 9)[1]
+    storage, etag = with_a_list(s3_address)
     proxy.faults.insert(0, Fault(method="PUT", part="list", if_match="bare", reset="after"))
 
     assert storage.replace("list", b"2", etag)
