@@ -136,9 +136,10 @@ def _taken_in(
     if not batch:
         return _counts(unfetched, num_waiting), unfetched
     tell(f"{len(batch)} of {len(waiting)} files that wait in {drop.address} are looked at")
-    files = fetched(drop, batch, folder)
-    if files is None:
+    come = fetched(drop, batch, folder)
+    if come is None:
         return "somebody else is taking the files in; left to them", []
+    files, refused = come
     pairs = judged(space, files, max_bytes=params.max_bytes, newest=newest, new_labels=params.new_labels, tell=tell)
     outcomes = kept(drop, pairs, listed(space))
     rows = new_rows(outcomes, datetime.now(UTC).date().isoformat())
@@ -147,7 +148,7 @@ def _taken_in(
         # Those that are there already are a killed run's, which may have told nobody of any of its images.
         is_again = any(one.outcome == ALREADY for one in outcomes)
         announce(0 if is_again else num_since(space, known | these), num_since(space, known))
-    outcomes = [*unfetched, *taken_away(drop, outcomes, listed(space))]
+    outcomes = [*unfetched, *refused, *taken_away(drop, outcomes, listed(space))]
     return _counts(outcomes, num_waiting), outcomes
 
 

@@ -14,9 +14,10 @@ from flows.arrivals import Row
 from flows.drop import Drop, name_at
 from flows.dropped import Dropped, name_of
 from flows.screening import Fetched, Verdict, verdicts
+from flows.telling import printable
 from flows.workspace import Workspace
 from petmodels import Manifest
-from petmodels.errors import MachineError
+from petmodels.errors import MachineError, StoreError, UnreachableError
 from petmodels.parallel import at_once
 
 ACCEPTED, ALREADY, QUARANTINED, LEFT = "accepted", "already there", "quarantined", "left"
@@ -65,7 +66,7 @@ def fitting(drop: Drop, files: Sequence[Dropped], folder: Path, most: int) -> tu
     total = 0
     for one in files:
         if reason := one.unfit or (too_large if one.stored.size_bytes > largest else ""):
-            left.append(Outcome(Fetched(one, folder, ""), one.label, LEFT, reason, f"{drop.address}/{one.key}"))
+            left.append(_left(drop, one, folder, reason))
         elif len(batch) == most or total + one.stored.size_bytes > room:
             if not batch:
                 raise MachineError(f"no room on this worker's disk for what waits in the drop; free some: {folder}")
@@ -76,18 +77,31 @@ def fitting(drop: Drop, files: Sequence[Dropped], folder: Path, most: int) -> tu
     return batch, left
 
 
-def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> list[Fetched] | None:
-    """Bring files to an empty folder of this machine; None when somebody else takes one of them away meanwhile."""
+def fetched(drop: Drop, files: Sequence[Dropped], folder: Path) -> tuple[list[Fetched], list[Outcome]] | None:
+    """Bring files to an empty folder of this machine; return them, and what the store refuses to give, with its reason.
 
-    def fetch(numbered: tuple[int, Dropped]) -> Fetched | None:
+    None when somebody else takes one of them away meanwhile. Raises StoreError where nothing is given: that is hardly
+    the files' fault. A refused one stays where it is, as in `fitting`.
+    """
+
+    def fetch(numbered: tuple[int, Dropped]) -> Fetched | StoreError | None:
         number, dropped = numbered
         path = folder / f"{number:06d}"
-        sha256 = drop.fetch(dropped, path)
+        try:
+            sha256 = drop.fetch(dropped, path)
+        except UnreachableError:
+            raise
+        except StoreError as error:  # such as another's key or owner, or an archive: one object's, not the bucket's
+            return error
         return Fetched(dropped, path, sha256) if sha256 else None
 
     found = at_once(fetch, enumerate(files, start=1))
-    whole = [one for one in found if one]
-    return whole if len(whole) == len(found) else None
+    refused = [(one, error) for one, error in zip(files, found, strict=True) if isinstance(error, StoreError)]
+    if refused and len(refused) == len(files):
+        raise refused[0][1]
+    whole = [one for one in found if isinstance(one, Fetched)]
+    left = [_left(drop, one, folder, printable(str(error))) for one, error in refused]
+    return (whole, left) if len(whole) + len(left) == len(files) else None
 
 
 def judged(
@@ -137,6 +151,10 @@ def taken_away(drop: Drop, outcomes: Sequence[Outcome], rows: Mapping[str, Row])
 def new_rows(outcomes: Sequence[Outcome], day: str) -> list[Row]:
     """Return the rows that accepted files are listed by."""
     return [Row(one.address, one.file.sha256, one.label, day) for one in outcomes if one.outcome == ACCEPTED]
+
+
+def _left(drop: Drop, one: Dropped, folder: Path, reason: str) -> Outcome:
+    return Outcome(Fetched(one, folder, ""), one.label, LEFT, reason, f"{drop.address}/{one.key}")
 
 
 def _again(drop: Drop, file: Fetched, row: Row) -> str:

@@ -11,8 +11,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unicodedata import normalize
 
+import boto3
 import pytest
 import yaml
 from PIL import Image
@@ -24,7 +26,7 @@ from flows.errors import ChildError, RemoteError, RequestError, SettingsError
 from flows.ingest import Taken
 from flows.intake import fitting
 from flows.workspace import Workspace
-from petmodels.errors import MachineError, NotFoundError
+from petmodels.errors import MachineError, NotFoundError, StoreError
 from tests.disks import small_disk
 from tests.flows.ingest.place import Place, in_folder, in_remote
 from tests.pictures import content, pet
@@ -590,6 +592,30 @@ def test_what_is_no_file_that_can_be_read_is_left_and_keeps_nothing_waiting(
     assert (outcomes(second), second.sentence) == ({key: ("left", reason)}, "1 left")
     assert [row["sha256"] for row in place.arrivals()] == [sha256(data)]
     assert os.path.lexists(place.folder / "drop" / key)
+
+
+def lock(bucket: Place, key: str) -> None:
+    """Drop an object that nobody can read without its dropper's key, as of one under another's KMS key."""
+    place, _, prefix = bucket.drop.address.removeprefix("s3://").partition("/")
+    own: Any = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    boto3.client("s3").put_object(Bucket=place, Key=f"{prefix}/{key}", Body=content(pet(0, 60), quality=95), **own)
+
+
+@pytest.mark.slow
+def test_an_object_that_may_not_be_read_is_left_and_keeps_nothing_waiting(bucket: Place) -> None:
+    for variant in (50, 51):
+        lock(bucket, "Bengal/mine.jpg")
+        data = bucket.put("Bengal/b.jpg", variant=variant)
+
+        taken = bucket.ingest()
+
+        assert taken.sentence == "1 accepted, 1 left"
+        assert bucket.arrivals()[-1]["sha256"] == sha256(data)
+        what, why = outcomes(taken)["Bengal/mine.jpg"]
+        assert (what, "asked to read Bengal/mine.jpg: s3://" in why) == ("left", True)
+    with pytest.raises(StoreError, match="asked to read Bengal/mine"):
+        bucket.ingest()
+    assert "Bengal/mine.jpg" in [stored.key for stored in bucket.drop.list("")]
 
 
 @contextmanager
