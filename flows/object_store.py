@@ -37,7 +37,7 @@ class Server:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": identity[0],
             "AWS_SECRET_ACCESS_KEY": identity[1],
-            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": str(self.folder / "aws-config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "aws-config"),

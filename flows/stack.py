@@ -161,7 +161,7 @@ def _end(*_: object) -> None:
 
 def _tell(stack: Stack) -> None:
     names = ("PREFECT_API_URL", "PETMODELS_REGISTRY", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    client = {name: stack.variables[name] for name in (*names, "AWS_REGION", "NO_PROXY", "no_proxy")}
+    client = {name: stack.variables[name] for name in (*names, "AWS_DEFAULT_REGION", "NO_PROXY", "no_proxy")}
     client["PETMODELS_CACHE"] = str(stack.folder / "operator")  # what it has seen of this store goes with the store
     environment = stack.folder / "environment"
     environment.write_text("".join(f"export {name}={quote(client[name])}\n" for name in client))

@@ -11,6 +11,7 @@ PetmodelsError                        1   one line that names the culprit and th
 ├── StoreError                        5   the store did not do it
 │   ├── UnreachableError              5   try again later, or from another network
 │   ├── AccessError                   4   ask for rights, or renew the credentials
+│   ├── ArchivedError                 5   restore the object, and take away the rule that archives it
 │   ├── ConflictError                 5   somebody else was quicker; look and run again
 │   └── UnsupportedStoreError         8   this store can't be written safely; choose another one
 ├── TrustError                        6   do not use these bytes
@@ -79,6 +80,10 @@ class AccessError(StoreError):
     """The store refused: no credentials, expired or wrong ones, or no right to do this."""
 
     exit_code = 4
+
+
+class ArchivedError(StoreError):
+    """An object is kept where nobody can read it before somebody has it restored."""
 
 
 class ConflictError(StoreError):

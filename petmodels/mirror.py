@@ -17,7 +17,15 @@ from petmodels.cache import Cache
 from petmodels.disk import writing
 from petmodels.divergence import divergence
 from petmodels.documents import Statement
-from petmodels.errors import ConflictError, FormatError, NotFoundError, RequestError, TrustError, WithdrawnError
+from petmodels.errors import (
+    ArchivedError,
+    ConflictError,
+    FormatError,
+    NotFoundError,
+    RequestError,
+    TrustError,
+    WithdrawnError,
+)
 from petmodels.hashing import Progress, no_progress
 from petmodels.holdings import Held, HeldAlias, Holdings, holdings
 from petmodels.locks import lock
@@ -56,9 +64,9 @@ def mirror(
 ) -> Mirrored:  # fmt: skip
     """Bring some models to another registry; what is there already costs two small requests a version.
 
-    What the other one has and this one has pruned stays. What is broken here, or isn't what is `known` of it on this
-    machine, is a finding, and no reason to leave the rest. Raises ConflictError, and changes nothing, when the other
-    registry has gone its own way: a number with another manifest, or later versions or steps.
+    What the other one has and this one has pruned stays. What is broken or archived here, or isn't what is `known` of
+    it on this machine, is a finding, and no reason to leave the rest. Raises ConflictError, and changes nothing, when
+    the other registry has gone its own way: a number with another manifest, or later versions or steps.
     """
     with _spool(cache, target) as spool:
         pairs = [_pair(source, target, model, known) for model in models]
@@ -121,7 +129,7 @@ def _brought(work: _Work, here: Holdings, there: Holdings, number: int) -> str |
             work.done.mended += repair(work.target, work.source, work.spool, held.resolved(), work.progress)
     except WithdrawnError:
         return ""  # there, meanwhile
-    except TrustError as error:
+    except (TrustError, ArchivedError) as error:
         return None if _is_gone(work.source, here.model, number) else f"{name}: {error}"
     finally:
         shutil.rmtree(work.spool.folder / "blobs", ignore_errors=True)

@@ -26,6 +26,7 @@ from petmodels.s3_errors import (
     reading,
     translated,
 )
+from petmodels.s3_refusals import archived_as
 from petmodels.storage import NotStoredError, Stored, Unfinished
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class S3Storage:
                 answer = client.head_object(Bucket=self.bucket, Key=self.prefix + key, ChecksumMode="ENABLED")
                 check_answer(answer, "ETag", self.address, f"read {key}")
                 size, sha256 = answer["ContentLength"], answer.get("ChecksumSHA256", "")
-                return Stored(key, size, answer["LastModified"], answer["ETag"], sha256)
+                return Stored(key, size, answer["LastModified"], answer["ETag"], sha256, archived_as(answer))
         except NotStoredError:
             return None
 

@@ -3,38 +3,29 @@
 No message repeats a header, a key or a URL's query, so that no secret can leave through an error.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from petmodels.endpoint import configured_endpoint
 from petmodels.errors import (
-    AccessError,
     ChecksumError,
-    NotFoundError,
     PetmodelsError,
     StoreError,
     UnreachableError,
     UnsupportedStoreError,
 )
+from petmodels.s3_refusals import BUSY, of_client, refusal
 from petmodels.storage import NotStoredError
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
 ABSENT = {"404", "NotFound"}
 BUSY_WITH_ANOTHER = "ConditionalRequestConflict"
 CHANGED = {"PreconditionFailed", "412", BUSY_WITH_ANOTHER}
 _UNCHANGED = {"304", "NotModified"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
-_UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
-_DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized"}
-_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}
-_MOST_SKEW_SECONDS = 15 * 60
-_BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "RequestTimeout", "Throttling", "502", "504"}
 
 
 class ChangedError(Exception):
@@ -100,7 +91,7 @@ def _meant(error: Exception, address: str, doing: str) -> Exception | None:
         return UnreachableError(text)
     # A file that credentials are read from; those that are sent were opened before.
     if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.filename):
-        return _of_client(error, address)
+        return of_client(error, address)
     if isinstance(error, ResponseParserError):
         return no_s3("no XML", address, doing)
     return None
@@ -130,36 +121,7 @@ def _of_answer(error: "ClientError", address: str, doing: str) -> Exception:
         return no_s3(status, address, doing)
     if code == "NoSuchUpload":
         return UploadGoneError(f"somebody has ended this upload meanwhile; run again ({doing}): {address}")
-    if code in _DENIED and _is_clock_off(error):
-        code = "RequestTimeTooSkewed"  # which not every store says
-    return _refusal(code, address, doing) or _failure(code, status, address, doing)
-
-
-def _is_clock_off(error: "ClientError") -> bool:
-    """Say whether the store's clock, by its answer's Date, is further from ours than S3 allows a request's to be."""
-    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
-    try:
-        return abs(parsedate_to_datetime(date).timestamp() - time.time()) > _MOST_SKEW_SECONDS
-    except (TypeError, ValueError):
-        return False
-
-
-def _refusal(code: str, address: str, doing: str) -> PetmodelsError | None:
-    if code == "NoSuchBucket":
-        return NotFoundError(f"there is no such bucket; check the address and AWS_ENDPOINT_URL: {address}")
-    if code in _EXPIRED:
-        return AccessError(f"the credentials have expired; renew them (aws sso login, or a new token): {address}")
-    if code in _UNKNOWN_KEY:
-        return AccessError(f"the store doesn't know this access key or token; check AWS_PROFILE and AWS_*: {address}")
-    if code == "SignatureDoesNotMatch":
-        return AccessError(f"the secret key doesn't fit the access key; check AWS_SECRET_ACCESS_KEY: {address}")
-    if code == "RequestTimeTooSkewed":
-        return AccessError(f"this machine's clock is off, so the store refuses its requests; set the clock: {address}")
-    if code in _REGION:
-        return AccessError(f"the bucket is in another region; set AWS_REGION to the bucket's: {address}")
-    if code in _DENIED:
-        return AccessError(f"not allowed to {doing}; docs/consumer.md lists the rights each role needs: {address}")
-    return None
+    return refusal(error, code, address, doing) or _failure(code, status, address, doing)
 
 
 def _failure(code: str, status: str, address: str, doing: str) -> PetmodelsError:
@@ -167,20 +129,9 @@ def _failure(code: str, status: str, address: str, doing: str) -> PetmodelsError
         return ChecksumError(f"the store received other bytes than were to be sent; run again ({doing}): {address}")
     if code in {"NotImplemented", "501"}:
         return UnsupportedStoreError(f"this store can't do what a registry needs ({doing}); use another one: {address}")
-    if code in _BUSY or status.startswith("5"):
+    if code in BUSY or status.startswith("5"):
         return UnreachableError(f"the store is overloaded or broken ({code}); try again later ({doing}): {address}")
     return StoreError(f"the store answered {status} {code[:60]} when asked to {doing}: {address}")
-
-
-def _of_client(error: "BotoCoreError | OSError", address: str) -> PetmodelsError:
-    name = type(error).__name__
-    if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
-        return AccessError(f"no credentials found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and the rest: {address}")
-    if "SSO" in name or "Token" in name or name == "LoginRefreshRequired":
-        return AccessError(f"the single sign-on session has ended; run aws sso login: {address}")
-    if name == "ProfileNotFound":
-        return AccessError(f"~/.aws has no such profile; check AWS_PROFILE ({_first_line(error)}): {address}")
-    return StoreError(f"the connection can't be made ({name}: {_first_line(error)}): {address}")
 
 
 def _server() -> str:
@@ -201,7 +152,3 @@ def _reason(error: Exception) -> str:
         "ResponseStreamingError": "connection lost",
     }
     return words.get(type(error).__name__, type(error).__name__)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:120]

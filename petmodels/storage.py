@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from petmodels.errors import AddressError, RequestError
+from petmodels.errors import AddressError, ArchivedError, RequestError
 from petmodels.hashing import Digest, Progress, composite
 
 REGISTRY = "PETMODELS_REGISTRY"
@@ -32,6 +32,7 @@ class Stored:
     """An object that is stored: its key, size, when it was written (by the store's clock), and its change mark.
 
     `sha256` is in base64 as S3 gives it: "" where the store keeps none, with a `-` where it is that of the parts.
+    `archived_as` is the storage class of what can't be read before somebody has it restored, else "".
     """
 
     key: str
@@ -39,6 +40,7 @@ class Stored:
     modified: datetime
     etag: str
     sha256: str = ""
+    archived_as: str = ""
 
     def may_be(self, sha256: str, size_bytes: int) -> bool:
         """Say whether everything the store knows about the object fits this hash and size."""
@@ -146,6 +148,13 @@ def open_storage(address: str | Path | None = None) -> Storage:
     raise AddressError(f"a registry is {_FORMS}: {_without_secret(text)}")
 
 
+def archived(storage_class: str, address: str, doing: str) -> ArchivedError:
+    """Return the error for an object that a rule of the bucket has moved to where nobody can read it at once."""
+    kind = f" (storage class {storage_class[:30]})" if storage_class else ""
+    way = "restore it (aws s3api restore-object), and take away the rule that moves it"
+    return ArchivedError(f"archived{kind}; {way} ({doing}): {address}")
+
+
 def number_in(name: str, default: float, *, least: float = 0) -> float:
     """Return the number that an environment variable holds; raise RequestError when it holds another or no number."""
     text = os.environ.get(name, "")
@@ -172,7 +181,7 @@ def _s3(text: str) -> Storage:
         raise AddressError(f"an S3 registry's address is plain text: {_without_secret(text)!a}")
     if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
         raise AddressError(f"an S3 registry is s3://bucket or s3://bucket/prefix: {_without_secret(text)}")
-    if parts.netloc.endswith("--x-s3"):
+    if parts.netloc.endswith(("--x-s3", "--xa-s3")):
         raise AddressError(
             f"a directory bucket lists in no order, which finds no newest version: {_without_secret(text)}"
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from petmodels.aliases import alias_names
-from petmodels.errors import ChecksumError, PetmodelsError, StoreError, TrustError, WithdrawnError
+from petmodels.errors import ArchivedError, ChecksumError, PetmodelsError, StoreError, TrustError, WithdrawnError
 from petmodels.hashing import Digest, Progress, no_progress
 from petmodels.manifest import File, Manifest, manifest_in
 from petmodels.memory import Memory
@@ -13,7 +13,7 @@ from petmodels.names import blob_key
 from petmodels.parallel import at_once
 from petmodels.resolve import remembered_alias
 from petmodels.signing import check_signed, trusted_keys
-from petmodels.storage import NotStoredError, Storage
+from petmodels.storage import NotStoredError, Storage, archived
 from petmodels.versions import read_statement
 
 MENDED_BY = "petmodels repair puts back what another registry still has"
@@ -40,17 +40,17 @@ def verify(
 
     A manifest is also compared with the one that is `known` here under its number, if any.
 
-    Raises NotFoundError for a version that is absent and StoreError when the store can't be read; what is broken is
-    returned and not raised, so that one finding does not hide the next.
+    Raises NotFoundError for a version that is absent and StoreError when the store can't be read; what is broken, or
+    archived where nobody can read it, is returned and not raised, so that one finding does not hide the next.
     """
     numbers = list(versions)
     read = at_once(lambda number: _manifest(storage, known, model, number), numbers, is_left_when_ended=True)
     manifests = [one for one in read if isinstance(one, Manifest)]
-    errors = [(number, one) for number, one in zip(numbers, read, strict=True) if isinstance(one, TrustError)]
+    errors = [(number, one) for number, one in zip(numbers, read, strict=True) if isinstance(one, PetmodelsError)]
     findings = [f"{model}@{number}: {error}" for number, error in errors]
     users = _users(manifests)
     found = at_once(
-        lambda file: broken(storage, blob_key(model, file.blob), file.sha256, file.size_bytes, progress),
+        lambda file: _finding(storage, blob_key(model, file.blob), file, progress),
         [file for file, _ in users.values()],
         is_left_when_ended=True,
     )
@@ -91,14 +91,19 @@ def verify_numbers(model: str, newest: int, seen: int, *, known: Memory) -> list
 
 
 def is_whole(storage: Storage, key: str, digest: Digest, size_bytes: int) -> bool | None:
-    """Say whether an object has just these bytes, None when there is none; they are read where the store can't tell."""
+    """Say whether an object has just these bytes, None when there is none; they are read where the store can't tell.
+
+    Raises ArchivedError for one that nobody could read, whatever the store says of its bytes.
+    """
     found = storage.find(key)
+    if found and found.archived_as:
+        raise archived(found.archived_as, storage.address, f"read {key}")
     if found is None or not found.may_be(digest.sha256, size_bytes):
         return None if found is None else False
     return found.must_be(digest, size_bytes) or not broken(storage, key, digest.sha256, size_bytes)
 
 
-def _manifest(storage: Storage, known: Memory, model: str, version: int) -> Manifest | TrustError | None:
+def _manifest(storage: Storage, known: Memory, model: str, version: int) -> Manifest | PetmodelsError | None:
     """Return a version's manifest, None for one that was withdrawn, and what is broken as the error that says so."""
     try:
         statement = read_statement(storage, model, version)
@@ -108,7 +113,7 @@ def _manifest(storage: Storage, known: Memory, model: str, version: int) -> Mani
     except WithdrawnError:
         known.remember_withdrawn(model, version)
         return None
-    except TrustError as error:
+    except (TrustError, ArchivedError) as error:
         return error
 
 
@@ -119,6 +124,13 @@ def _users(manifests: list[Manifest]) -> dict[tuple[str, int], tuple[File, list[
         for file in manifest.files:
             users.setdefault((file.blob, file.size_bytes), (file, []))[1].append(f"{manifest.name}/{file.path}")
     return users
+
+
+def _finding(storage: Storage, key: str, file: File, progress: Progress) -> str:
+    try:
+        return broken(storage, key, file.sha256, file.size_bytes, progress)
+    except ArchivedError as error:
+        return str(error)
 
 
 def broken(storage: Storage, key: str, sha256: str, size_bytes: int, progress: Progress = no_progress) -> str:

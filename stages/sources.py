@@ -26,6 +26,11 @@ _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 3.0  # for each of a server's network addresses when it is called for the first time
 _REACH_SECONDS = 8.0  # for all of them, the look-up of the server's name included
 
+# botocore's own text is what a program has printed, which may be a secret.
+_NOT_FETCHED = (
+    "the AWS credentials can't be fetched; look at AWS_PROFILE, and at the program or service that it names: "
+)
+
 
 @dataclass(frozen=True)
 class Position:
@@ -214,6 +219,8 @@ def _s3_reply(client: Any, address: str, position: Position) -> Iterator[Reply]:
     except exceptions.NoCredentialsError as error:
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         raise SourceError(f"no AWS credentials found; {fix}: {address}") from error
+    except exceptions.CredentialRetrievalError:
+        raise SourceError(_NOT_FETCHED + address) from None
     except exceptions.BotoCoreError as error:
         raise SourceError(f"the store can't be asked ({' '.join(str(error).split())}): {address}") from error
 
@@ -221,7 +228,7 @@ def _s3_reply(client: Any, address: str, position: Position) -> Iterator[Reply]:
 def _s3_client(address: str, timeout_seconds: float) -> Any:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, CredentialRetrievalError
 
     config = Config(
         connect_timeout=timeout_seconds,
@@ -231,6 +238,8 @@ def _s3_client(address: str, timeout_seconds: float) -> Any:
     )
     try:
         return boto3.client("s3", config=config)
+    except CredentialRetrievalError:
+        raise SourceError(_NOT_FETCHED + address) from None
     except (BotoCoreError, ValueError) as error:
         raise SourceError(f"check the AWS settings ({' '.join(str(error).split())}): {address}") from error
 
@@ -244,6 +253,13 @@ def _s3_problem(response: Any, address: str) -> Exception:
     if status == 404:
         missing = "bucket" if code == "NoSuchBucket" else "object"
         return SourceError(f"no such {missing} in the store; check the address and AWS_ENDPOINT_URL: {address}")
+    if code == "InvalidObjectState":
+        kind = str(response["Error"].get("StorageClass", "unknown"))[:30]
+        fix = "restore it (aws s3api restore-object), and take away the rule that moves it"
+        return SourceError(f"archived (storage class {kind}); {fix}: {address}")
+    if code.startswith("KMS."):
+        fix = "have it enabled, or ask for kms:Decrypt on it"
+        return SourceError(f"the KMS key of the bucket refuses ({code}); {fix}: {address}")
     if status in {401, 403}:
         return SourceError(f"the store refuses these credentials ({code}); check them and the rights: {address}")
-    return SourceError(f"the store answered {status} {code}; check AWS_REGION and AWS_ENDPOINT_URL: {address}")
+    return SourceError(f"the store answered {status} {code}; check AWS_DEFAULT_REGION and AWS_ENDPOINT_URL: {address}")

@@ -376,7 +376,7 @@ def _credentials(stack: Stack) -> dict[str, Any]:
     given = stack.store.environment()
     return {
         "endpoint_url": stack.store.endpoint,
-        "region_name": given["AWS_REGION"],
+        "region_name": given["AWS_DEFAULT_REGION"],
         "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
         "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
     }

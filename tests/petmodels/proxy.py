@@ -27,13 +27,15 @@ class Fault:
     """What happens to the next `times` requests of `method` whose path and query contain `part`, after `skip` of them.
 
     `status` and `code`: the proxy answers instead of the store. `reset`: the connection is reset "before" the store
-    hears of the request, or "after" it has done it. `cut_after`: so many bytes of the answer's body, then the end
-    of the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so
-    many bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
+    hears of the request, or "after" it has done it. `cut_after`: so many bytes of the answer's body, then the end of
+    the connection, in order, because a reset may take with it what the client has not read yet. `stall_after`: so many
+    bytes, then silence until the proxy ends. `bytes_per_second`: no more of the answer's body, a few at a time.
     `stall_seconds`: silence before the answer. `flip`: the body's first byte is another. `without`: headers that the
-    store never gets to see. `date`: what the proxy's own answer says in its header of this name. `if_match`: how the
-    store compares the header: "bare" as Ceph's gateway does, without quotes, "quoted" for one that refuses it so,
-    "ignored" for one that refuses it in quotes and does whatever it says without, "never" for one that always refuses.
+    store never gets to see. `adds`: headers that the store's answer gets besides. `text`: the body of the proxy's own
+    answer, where it says more than `code`. `date`: what the proxy's own answer says in its header of this name.
+    `if_match`: how the store compares the header: "bare" as Ceph's gateway does, without quotes, "quoted" for one that
+    refuses it so, "ignored" for one that refuses it in quotes and does whatever it says without, "never" for one that
+    always refuses.
     """
 
     method: str = ""
@@ -49,6 +51,8 @@ class Fault:
     stall_seconds: float = 0
     flip: bool = False
     without: tuple[str, ...] = ()
+    adds: tuple[tuple[str, str], ...] = ()
+    text: str = ""
     date: str = ""
     if_match: str = ""
 
@@ -141,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = "<Error><Code>PreconditionFailed</Code></Error>"
             self._send(412, [("Content-Type", "application/xml")], text.encode(), len(text), fault)
         elif fault.status:
-            text = f"<Error><Code>{fault.code}</Code><Message>as told</Message></Error>" if fault.code else ""
+            text = f"<Error><Code>{fault.code}</Code><Message>as told</Message></Error>" if fault.code else fault.text
             dated = [("Date", fault.date)] if fault.date else []
             self._send(fault.status, [("Content-Type", "application/xml"), *dated], text.encode(), len(text), fault)
         else:
@@ -171,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(pause_seconds)
         length = int(next((value for name, value in answered if name.lower() == "content-length"), len(content)))
         kept = [(name, value) for name, value in answered if name.lower() not in _OWN]
-        self._send(status, kept, content, length, fault)
+        self._send(status, [*kept, *fault.adds], content, length, fault)
 
     def _asked(self, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.upstream, timeout=60)

@@ -165,6 +165,7 @@ def test_a_promotion_whose_answer_got_lost_is_no_conflict_and_no_second_step(pub
 
 
 ALWAYS = {"times": FOREVER}
+NO_KEY = "<Error><Code>AccessDenied</Code><Message>x is not authorized to perform: kms:Decrypt on y</Message></Error>"
 
 
 @pytest.mark.parametrize(
@@ -181,8 +182,10 @@ ALWAYS = {"times": FOREVER}
         (Fault(status=403, code="InvalidAccessKeyId", **ALWAYS), AccessError, "store doesn't know this access key"),
         (Fault(status=403, code="SignatureDoesNotMatch", **ALWAYS), AccessError, "secret key doesn't fit"),
         (Fault(status=403, code="AccessDenied", **ALWAYS), AccessError, "not allowed to read pets/aliases/production"),
-        (Fault(method="GET", status=301, code="PermanentRedirect", **ALWAYS), AccessError, "another region; set AWS_"),
+        (Fault(method="GET", status=301, code="PermanentRedirect", **ALWAYS), AccessError, "set AWS_DEFAULT_REGION"),
         (Fault(status=400, code="AuthorizationHeaderMalformed", **ALWAYS), AccessError, "in another region"),
+        (Fault(status=400, code="KMS.DisabledException", **ALWAYS), AccessError, r"bucket refuses \(KMS.Dis"),
+        (Fault(status=403, text=NO_KEY, **ALWAYS), AccessError, r"KMS key of the bucket refuses \(Acc"),
         (Fault(status=404, code="NoSuchBucket", **ALWAYS), NotFoundError, "no such bucket; check the address"),
         (Fault(status=418, code="Teapot", **ALWAYS), StoreError, "the store answered 418 Teapot when asked to read"),
     ],

@@ -369,7 +369,7 @@ def test_the_server_is_the_one_that_botocore_asks(
 
     assert found == endpoint
     if environment.get("AWS_PROFILE") != "missing":
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         assert s3_client("s3://models").meta.endpoint_url == (endpoint or "https://s3.amazonaws.com")
@@ -395,7 +395,7 @@ def test_a_directory_bucket_is_refused_for_it_lists_in_no_order() -> None:
 @pytest.mark.parametrize("mode", ["", "odd"])
 def test_a_way_to_repeat_that_is_none_is_one_line(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_RETRY_MODE", mode)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
     if mode:
         with pytest.raises(StoreError, match=r"the connection can't be made \(InvalidRetryModeError: .*odd"):

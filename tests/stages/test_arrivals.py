@@ -225,7 +225,7 @@ def test_many_arrivals_share_a_client_and_are_fetched_together(
 ) -> None:
     photos = {f"/drop/{number:02d}.jpg": PHOTO + bytes([number]) for number in range(40)}
     with http_server(photos) as server:
-        variables = {"AWS_ENDPOINT_URL": server.url(""), "AWS_REGION": "eu-central-1", "NO_PROXY": "127.0.0.1"}
+        variables = {"AWS_ENDPOINT_URL": server.url(""), "AWS_DEFAULT_REGION": "eu-central-1", "NO_PROXY": "127.0.0.1"}
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
         for name, value in (variables | keys).items():
             monkeypatch.setenv(name, value)

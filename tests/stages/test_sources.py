@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -330,6 +331,10 @@ def test_an_object_comes_whole_from_a_store_that_breaks_off(tmp_path: Path, stor
     assert store.requests[1][1]["if-match"] == etag_of(CONTENT)
 
 
+ARCHIVED = b"<Error><Code>InvalidObjectState</Code><StorageClass>GLACIER</StorageClass></Error>"
+NO_KEY = b"<Error><Code>KMS.DisabledException</Code></Error>"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
@@ -337,10 +342,20 @@ def test_an_object_comes_whole_from_a_store_that_breaks_off(tmp_path: Path, stor
         (Answer(status=500), BrokenOffError, "the store answered 500"),
         (Answer(status=429), BrokenOffError, "the store answered 429"),
         (Answer(status=416), BrokenOffError, "the object has changed"),
-        (Answer(status=301), SourceError, r"the store answered 301.*; check AWS_REGION and AWS_ENDPOINT_URL: s3://"),
+        (
+            Answer(status=301),
+            SourceError,
+            r"the store answered 301.*; check AWS_DEFAULT_REGION and AWS_ENDPOINT_URL: s3://",
+        ),
         (Answer(status=404), SourceError, "no such object in the store"),
         (Answer(status=403), SourceError, r"the store refuses these credentials \(403\)"),
         (Answer(status=404, content=b"<Error><Code>NoSuchBucket</Code></Error>"), SourceError, "no such bucket"),
+        (
+            Answer(status=403, content=ARCHIVED),
+            SourceError,
+            r"archived \(storage class GLACIER\); restore it .*: s3://",
+        ),
+        (Answer(status=400, content=NO_KEY), SourceError, r"the KMS key of the bucket refuses \(KMS.Disabled.*: s3://"),
     ],
 )
 def test_what_a_store_answers_becomes_one_line(
@@ -368,6 +383,19 @@ def test_wrong_aws_settings_are_named(
 
     with pytest.raises(SourceError, match=message):
         read(ADDRESS)
+
+
+def test_what_a_program_for_credentials_says_is_not_repeated(
+    store: HttpServer, monkeypatch: MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default]\ncredential_process = sh -c 'echo the-password >&2; exit 1'\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+    with pytest.raises(SourceError, match="the AWS credentials can't be fetched; look at AWS_PROFILE") as refused:
+        read(ADDRESS)
+    assert "the-password" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_bucket_that_cannot_be_one_is_named(store: HttpServer) -> None:
