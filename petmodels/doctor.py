@@ -40,6 +40,8 @@ class Check:
 def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
     """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?
 
+    Whoever may only read is refused to write, which is no fault; a registry that can't be read or listed is one.
+
     To find out, it writes petmodels.json into the registry where it may and none is, with the lock of a registry in a
     folder, makes the cache's folder, and writes a file into it that it removes again.
     """
@@ -68,18 +70,19 @@ def examine(address: str) -> list[Check]:
     checks = [_check("registry can be read", lambda: _reads(storage))]
     if checks[0].answer == YES:
         checks.append(_check("registry can be listed", lambda: counted(len(list(storage.folders(""))), "model")))
-        checks.append(_check("registry can be written, conditions hold", lambda: _writes(storage)))
+        # Whoever may only read is refused to write: that is no fault.
+        question = "registry can be written, conditions hold"
+        checks.append(_check(question, lambda: _writes(storage), is_for_all=False))
     return [*checks, *local]
 
 
-def _check(question: str, ask: Callable[[], str]) -> Check:
+def _check(question: str, ask: Callable[[], str], *, is_for_all: bool = True) -> Check:
     try:
         return Check(question, YES, ask())
-    except AccessError as error:
-        # Whoever may only read is refused to write: that is no fault. Credentials that aren't accepted are.
-        return Check(question, DENIED if "not allowed" in str(error) else NO, str(error), error.exit_code)
     except PetmodelsError as error:
-        return Check(question, NO, str(error), error.exit_code)
+        # Credentials that aren't accepted are a fault, whatever they are used for.
+        is_denied = isinstance(error, AccessError) and "not allowed" in str(error)
+        return Check(question, DENIED if is_denied and not is_for_all else NO, str(error), error.exit_code)
 
 
 def _reads(storage: Storage) -> str:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from petmodels.doctor import examine
 from petmodels.errors import AccessError, ArchivedError
 from petmodels.names import blob_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
+from tests.petmodels.commands import Command
 from tests.petmodels.proxy import FOREVER, Fault, Proxy
 
 pytestmark = pytest.mark.slow
@@ -82,6 +84,33 @@ def test_a_blob_that_was_restored_is_there(published: Registry, proxy: Proxy, tm
     archive(published, proxy, restore=RESTORED)
 
     assert not published.publish(tmp_path / "bundle", "pets").is_new
+
+
+@pytest.mark.parametrize(
+    ("fault", "question"),
+    [
+        (Fault(method="GET", part="petmodels.json", status=403, code="AccessDenied", times=FOREVER), "be read"),
+        (Fault(method="GET", part="list-type=2", status=403, code="AccessDenied", times=FOREVER), "be listed"),
+    ],
+)
+def test_doctor_fails_where_reading_is_denied(
+    published: Registry, proxy: Proxy, run: Command, fault: Fault, question: str
+) -> None:
+    proxy.faults.append(fault)
+
+    done = run("doctor", "--json", "--registry", published.storage.address)
+
+    assert done.code == AccessError.exit_code
+    assert [row["question"] for row in done.json if row["answer"] == "no"] == [f"registry can {question}"]
+
+
+def test_a_write_that_is_denied_is_no_fault(published: Registry, proxy: Proxy) -> None:
+    proxy.faults.append(Fault(method="PUT", status=403, code="AccessDenied", times=FOREVER))
+
+    answers = {check.question: check.answer for check in examine(published.storage.address)}
+
+    assert answers["registry can be written, conditions hold"] == "not allowed"
+    assert "no" not in answers.values()
 
 
 def as_profile(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
