@@ -387,9 +387,14 @@ def test_two_servers_with_a_bucket_of_one_name_are_remembered_apart(
     assert folders[0] != folders[1]
 
 
-def test_a_directory_bucket_is_refused_for_it_lists_in_no_order() -> None:
-    with pytest.raises(AddressError, match=r"a directory bucket lists in no order.*: s3://models--use1-az4--x-s3"):
-        open_storage("s3://models--use1-az4--x-s3/pets")
+@pytest.mark.parametrize("bucket", ["models--use1-az4--x-s3", "models--use1-az4--xa-s3"])
+def test_a_directory_bucket_is_refused_for_it_lists_in_no_order(bucket: str) -> None:
+    with pytest.raises(AddressError, match=f"a directory bucket lists in no order.*: s3://{bucket}"):
+        open_storage(f"s3://{bucket}/pets")
+
+
+def test_an_access_points_alias_names_a_bucket() -> None:
+    assert open_storage("s3://models-1a2b3c-s3alias/pets").address == "s3://models-1a2b3c-s3alias/pets"
 
 
 @pytest.mark.parametrize("mode", ["", "odd"])
