@@ -104,7 +104,7 @@ def _perceptual_hash(picture: Picture) -> str:
 
     The 64 x 64 pixels that it is made of are a Hamming filter's: a Lanczos filter takes three times as long, and both
     leave the same distances between a photograph and its scaled or recompressed copies (6 bits at most). A box would be
-    faster still, with 10 of the 12 bits that `duplicate_distance` allows.
+    faster still, with 10 bits.
     """
     small = picture.convert("L").resize((_HASHED_SIDE, _HASHED_SIDE), Resampling.HAMMING)
     # Rounded, so that what is nothing is 0: of a plain picture the last digits would be all there is.

@@ -66,7 +66,13 @@ class PrepareParams:
     min_side: Annotated[int, Field(ge=1, description="an original with a shorter side below this is rejected")]
     jpeg_quality: Annotated[int, Field(ge=50, le=100, description="quality of a stored image")]
     duplicate_distance: Annotated[
-        int, Field(ge=0, le=64, description="bits of 256 by which two perceptual hashes of one picture may differ")
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="bits of 256 by which perceptual hashes of one picture may differ; its mirror image is the "
+            "same picture, unless this is 0",
+        ),
     ]
     group_pattern: Annotated[
         Pattern | None,

@@ -22,6 +22,7 @@ from stages.corrections import read_corrections, withdrawn
 from stages.duplicates import groups
 from stages.errors import DataError
 from stages.labels import label_rule, spelled
+from stages.neighbours import near_any
 from stages.outputs import new_file, write_csv
 from stages.pictures import label_reason, usable_image
 from stages.prepare import PrepareParams
@@ -155,15 +156,11 @@ def _suffix(content: bytes) -> str:
 def _without_withdrawn(verdicts: list[Verdict], gone: Mapping[str, str], distance: int) -> list[Verdict]:
     """Turn good ones that show what an image showed that was withdrawn into bad ones."""
     pictures = [int(phash, 16) for phash in gone.values() if phash]
+    good = [one for one in verdicts if one.verdict == "good"]
+    are_gone = near_any([int(one.phash, 16) for one in good], pictures, distance)
+    files = {one.file for one, is_gone in zip(good, are_gone, strict=True) if is_gone}
     reason = "withdrawn: a near-duplicate of an image in data/corrections.csv"
-
-    def is_gone(one: Verdict) -> bool:
-        return any((int(one.phash, 16) ^ other).bit_count() <= distance for other in pictures)
-
-    return [
-        replace(one, verdict="bad", reason=reason) if one.verdict == "good" and is_gone(one) else one
-        for one in verdicts
-    ]
+    return [replace(one, verdict="bad", reason=reason) if one.file in files else one for one in verdicts]
 
 
 def _without_duplicates(verdicts: list[Verdict], known: _Known, names: dict[str, str], distance: int) -> list[Verdict]:

@@ -14,7 +14,7 @@ PREPARE: dict[str, Any] = {
     "short_side": 40,
     "min_side": 16,
     "jpeg_quality": 95,
-    "duplicate_distance": 12,
+    "duplicate_distance": 24,
     "group_pattern": None,
     "max_rejected_share": 0.5,
 }

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.duplicates import NUM_BITS, groups, joined
+from stages.duplicates import groups, joined
 
 
 def phash(*bits: int) -> str:
@@ -25,6 +25,18 @@ def test_a_distance_of_zero_groups_equal_hashes_only() -> None:
     assert groups([("a", phash()), ("b", phash()), ("c", phash(1))], 0) == ["a", "a", "c"]
 
 
+def test_a_mirrored_copy_is_grouped_unless_hashes_must_be_equal() -> None:
+    """Counted from the last, every second bit is of a frequency that a mirror turns over: all of those, but one."""
+    images = [("a", phash(3, 8)), ("b", phash(3, *range(0, 256, 2)))]
+
+    assert groups(images, 1) == ["a", "a"]
+    assert groups(images, 0) == ["a", "b"]
+
+
+def test_the_same_bytes_stay_with_their_first_row_though_it_had_no_hash() -> None:
+    assert groups([("a", ""), ("b", phash()), ("a", phash()), ("c", "")], 4) == ["a", "b", "a", "c"]
+
+
 def test_an_image_joins_the_nearest_earlier_one() -> None:
     assert groups([("a", phash()), ("b", phash(*range(10))), ("c", phash(*range(8)))], 4) == ["a", "b", "b"]
 
@@ -34,8 +46,8 @@ def test_a_bridge_between_two_groups_does_not_merge_them() -> None:
 
 
 @given(
-    first=st.integers(0, 2**NUM_BITS - 1),
-    places=st.lists(st.integers(0, NUM_BITS - 1), unique=True, max_size=20),
+    first=st.integers(0, 2**256 - 1),
+    places=st.lists(st.integers(0, 255), unique=True, max_size=20),
     distance=st.integers(0, 16),
 )
 def test_two_images_share_a_group_exactly_when_they_are_near(first: int, places: list[int], distance: int) -> None:

@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from petmodels.labels import labels_in
 from petmodels.terminal import escaped
@@ -24,8 +24,10 @@ from stages.outputs import write_csv
 from stages.params import section
 from stages.pictures import Usable, usable_image
 from stages.prepare import PrepareParams, prepare
+from stages.sides import SIDES
+from stages.split import SplitParams, split
 from tests.pictures import content, pet, turned, unusable, usable, write_source
-from tests.stages.settings import PREPARE, params_yaml
+from tests.stages.settings import PREPARE, SPLIT, params_yaml
 
 ODD_USABLE = usable(pet(0, 0))
 ODD_UNUSABLE = unusable(pet(0, 0))
@@ -206,14 +208,24 @@ def test_two_copies_of_one_name_and_label_are_two_rows_that_share_a_file(tmp_pat
     assert {row["path"] for row in copies} == {copies[0]["path"]}
 
 
+def signed(image: Image.Image) -> Image.Image:
+    """Write a name in half-transparent white across the lower part, as agencies mark what they sell."""
+    font = ImageFont.load_default(20)
+    ImageDraw.Draw(image, "RGBA").text((20, 140), "(c) photoshop", fill=(255, 255, 255, 160), font=font)
+    return image
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda image: content(image, quality=40),
         lambda image: content(image.resize((90, 72)), quality=90),
         lambda image: content(image.point(lambda value: min(255, value + 8)), "PNG"),
+        lambda image: content(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=60),
+        lambda image: content(signed(image.resize((240, 192)))),
+        lambda image: content(ImageEnhance.Brightness(image).enhance(1.8)),
     ],
-    ids=["compressed", "resized", "brightened"],
+    ids=["compressed", "resized", "brightened", "mirrored", "signed", "overexposed"],
 )
 def test_near_duplicates_share_a_group(tmp_path: Path, images: Path, change: Any) -> None:
     (images / "pug_99.jpg").write_bytes(change(pet(2, 1)))
@@ -221,6 +233,33 @@ def test_near_duplicates_share_a_group(tmp_path: Path, images: Path, change: Any
     rows = by_source(prepared(tmp_path))
 
     assert rows["pug_99.jpg"]["group"] == rows["pug_1.jpg"]["group"]
+
+
+def test_a_mirrored_copy_shares_its_originals_side(tmp_path: Path, images: Path) -> None:
+    for original in sorted(images.iterdir()):
+        with Image.open(original) as picture:
+            mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        (images / f"{original.stem}1.jpg").write_bytes(content(mirrored, quality=90))
+
+    split(SplitParams(**SPLIT), prepared=prepared(tmp_path), out=tmp_path / "split")
+
+    sides = {Path(row["source"]).stem: side for side in SIDES for row in table(tmp_path / f"split/{side}.csv")}
+    originals = [name for name in sides if f"{name}1" in sides]
+    assert len(originals) == 9
+    assert [sides[f"{name}1"] for name in originals] == [sides[name] for name in originals]
+
+
+def test_pictures_that_differ_stay_apart(tmp_path: Path) -> None:
+    write_source(tmp_path / "raw/source", num_images=60)
+
+    assert len({row["group"] for row in table(prepared(tmp_path) / "index.csv")}) == 180
+
+
+def test_where_copies_must_hash_alike_a_mirrored_one_may_have_another_label(tmp_path: Path, images: Path) -> None:
+    (images / "beagle_99.jpg").write_bytes(content(pet(2, 1).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG"))
+
+    assert table(prepared(tmp_path) / "conflicts.csv")[0]["labels"] == "beagle pug"
+    assert table(prepared(tmp_path, duplicate_distance=0) / "conflicts.csv") == []
 
 
 def test_a_picture_under_two_labels_is_a_reported_conflict(

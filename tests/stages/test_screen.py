@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import ImageOps
 
 from stages.addresses import names_image
 from stages.errors import DataError
@@ -99,6 +100,33 @@ def test_an_image_of_the_index_is_known_by_its_bytes_and_by_its_picture(judge: J
     assert [one["reason"] for one in found.values()] == [
         "the same bytes as source/images/Bengal_1.jpg (Bengal)",
         "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
+        "",
+    ]
+
+
+def mirrored(kind: int, variant: int) -> bytes:
+    return content(ImageOps.mirror(pet(kind, variant)), quality=90)
+
+
+def test_a_mirrored_image_is_a_duplicate_of_a_known_one_and_of_a_new_one(judge: Judge, index: str) -> None:
+    files = {"Bengal/a.jpg": mirrored(0, 2), "pug/b.jpg": content(pet(2, 9)), "pug/c.jpg": mirrored(2, 9)}
+
+    found = judge(files, index=index)
+
+    assert [one["reason"] for one in found.values()] == [
+        "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
+        "",
+        "a near-duplicate of b.jpg (pug)",
+    ]
+
+
+def test_the_mirror_image_of_a_withdrawn_one_is_withdrawn_too(judge: Judge) -> None:
+    corrected = f"{'a' * 64},,Bengal,{phash_of(judge, content(pet(0, 2)))},,,0,\n"
+
+    found = judge({"Bengal/a.jpg": mirrored(0, 2), "Bengal/b.jpg": mirrored(0, 3)}, corrected=corrected)
+
+    assert [one["reason"] for one in found.values()] == [
+        "withdrawn: a near-duplicate of an image in data/corrections.csv",
         "",
     ]
 

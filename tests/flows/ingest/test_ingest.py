@@ -17,7 +17,7 @@ from unicodedata import normalize
 import boto3
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 
 from flows.arrivals import hashes_at, num_since
 from flows.drop import Drop
@@ -109,6 +109,7 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
     dropped = {
         "Bengal/again.jpg": content(pet(0, 1), quality=95),
         "Bengal/html.jpg": b"<!DOCTYPE html><html></html>",
+        "Bengal/mirrored.jpg": content(ImageOps.mirror(pet(0, 3)), quality=90),
         "Bengal/near.jpg": near(pet(0, 2)),
         "Bengal/tiny.png": content(pet(0, 61).resize((8, 8)), "PNG"),
         "Bengal/whole.jpg": b"x" * 100_001,
@@ -123,6 +124,7 @@ def test_a_bad_image_is_put_aside_with_its_reason(published: Place) -> None:
     assert {key: reason for key, (_, reason) in outcomes(taken).items()} == {
         "Bengal/again.jpg": "the same bytes as source/images/Bengal_1.jpg (Bengal)",
         "Bengal/html.jpg": "not an image",
+        "Bengal/mirrored.jpg": "a near-duplicate of source/images/Bengal_3.jpg (Bengal)",
         "Bengal/near.jpg": "a near-duplicate of source/images/Bengal_2.jpg (Bengal)",
         "Bengal/tiny.png": "too small: 8x8, prepare.min_side is 16",
         "Bengal/whole.jpg": "larger than ingest.max_bytes, 100000",

@@ -1,0 +1,79 @@
+"""What is found by tables of bands is what comparing all with all would find."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.neighbours import near_any, nearest_earlier
+
+MIRRORED = int("55" * 32, 16)  # the odd columns of 16 rows of 16 frequencies
+hashes = st.integers(0, 2**256 - 1)
+
+
+def apart(one: int, other: int, distance: int) -> int:
+    differing = one ^ other
+    return min(differing.bit_count(), (differing ^ MIRRORED).bit_count()) if distance else differing.bit_count()
+
+
+def by_comparing_all(hashes: Sequence[int], distance: int) -> list[int | None]:
+    found: list[int | None] = []
+    for place, one in enumerate(hashes):
+        least = min(((apart(one, other, distance), other) for other in hashes[:place]), default=(distance + 1, 0))
+        found.append(least[1] if least[0] <= distance else None)
+    return found
+
+
+def copies(originals: Sequence[int], number: int, most: int, seed: int) -> list[int]:
+    """Return the originals and copies of these and of copies, mirrored or not, each with up to `most` bits flipped."""
+    draw = random.Random(seed)
+    found = list(originals)
+    for _ in range(number):
+        copy = draw.choice(found) ^ draw.choice((0, MIRRORED))
+        for place in draw.sample(range(256), draw.randint(0, most)):
+            copy ^= 1 << place
+        found.append(copy)
+    return list(dict.fromkeys(found))
+
+
+@given(
+    originals=st.lists(hashes, min_size=1, max_size=6),
+    distance=st.sampled_from([0, 1, 2, 11, 12, 23, 24, 25, 31, 64]),
+    most=st.integers(0, 40),
+    seed=st.integers(0, 2**32),
+)
+def test_what_is_found_is_the_nearest_of_all(originals: list[int], distance: int, most: int, seed: int) -> None:
+    some = copies(originals, 30, most, seed)
+
+    assert nearest_earlier(some, distance) == by_comparing_all(some, distance)
+
+
+@pytest.mark.parametrize("distance", [12, 24])
+def test_every_copy_is_found_among_many(distance: int) -> None:
+    """So many that the bands are as wide as among hundreds of thousands."""
+    draw = random.Random(1)
+    originals = list(dict.fromkeys(draw.getrandbits(256) for _ in range(20_000)))
+    planted = copies(originals[:300], 1_000, distance, seed=2)[300:]
+
+    found = nearest_earlier([*originals, *planted], distance)
+
+    assert found[:20_000] == [None] * 20_000  # random ones are 60 bits apart and more
+    expected = by_comparing_all([*originals[:300], *planted], distance)[300:]
+    assert found[20_000:] == expected
+
+
+@given(some=st.lists(hashes, max_size=4), most=st.integers(0, 40), seed=st.integers(0, 2**32))
+def test_near_any_says_who_has_a_near_one_among_the_others(some: list[int], most: int, seed: int) -> None:
+    others = copies(some, 2, most, seed) if some else []
+
+    assert near_any(some[:2], others[2:], 24) == [
+        any(apart(one, other, 24) <= 24 for other in others[2:]) for one in some[:2]
+    ]
+
+
+def test_of_no_hashes_none_is_near() -> None:
+    assert nearest_earlier([], 24) == []
+    assert near_any([], [1], 24) == []
+    assert near_any([1], [], 24) == [False]
