@@ -6,8 +6,10 @@ hypergeometric. The p-value is that of the sum over all labels (Mantel and Haens
 normal approximation). So another mix of labels is no slip, and few test images make nobody too sure.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb, sqrt
 
 _Z = 1.959964  # of the normal distribution, 95 % in the middle
@@ -49,6 +51,24 @@ def p_value(tallies: Iterable[Tally]) -> float:
         chances = _convolved(chances, [number / total for number in ways])  # of whole numbers, however long
         fewest, num_right = fewest + low, num_right + its.num_right
     return min(1.0, sum(chances[: num_right - fewest + 1]))
+
+
+def least_unnoticed(tallies: Sequence[Tally], limit: float) -> int:
+    """Return with how few right answers, at least, the p-value would be above `limit`; 0 where it would with none.
+
+    It must be above it with those that there are. Each label loses the same share of its right answers, as nearly as
+    whole images allow.
+    """
+    # By Webster's method: whose answer is lost next doesn't depend on how many follow, so that the p-value only falls.
+    order = sorted(
+        ((number + 0.5) / its.num_right, place) for place, its in enumerate(tallies) for number in range(its.num_right)
+    )
+
+    def with_fewer(num_right: int) -> list[Tally]:
+        kept = Counter(place for _, place in order[:num_right])
+        return [replace(its, num_right=kept[place]) for place, its in enumerate(tallies)]
+
+    return bisect_left(range(len(order)), True, key=lambda num_right: p_value(with_fewer(num_right)) > limit)
 
 
 def interval(num_right: int, num_images: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from flows.artifacts import shown
 from flows.newcomers import Answer
 from flows.shares import percent
-from flows.slipping import Tally, interval, p_value
+from flows.slipping import Tally, interval, least_unnoticed, p_value
 from petmodels.terminal import counted
 
 _MOST_LABELS, _MOST_MISNAMED = 200, 20
@@ -45,6 +45,11 @@ class Watched:
     @cached_property
     def p_value(self) -> float:
         return p_value(self.tallies)
+
+    @cached_property
+    def least_unnoticed(self) -> int:
+        """With how few right answers, at least, it would not be said to slip; where it isn't."""
+        return least_unnoticed(self.tallies, self.limit)
 
     @property
     def is_decided(self) -> bool:
@@ -88,12 +93,22 @@ class Watched:
         if not self.is_decided:
             return f"; too few to decide by ({self.fewest})"
         if self.is_slipping:
-            verdict = f"it is slipping (p = {self.p_value:.2g})"
+            verdict, unnoticed = "it is slipping", ""
         elif self.num_right >= self.expected:
-            verdict = f"as expected (p = {self.p_value:.2g})"
+            verdict, unnoticed = "as expected", self._unnoticed()
         else:
-            verdict = f"the difference may be chance (p = {self.p_value:.2g})"
-        return f"; as on its test side it would be about {self.expected:.0f}: {verdict}"
+            verdict, unnoticed = "the difference may be chance", self._unnoticed()
+        told = f"{verdict} (p = {self.p_value:.2g}){unnoticed}"
+        return f"; as on its test side it would be about {self.expected:.0f}: {told}"
+
+    def _unnoticed(self) -> str:
+        """Return how far it could have fallen unnoticed: no alarm by few test images says little."""
+        least, num_images = self.least_unnoticed, len(self.answers)
+        told = f"a fall to below {least} of {num_images} right would have been called a slip"
+        if not least:
+            told = f"even with none of {num_images} right it would not be called a slip"
+        tested = counted(sum(its.test_images for its in self.tallies), "image")
+        return f"; the test side has {tested} of these labels: {told}"
 
 
 def _labels(tallies: Sequence[Tally], *, is_held: bool) -> list[str]:

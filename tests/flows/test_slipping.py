@@ -1,5 +1,6 @@
 """That a model slips is said by an exact test: by chance no oftener than allowed, and not for another mix of labels."""
 
+from dataclasses import replace
 from itertools import product
 from math import comb, prod
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from flows.slipping import Tally, interval, p_value
+from flows.slipping import Tally, interval, least_unnoticed, p_value
 
 
 def tally(num_right: int, num_images: int, test_right: int, test_images: int, label: str = "pug") -> Tally:
@@ -94,6 +95,27 @@ def test_a_model_that_names_a_quarter_fewer_rightly_is_found_out() -> None:
              for right, test_right in drawn]  # fmt: skip
 
     assert np.mean(np.array(found) <= 0.001) > 0.8
+
+
+@settings(deadline=None)  # of a busy machine
+@given(tallies(most=30), st.floats(0.0001, 0.5))
+def test_a_fall_to_below_what_goes_unnoticed_is_one_that_the_test_calls_a_slip(its: Tally, limit: float) -> None:
+    whole = replace(its, num_right=its.num_images)
+
+    least = least_unnoticed([whole], limit)
+
+    slips = [p_value([replace(whole, num_right=number)]) <= limit for number in range(whole.num_images)]
+    assert slips == [number < least for number in range(whole.num_images)]
+
+
+def test_a_fall_is_reckoned_with_the_same_share_lost_of_each_label() -> None:
+    found = [tally(40, 40, 38, 40), tally(20, 20, 18, 20, "cat"), tally(0, 5, 5, 5, "dog")]
+
+    least = least_unnoticed(found, 0.001)
+
+    assert least % 3 == 0
+    assert p_value([tally(2 * least // 3, 40, 38, 40), tally(least // 3, 20, 18, 20), found[2]]) > 0.001
+    assert p_value([tally(2 * least // 3 - 1, 40, 38, 40), tally(least // 3, 20, 18, 20), found[2]]) <= 0.001
 
 
 def test_many_images_of_many_labels_take_no_time_and_do_not_overflow() -> None:

@@ -27,6 +27,12 @@ def names(found: Watched) -> list[tuple[str, str]]:
     return [(one.row.label, one.said) for one in found.answers]
 
 
+def with_right(found: Watched, num_right: int) -> Watched:
+    """Return the same with so many right answers of its one label."""
+    (tally,) = found.tallies
+    return replace(found, tallies=[replace(tally, num_right=num_right)])
+
+
 def test_a_model_that_names_as_many_rightly_as_on_its_test_side_does_as_expected(place: Watching) -> None:
     place.publish()
     place.arrive("red", 6)
@@ -36,7 +42,8 @@ def test_a_model_that_names_as_many_rightly_as_on_its_test_side_does_as_expected
 
     assert found.sentence == (
         "pets@1 names 10 of 10 photographs that arrived since rightly (100 %, 72 to 100); as on its test side it would "
-        "be about 10: as expected (p = 1)"
+        "be about 10: as expected (p = 1); the test side has 80 images of these labels: a fall to below 7 of 10 right "
+        "would have been called a slip"
     )
     assert not found.is_slipping
 
@@ -67,7 +74,32 @@ def test_what_is_worse_by_little_may_be_chance(place: Watching) -> None:
     place.arrive("red", 7)
     place.arrive("red", 1, shows="blue")
 
-    assert place.look().sentence.endswith("about 8: the difference may be chance (p = 0.43)")
+    assert "about 8: the difference may be chance (p = 0.43); the test side has 40 images" in place.look().sentence
+
+
+def test_watch_says_how_far_a_version_could_fall_unnoticed(place: Watching) -> None:
+    place.publish()
+    place.arrive("red", 8)
+    place.arrive("red", 2, shows="blue")
+
+    found = place.look()
+
+    told = "; the test side has 40 images of these labels: a fall to below 6 of 10 right would have been called a slip"
+    assert found.sentence.endswith(told)
+    assert not with_right(found, 6).is_slipping
+    assert with_right(found, 5).is_slipping
+
+
+def test_watch_says_where_no_fall_would_be_noticed(place: Watching) -> None:
+    place.publish(tested={"red": {"num_images": 1, "num_right": 1}})
+    place.arrive("red", 5)
+    place.arrive("red", 4, shows="blue")
+
+    found = place.look()
+
+    told = "the test side has 1 image of these labels: even with none of 9 right it would not be called a slip"
+    assert found.sentence.endswith(f"; {told}")
+    assert not with_right(found, 0).is_slipping
 
 
 def test_when_nothing_has_arrived_it_says_so(place: Watching) -> None:
@@ -151,7 +183,7 @@ def test_labels_that_it_does_not_know_are_counted_apart(place: Watching) -> None
     found = place.look()
 
     assert found.without == {UNKNOWN: 2}
-    assert found.sentence.endswith(f"; not counted: 2 {UNKNOWN}")
+    assert found.sentence.endswith(f" a slip; not counted: 2 {UNKNOWN}")
 
 
 def test_labels_that_it_was_not_tested_on_are_counted_apart(place: Watching) -> None:
