@@ -41,7 +41,13 @@ class EvaluateParams:
     num_heatmaps: Annotated[int, Field(ge=0, description="worst mistakes that get a heat map")]
     calibration_bins: Annotated[int, Field(ge=2, le=100, description="bins of confidence in the reliability diagram")]
     unsure_precision: Annotated[
-        float, Field(gt=0, le=1, description="share of right answers wished for where the model isn't unsure")
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="share of right answers wished for where the model isn't unsure, even with one mistake more "
+            "than was seen",
+        ),
     ]
     scratch_baseline: Annotated[
         bool, Field(description="also train the same network from scratch, with the same budget, to compare")

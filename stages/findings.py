@@ -35,6 +35,7 @@ class Choice:
     unsure_below: float
     valid_unsure_share: float
     valid_sure_accuracy: float
+    valid_reckoned_accuracy: float  # with one mistake more, as the threshold's choice counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ def chosen(valid: Side, unsure_precision: float) -> Choice:
         unsure_below=unsure_below,
         valid_unsure_share=round(float(1 - sure.mean()), DIGITS),
         valid_sure_accuracy=round(float(said.right[sure].mean()), DIGITS),
+        valid_reckoned_accuracy=round(scores.reckoned_accuracy(said.right[sure]), DIGITS),
     )
 
 
@@ -125,6 +127,7 @@ def calibration(test: Side, choice: Choice, num_bins: int) -> dict[str, Any]:
         "unsure_below": choice.unsure_below,
         "valid_unsure_share": choice.valid_unsure_share,
         "valid_sure_accuracy": choice.valid_sure_accuracy,
+        "valid_reckoned_accuracy": choice.valid_reckoned_accuracy,
         "test_sure": _sure(test, said, choice.unsure_below),
         "ece_by_chance": _short(scores.chance_calibration_error(said.confidence, num_bins)),
         "bins_uncalibrated": [_bin(b) for b in scores.reliability(raw.confidence, raw.right, num_bins)],

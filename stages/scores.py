@@ -157,19 +157,29 @@ def temperature(logits: npt.ArrayLike, labels: IntArray) -> float:
 
 
 def unsure_threshold(confidence: FloatArray, right: BoolArray, precision: float) -> float:
-    """Return the lowest confidence from which on a share of at least `precision` of the predictions is right.
+    """Return the lowest confidence from which on a `reckoned_accuracy` of at least `precision` is reached.
 
-    Where no threshold reaches it, the one of the highest precision. It is 0 where all predictions together reach it,
-    and where they don't but those above no threshold do better. Else it lies midway between two confidences, so that a
-    rounding error in a consumer's arithmetic moves nothing across it.
+    Where no threshold reaches it, the one of the highest. It is 0 where all predictions together reach it, and where
+    they don't but those above no threshold do better. Else it lies midway between two confidences, so that a rounding
+    error in a consumer's arithmetic moves nothing across it.
     """
     order = np.argsort(-confidence, kind="stable")
     claims, hits = confidence[order], np.cumsum(right[order])
     ends = np.flatnonzero(np.append(claims[:-1] > claims[1:], [True]))  # images of equal confidence stay together
-    reached = hits[ends] / (ends + 1)
+    num_images = ends + 1
+    reached = hits[ends] / (num_images + 1)  # as `reckoned_accuracy`
     good = np.flatnonzero(reached >= min(precision, reached.max()))
     last = ends[good[-1]]
     return 0.0 if last == len(claims) - 1 else float((claims[last] + claims[last + 1]) / 2)
+
+
+def reckoned_accuracy(right: BoolArray) -> float:
+    """Return the share of right predictions with one mistake more than was seen.
+
+    What was chosen by these images flatters on them. So split conformal prediction counts n + 1 of n (V. Vovk et al.,
+    Algorithmic Learning in a Random World, 2005; A. Angelopoulos and S. Bates 2021).
+    """
+    return float(right.sum() / (len(right) + 1))
 
 
 def _bin_numbers(confidence: FloatArray, num_bins: int) -> IntArray:

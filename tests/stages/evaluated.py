@@ -171,7 +171,7 @@ def read_json(path: Path) -> dict[str, object]:
     return content
 
 
-def change_json(path: Path, values: Mapping[str, float | None]) -> None:
+def change_json(path: Path, values: Mapping[str, object]) -> None:
     """Set keys of a JSON file, or those below another; None takes one away, as an earlier release has left it."""
     content = json.loads(path.read_text(encoding="utf-8"))
     for key, value in values.items():

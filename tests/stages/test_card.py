@@ -34,7 +34,14 @@ def text(
         "unsure_share": 0.243,
         "baseline_logistic": 0.7,
     }
-    chosen = {"unsure_precision": 0.95, "unsure_below": 0.69, "valid_sure_accuracy": 0.952, "test_sure": SURE}
+    chosen = {
+        "unsure_precision": 0.95,
+        "unsure_below": 0.69,
+        "valid_sure_accuracy": 0.97,
+        "valid_reckoned_accuracy": 0.952,
+        "test_sure": SURE,
+        "ece_by_chance": 0.056,
+    }
     trained = {
         "architecture": "resnet18",
         "method": "fine_tune",
@@ -82,7 +89,7 @@ def header(num_arrived: int = 0, **texts: str) -> dict[str, Any]:
 def test_the_card_says_on_how_many_images_the_share_of_right_answers_rests() -> None:
     text = words()
 
-    assert "of the others 89.3% are right, 75 of 84 (95 % interval 80.9% to 94.3%). Its prob" in text
+    assert "of the others 89.3% are right, 75 of 84 (95 % interval 80.9% to 94.3%)" in text
 
 
 def test_a_card_calls_no_share_100_per_cent_but_all() -> None:
@@ -100,27 +107,57 @@ def test_the_cards_threshold_is_none_that_every_answer_would_be_below(threshold:
 
 
 def test_the_card_says_where_no_threshold_reaches_the_wish() -> None:
-    text = words(valid_sure_accuracy=0.91)
+    text = words(valid_sure_accuracy=0.93, valid_reckoned_accuracy=0.91)
 
     assert "No threshold reaches the 95.0% of right answers that were wished for" in text
-    assert "this one reaches 91.0%. Its prob" in text
+    assert "chosen, this one reaches 93.0%, with one mistake more than was seen 91.0%. Its prob" in text
 
 
 def test_a_card_of_a_model_that_is_never_sure_says_no_share_of_right_answers() -> None:
     assert "of the predictions are. Its prob" in words(test_sure=None, metrics={})
 
 
+ALL = {"num_images": 38, "num_right": 32, "accuracy_low": 0.695935, "accuracy_high": 0.925605}
+UNTIL = "than the 95.0% that were wished for: all of the interval lies below. Its prob"
+
+
 @pytest.mark.parametrize(
     ("reached", "expected"),
     [
-        (0.97, "97.0% of all are right (95.0% were wished for). Its prob"),
-        (0.6, "60.0% of all are right (95.0% were wished for), and those above no threshold do better. Its prob"),
+        (0.97, "97.0% of all are right (95.0% were wished for). On the test images"),
+        (
+            0.6,
+            "60.0% of all are right (95.0% were wished for), with one mistake more than was seen 59.0%, and those "
+            "above no threshold do better. On the test images",
+        ),
     ],
 )
 def test_a_card_without_a_threshold_says_whether_none_was_needed_or_none_helped(reached: float, expected: str) -> None:
-    text = words(unsure_below=0.0, valid_sure_accuracy=reached, metrics={"sure_accuracy": 0.9})
+    numbers = {"valid_sure_accuracy": reached, "valid_reckoned_accuracy": reached - 0.01}
+    text = words(unsure_below=0.0, **numbers, metrics={"sure_accuracy": 0.9})
 
     assert f'No prediction is to be read as "unsure": on the valid images, {expected}' in text
+
+
+def test_a_card_without_a_threshold_says_what_the_test_side_says_of_it() -> None:
+    flattered = {"unsure_below": 0.0, "valid_sure_accuracy": 1.0, "metrics": {"sure_accuracy": 32 / 38}}
+
+    text, kept = words(**flattered, test_sure=ALL), words(**flattered, test_sure=ALL | {"accuracy_high": 0.95})
+
+    told = "On the test images 84.2% are right, 32 of 38 (95 % interval 69.6% to 92.6%). That is less "
+    assert f"{told}{UNTIL}" in text
+    assert "32 of 38 (95 % interval 69.6% to 95.0%). Its prob" in kept
+
+
+def test_a_card_with_a_threshold_that_falls_short_on_the_test_side_says_so() -> None:
+    assert f"75 of 84 (95 % interval 80.9% to 94.3%). That is less {UNTIL}" in words()
+    assert "75 of 84 (95 % interval 80.9% to 96.0%). Its prob" in words(test_sure=SURE | {"accuracy_high": 0.96})
+
+
+def test_the_card_lists_the_calibration_error_with_what_chance_alone_would_show() -> None:
+    said = text(metrics={"ece": 0.101, "ece_uncalibrated": 0.056, "sure_accuracy": 0.9})
+
+    assert "| ece | 0.101 |\n| ece_by_chance (of a perfectly calibrated model) | 0.056 |\n| ece_unc" in said
 
 
 def test_the_card_says_that_the_learner_answers_otherwise() -> None:

@@ -9,7 +9,12 @@ from stages import findings
 from stages.scores import wilson_interval
 
 CHOICE = findings.Choice(
-    temperature=1.0, unsure_precision=0.9, unsure_below=0.0, valid_unsure_share=0.0, valid_sure_accuracy=1.0
+    temperature=1.0,
+    unsure_precision=0.9,
+    unsure_below=0.0,
+    valid_unsure_share=0.0,
+    valid_sure_accuracy=1.0,
+    valid_reckoned_accuracy=0.98,
 )
 
 

@@ -17,6 +17,7 @@ from stages.scores import (
     confused_pairs,
     effective_number,
     log_probabilities,
+    reckoned_accuracy,
     reliability,
     species_accuracy,
     temperature,
@@ -152,11 +153,20 @@ def test_unsure_threshold_is_the_lowest_that_reaches_the_precision() -> None:
     confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     right = np.array([True, False, True, True, False])
 
-    assert unsure_threshold(confidence, right, 0.75) == pytest.approx(0.55)
+    assert unsure_threshold(confidence, right, 0.6) == pytest.approx(0.55)
+
+
+def test_a_threshold_reckons_with_one_mistake_more_than_it_saw() -> None:
+    confidence = np.linspace(0.99, 0.7, 30)
+    right = np.arange(30) < 20
+
+    assert unsure_threshold(confidence, right, 19 / 20) == pytest.approx(confidence[19:21].mean())  # 20 of 20 + 1
+    assert reckoned_accuracy(right[confidence >= confidence[19]]) == pytest.approx(20 / 21)
+    assert unsure_threshold(confidence, right, 20 / 22) == pytest.approx(confidence[20:22].mean())  # 20 of 21 + 1
 
 
 def test_unsure_threshold_is_zero_where_all_predictions_together_are_good_enough() -> None:
-    assert unsure_threshold(np.array([0.9, 0.2]), np.array([True, True]), 0.95) == 0
+    assert unsure_threshold(np.array([0.9, 0.8, 0.2]), np.array([False, True, True]), 0.5) == 0
 
 
 def test_unsure_threshold_is_zero_where_those_above_none_do_better_than_all_together() -> None:
@@ -178,5 +188,5 @@ def test_predictions_from_the_threshold_on_reach_the_precision_or_nothing_does(
 
     believed = right[confidence >= unsure_threshold(confidence, right, precision)]
 
-    best = max(right[confidence >= value].mean() for value in confidence)
-    assert believed.mean() >= min(precision, best)
+    best = max(reckoned_accuracy(right[confidence >= value]) for value in confidence)
+    assert reckoned_accuracy(believed) >= min(precision, best)
