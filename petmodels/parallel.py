@@ -7,11 +7,11 @@ more threads, those that it has go on, and with none the caller's does the work 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Lock, Semaphore, Thread
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from petmodels.machine import NO_THREADS
 
 THREADS = 8
 _WANTED = "PETMODELS_THREADS"
+_OLDER = ("quota", "period")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _locks: dict[int, Lock] = {}
@@ -157,19 +158,36 @@ def num_cores() -> int:
     return min(cores, quota() or cores)
 
 
-def quota(group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many cores' time Linux gives the control group of a container, rounded up; 0 where it has no limit."""
-    numbers = _words(group / "cpu.max") or [
-        word for name in ("cfs_quota_us", "cfs_period_us") for word in _words(group / f"cpu/cpu.{name}")
-    ]
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):  # such as "max 100000", or -1
-        return 0
-    allowed, period = map(int, numbers)
-    return ceil(allowed / period)
+def quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return how many cores' time Linux gives this process, rounded up; 0 where it has no limit.
+
+    A container sees its own control group as the root of `groups`; that of a systemd unit lies below it, at the path in
+    `own`. The least of the limits on the way counts.
+    """
+    places = {place for line in _text(own).splitlines() for place in _on_the_way(line)}
+    shares = [share for place in {PurePosixPath(), *places} for share in _shares(groups, place)]
+    return ceil(min(shares, default=0))
 
 
-def _words(path: Path) -> list[str]:
+def _on_the_way(line: str) -> tuple[PurePosixPath, ...]:
+    """Return the group that a line such as `4:cpu,cpuacct:/a/b` names for the processor, and those that hold it."""
+    _, kinds, path = line.split(":", 2)
+    if kinds and "cpu" not in kinds.split(","):
+        return ()
+    group = PurePosixPath(path.lstrip("/"))
+    return (group, *group.parents)
+
+
+def _shares(groups: Path, place: PurePosixPath) -> Iterator[float]:
+    older = groups / "cpu" / place
+    for text in (_text(groups / place / "cpu.max"), " ".join(_text(older / f"cpu.cfs_{one}_us") for one in _OLDER)):
+        numbers = text.split()
+        if len(numbers) == 2 and all(number.isdigit() for number in numbers):  # not "max 100000", or -1
+            yield int(numbers[0]) / int(numbers[1])
+
+
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").split()
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return []
+        return ""

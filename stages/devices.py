@@ -8,8 +8,8 @@ import sys
 
 import torch
 
+from stages.cores import num_cores
 from stages.errors import ParamsError
-from stages.threads import num_cores
 
 
 def keep_to_own_cores() -> None:

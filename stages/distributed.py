@@ -19,10 +19,10 @@ import torch
 import torch.distributed as processes
 from torch import nn
 
+from stages.cores import num_cores
 from stages.devices import missing_cuda
 from stages.errors import ResourceError, StageError
 from stages.interrupts import held_back
-from stages.threads import num_cores
 
 if TYPE_CHECKING:
     from stages.train import TrainParams

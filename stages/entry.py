@@ -16,7 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_type_hints
 
-from stages.errors import DataError, ParamsError, ResourceError, StageError, is_lack_of_memory
+from stages.cores import settle_threads
+from stages.errors import (
+    NO_THREADS,
+    DataError,
+    ParamsError,
+    ResourceError,
+    StageError,
+    is_lack_of_memory,
+    is_lack_of_threads,
+)
 from stages.interrupts import end_on_signals
 from stages.params import sections
 from stages.progress import heard_or_not
@@ -60,8 +69,8 @@ def run(stage: Callable[..., None], arguments: list[str] | None = None, *, reads
 
     All sections of params.yaml are checked before any work, so that a typo in `train` is not found after the download;
     so is that nothing but an older output is where the new one goes.
-    Exits with 1 and one line on stderr for a StageError, a full disk, no memory left or a lack of rights, with 130 for
-    Ctrl-C and 143 when terminated; anything else is a bug and shows its traceback.
+    Exits with 1 and one line on stderr for a StageError, a full disk, no memory or threads left or a lack of rights,
+    with 130 for Ctrl-C and 143 when terminated; anything else is a bug and shows its traceback.
     """
     hints = {name: hint for name, hint in get_type_hints(stage).items() if name != "return"}
     name = stage.__name__
@@ -83,6 +92,7 @@ def failing_in_one_line(name: str) -> Iterator[None]:
     warnings.filterwarnings("ignore", category=FutureWarning)
     with heard_or_not():
         try:
+            settle_threads()
             yield
         except StageError as error:
             # fastai puts lines of its own before the message of an error that passes through it.
@@ -92,6 +102,8 @@ def failing_in_one_line(name: str) -> Iterator[None]:
         except OSError as error:
             _leave(name, str(_resource_error(error)), 1)
         except Exception as error:
+            if is_lack_of_threads(error):
+                _leave(name, NO_THREADS, 1)
             if not is_lack_of_memory(error):
                 raise
             _leave(name, "out of memory; end what else runs here, or lower train.image_size or prepare.short_side", 1)
@@ -153,6 +165,8 @@ def _params_type(name: str) -> type:
 
 def _resource_error(error: OSError) -> StageError:
     place = error.filename or "the disk"
+    if error.errno == errno.EAGAIN:  # of a fork
+        return ResourceError(NO_THREADS)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return ResourceError(f"no space left; free some and run again: {place}")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

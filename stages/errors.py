@@ -7,10 +7,15 @@ StageError                  one line on stderr, exit status 1, never a traceback
 │   ├── ChecksumError       these are not the bytes that were asked for
 │   └── ArchiveError        the archive is broken or unsafe
 ├── DataError               the images, labels or files need a person's decision
-└── ResourceError           this machine lacks memory or disk space
+└── ResourceError           this machine lacks memory, threads or disk space
 """
 
 import unicodedata
+
+NO_THREADS = (
+    "this machine lets the process start no more threads or processes; raise its limit (--pids-limit, TasksMax=, "
+    "ulimit -u), or let it use fewer cores by LOKY_MAX_CPU_COUNT"
+)
 
 
 class StageError(Exception):
@@ -45,7 +50,7 @@ class DataError(StageError):
 
 
 class ResourceError(StageError):
-    """Memory or disk space ran out."""
+    """Memory, threads or disk space ran out."""
 
 
 def printable(text: str) -> str:
@@ -73,6 +78,11 @@ def is_lack_of_memory(error: BaseException) -> bool:
         "failed to allocate memory",
         "bad_alloc",
         "alloc_failed",  # of cuBLAS and cuDNN
-        "can't start new thread",  # its stack needs memory
     )
     return isinstance(error, MemoryError) or ("shared memory" not in text and any(words in text for words in told))
+
+
+def is_lack_of_threads(error: BaseException) -> bool:
+    """Say whether this is how Python, torch or a fork say that no more threads or processes may be started."""
+    text = str(error).lower()
+    return any(words in text for words in ("can't start new thread", "resource temporarily unavailable"))

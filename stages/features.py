@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.cores import num_cores
 from stages.images import model_input
-from stages.threads import in_threads, num_cores
+from stages.threads import in_threads
 
 BATCH_SIZE = 32
 # From so many images on, a CPU's answers come from onnxruntime, although its 2 s of a start pay for themselves (4 ms an

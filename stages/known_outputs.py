@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.cores import num_cores
 from stages.features import BATCH_SIZE, Compiled, Preprocessing, frozen, is_compiled_for, mirrored, output_batches
 from stages.fingerprints import fingerprint
 from stages.kept_rows import KeptRows
-from stages.threads import num_cores
 
 # What decides the rows besides network, preprocessing, packages and machine.
 _CODE = ("features", "images", "kept_rows", "known_outputs")

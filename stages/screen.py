@@ -24,7 +24,6 @@ from stages.errors import DataError
 from stages.labels import label_rule, spelled
 from stages.neighbours import near_any
 from stages.outputs import new_file, write_csv
-from stages.pictures import label_reason, usable_image
 from stages.prepare import PrepareParams
 from stages.threads import in_threads
 
@@ -125,6 +124,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _judged(params: PrepareParams, file: Path, label: str, known: _Known) -> Verdict:
+    from stages.pictures import label_reason, usable_image
+
     content = file.read_bytes()
     verdict = Verdict(file=file.name, label=label, sha256=hashlib.sha256(content).hexdigest(), verdict="bad")
     if verdict.sha256 in known.gone:

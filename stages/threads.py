@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from stages.cores import num_cores
 from stages.interrupts import held_back
 
 Item = TypeVar("Item")
@@ -21,17 +22,6 @@ _Jobs = SimpleQueue[tuple[Future[Result], Item] | None]
 AHEAD = 256
 NUM_WAITING = 8
 AHEAD_OF_WAITING = 32
-
-
-def num_cores() -> int:
-    """Return how many processor cores this process may use: fewer than there are under Slurm or in a container.
-
-    What counts is its affinity, the time that Linux gives its container (rounded up to cores), and LOKY_MAX_CPU_COUNT.
-    """
-    from joblib import cpu_count  # not above: a stage that waits for the network needs none of it
-
-    found: int = cpu_count()
-    return found
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from stages.errors import DataError, ParamsError, ResourceError, is_lack_of_memory
+from stages.errors import NO_THREADS, DataError, ParamsError, ResourceError, is_lack_of_memory, is_lack_of_threads
 from stages.imports import import_large
 from stages.locks import alone
 from stages.outputs import read_csv
@@ -147,13 +147,27 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
                 return
             training.write()
     except (MemoryError, RuntimeError) as error:
-        if is_lack_of_memory(error):
-            sizes = f"train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
-            raise ResourceError(f"out of memory; lower {sizes}") from error
-        if "shared memory" in str(error):  # of the processes that decode images
-            raise ResourceError("no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g") from error
+        if lack := _lack(error, params):
+            raise ResourceError(lack) from error
         raise
     print(f"train: {training.told()}, in {out}; next: dvc repro evaluate", file=sys.stderr)
+
+
+def _lack(error: Exception, params: TrainParams) -> str:
+    """Return what this machine lacked, and what to lower or give; "" where the error says of no such thing."""
+    text = str(error)
+    if is_lack_of_memory(error):
+        sizes = f"train.batch_size ({params.batch_size}) or train.image_size ({params.image_size})"
+        return f"out of memory; lower {sizes}"
+    if is_lack_of_threads(error):
+        return NO_THREADS
+    if "shared memory" in text:  # of the processes that decode images
+        return "no shared memory left; give /dev/shm more, as in: docker run --shm-size=8g"
+    # Linux ends one of them where a container's memory is used up, and torch knows no more than that it is gone.
+    if "DataLoader worker" in text and ("signal: Killed" in text or "exited unexpectedly" in text):
+        more = f"give this machine or container more, or lower train.batch_size ({params.batch_size})"
+        return f"a process that decodes images was killed, most likely for want of memory; {more}"
+    return ""
 
 
 def _check_size(params: TrainParams, image: Path) -> None:

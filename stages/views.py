@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from stages import distributed
+from stages.cores import num_cores
 from stages.learner import short_side
-from stages.threads import num_cores
 
 if TYPE_CHECKING:
     from stages.training import Training

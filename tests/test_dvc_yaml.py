@@ -21,15 +21,15 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 
 # They carry what a stage makes and say what goes wrong, but make no picture and no number: no reason to train again.
 CARRIERS = {
-    "allocation", "descriptions", "entry", "errors", "imports", "interrupts", "locks", "outputs", "params", "progress",
-    "threads",
+    "allocation", "cores", "descriptions", "entry", "errors", "imports", "interrupts", "locks", "outputs", "params",
+    "progress", "threads",
 }  # fmt: skip
 # What a training runs without its numbers depending on it: how it is told, and what is written when it is over.
 TELLERS = {"journal", "results"}
 
 # The packages among the carriers: they fetch, check, tell and share work out.
 CARRYING_PACKAGES = {
-    "boto3", "botocore", "dvclive", "filelock", "joblib", "pydantic", "pyyaml", "requests", "threadpoolctl", "tqdm",
+    "boto3", "botocore", "dvclive", "filelock", "pydantic", "pyyaml", "requests", "threadpoolctl", "tqdm",
     "urllib3",
 }  # fmt: skip
 # What no module names, and what computes, or writes the file, all the same.

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from stages.download import DownloadParams, download
 from stages.entry import NAMES, OUTPUTS, run
-from stages.errors import DataError
+from stages.errors import NO_THREADS, DataError
 from stages.params import section
 from tests.stages.settings import NO_CORRECTIONS, params_yaml
 
@@ -93,6 +94,8 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
         (OSError(errno.ENOSPC, ""), 1, "split: no space left; free some and run again: the disk\n"),
         (MemoryError(), 1, f"split: {LACK}\n"),
         (RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for 12 bytes"), 1, f"split: {LACK}\n"),
+        (RuntimeError("can't start new thread"), 1, f"split: {NO_THREADS}\n"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 1, f"split: {NO_THREADS}\n"),
         (OSError(errno.EACCES, "", "a"), 1, "split: not allowed to read or write; check its rights: a\n"),
         (
             FileNotFoundError(errno.ENOENT, "", "a"),
@@ -113,6 +116,8 @@ def test_a_program_that_is_no_stage_may_read_a_stages_section() -> None:
         "full disk without a name",
         "no memory",
         "none for ONNX",
+        "no thread",
+        "no process",
         "no rights",
         "no file",
         "a broken disk",
@@ -123,6 +128,57 @@ def test_what_a_person_can_mend_costs_one_line(
     stopped_by: Stopped, error: BaseException, status: int, said: str
 ) -> None:
     assert stopped_by(error) == (status, said)
+
+
+def test_a_stage_with_few_threads_says_so_and_does_not_speak_of_memory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    most, start = threading.active_count() + 64, threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        if threading.active_count() >= most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def split(params: Any, *, out: Path) -> None:
+        raise AssertionError("it worked")
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    monkeypatch.setattr("stages.cores.num_cores", lambda: 64)
+
+    with pytest.raises(SystemExit, match="1"):
+        run(split, ["--out", "here"])
+
+    assert capsys.readouterr().err == f"split: {NO_THREADS} (cores: 64)\n"
+
+
+@pytest.mark.slow
+def test_numpy_begins_as_many_threads_as_a_stage_has_cores() -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from stages.entry import run
+def split(params: object, *, out: Path) -> None:
+    assert "numpy" not in sys.modules
+    import numpy
+    print(os.environ["OPENBLAS_NUM_THREADS"], len(os.listdir("/proc/self/task")))
+run(split, ["--out", "here"])
+"""
+    setting = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    setting |= {"LOKY_MAX_CPU_COUNT": "1", "PYTHONPATH": str(ROOT)}
+
+    said = subprocess.run([sys.executable, "-c", script], env=setting, check=True, capture_output=True, text=True)
+
+    assert said.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.parametrize("stage", [*NAMES, "screen"])
+def test_a_stages_module_leaves_numpy_for_later(stage: str) -> None:
+    script = f"import sys, stages.{stage}, stages.entry; print('numpy' in sys.modules)"
+
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert said.stdout == "False\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EBADF, "a bug")])
@@ -390,7 +446,7 @@ def test_talk_that_nobody_hears_changes_no_exit_status(stderr: str, last: str, s
 import sys, time
 from pathlib import Path
 from stages.entry import run
-from stages.errors import DataError
+from stages.errors import NO_THREADS, DataError
 from stages.progress import counted
 def split(params, *, out: Path) -> None:
     time.sleep(0.2)

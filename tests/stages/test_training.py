@@ -689,9 +689,8 @@ def test_mixed_precision_that_can_not_take_effect_is_refused(sides: Path, tmp_pa
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes."),
-        RuntimeError("can't start new thread"),
     ],
-    ids=["Python", "CUDA", "CPU", "thread"],
+    ids=["Python", "CUDA", "CPU"],
 )
 def test_a_lack_of_memory_says_what_to_lower(
     sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -699,6 +698,31 @@ def test_a_lack_of_memory_says_what_to_lower(
     monkeypatch.setattr("stages.training.Training.run", fails(error))
 
     with pytest.raises(ResourceError, match=r"lower train\.batch_size \(8\) or train\.image_size \(32\)"):
+        run(tmp_path, sides)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "DataLoader worker (pid 71) is killed by signal: Killed. ",
+        "DataLoader worker (pid(s) 71, 72) exited unexpectedly",
+    ],
+)
+def test_train_says_in_one_line_that_a_decoding_process_was_killed(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    monkeypatch.setattr("stages.training.Training.run", fails(RuntimeError(told)))
+
+    with pytest.raises(ResourceError, match=r"^a process .* was killed, .* want of memory; .*train\.batch_size \(8\)$"):
+        run(tmp_path, sides)
+
+
+def test_a_lack_of_threads_in_training_is_not_called_a_lack_of_memory(
+    sides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.training.Training.run", fails(RuntimeError("can't start new thread")))
+
+    with pytest.raises(ResourceError, match=r"start no more threads or processes; .*LOKY_MAX_CPU_COUNT$"):
         run(tmp_path, sides)
 
 

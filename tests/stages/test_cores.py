@@ -1,0 +1,58 @@
+"""How many cores a stage has: what it may use, not what the machine has."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from petmodels import parallel
+from stages import cores
+from stages.errors import ParamsError
+from tests.petmodels.bundles import write_files
+
+V1 = "cpu/cpu.cfs_{}_us"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "found"),
+    [
+        ("0::/system.slice/worker.service\n", {"system.slice/worker.service/cpu.max": "150000 100000\n"}, 2),
+        ("0::/a/b\n", {"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000\n"}, 2),
+        ("0::/a/b\n", {"cpu.max": "100000 100000\n", "a/b/cpu.max": "300000 100000\n"}, 1),
+        (
+            "5:memory:/m\n4:cpu,cpuacct:/a b\n",
+            {"cpu/a b/cpu.cfs_quota_us": "250000\n", "cpu/a b/cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+        ("5:memory:/m\n", {"m/cpu.max": "100000 100000\n"}, 0),
+        ("0::/seen/from/outside\n", {"cpu.max": "400000 100000\n"}, 4),
+        ("", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/../other\n", {"x": ""}, 0),
+    ],
+    ids=["a unit", "its slice", "the root", "an older Linux", "no group", "a container", "no list", "another root"],
+)
+def test_the_quota_of_a_systemd_unit_counts(own: str, files: dict[str, str], found: int, tmp_path: Path) -> None:
+    write_files(tmp_path / "groups", {name: text.encode() for name, text in files.items()})
+    (tmp_path / "own").write_text(own, encoding="utf-8")
+
+    for quota in (cores.quota, parallel.quota):
+        assert quota(tmp_path / "groups", tmp_path / "own") == found
+
+
+def test_fewer_cores_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, found in (("1", 1), ("1000000", cores.num_cores()), ("", cores.num_cores())):
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", text)
+
+        assert cores.num_cores() == found
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_a_number_of_cores_that_is_none_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", text)
+
+    with pytest.raises(ParamsError, match=f"^LOKY_MAX_CPU_COUNT must be a whole number from 1 up: {text}$"):
+        cores.num_cores()
+
+
+def test_stages_and_the_client_count_the_same_cores() -> None:
+    assert cores.num_cores() == parallel.num_cores() <= len(os.sched_getaffinity(0))
