@@ -6,6 +6,7 @@ Reads image files; leaves nothing itself. The resize rule here is the one that p
 import io
 import struct
 import warnings
+from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.scans import excess_in
+from stages.threads import Room
 
 FILTER = Image.Resampling.LANCZOS
 FILTER_NAME = "lanczos"
@@ -21,6 +23,9 @@ FILTER_NAME = "lanczos"
 # What a browser or a camera writes (JPEG's reader opens MPO too). Pillow's rarer readers (EPS, PSD, …) stay closed to
 # files from strangers.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+# As many as two photographs of 50 megapixels have, on however many cores: 2 GB at the 20 bytes of a transparent pixel.
+DECODING = Room(100_000_000)
 
 _JPEGS = {"JPEG", "MPO"}
 # By the number that EXIF has for how the camera was held.
@@ -43,17 +48,20 @@ class UnusableImageError(Exception):
     """These bytes give no picture; the text is the reason, fit for rejects.csv."""
 
 
-def decoded(content: bytes, *, short_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def decoded(
+    content: bytes, *, short_side: int | None = None, until: ExitStack | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """Return the upright RGB image in `content` and its (width, height) before any scaling.
 
     With `short_side`, a JPEG may come back smaller (libjpeg scales while decoding), never below twice that side. Of an
-    animation the first frame counts; transparent parts are shown on white. Raises UnusableImageError.
+    animation the first frame counts; transparent parts are shown on white. Its pixels count among those of DECODING
+    until it is returned, or until `until` is closed. Raises UnusableImageError.
     """
     try:
-        with warnings.catch_warnings():
+        with ExitStack() as room, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata; the pixels are checked by decoding them
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _opened(content, short_side)
+            return _opened(content, short_side, room if until is None else until)
     except UnidentifiedImageError as error:
         raise UnusableImageError(_unread(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -96,7 +104,10 @@ def is_nearly_black(content: bytes) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return image.mode.startswith("I") and int(np.asarray(image).max()) < 65536 // 8
+                if not image.mode.startswith("I"):
+                    return False
+                with DECODING.holding(image.width * image.height):
+                    return int(np.asarray(image).max()) < 65536 // 8
     except (*_BROKEN, Image.DecompressionBombError):
         return False
 
@@ -111,7 +122,7 @@ def _unread(content: bytes) -> str:
     return "not an image"
 
 
-def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _opened(content: bytes, short_side: int | None, room: ExitStack) -> tuple[Image.Image, tuple[int, int]]:
     # Before it is opened, for which Pillow may take a minute already.
     if content.startswith(b"\xff\xd8\xff") and (excess := excess_in(content)):
         raise UnusableImageError(f"{excess}, refused undecoded")
@@ -124,6 +135,9 @@ def _opened(content: bytes, short_side: int | None) -> tuple[Image.Image, tuple[
         before_scaling = image.size if image.format in _JPEGS else None
         if short_side is not None and before_scaling:
             image.draft("RGB", (2 * short_side, 2 * short_side))
+        # A progressive one is held whole before it is scaled.
+        size = before_scaling if before_scaling and "progressive" in image.info else image.size
+        room.enter_context(DECODING.holding(size[0] * size[1]))
         image.load()  # by which a TIFF is turned, and no longer says that it has to be
         orientation = image.getexif().get(0x0112)
         turn = _TURNS.get(orientation) if isinstance(orientation, int) else None  # damaged metadata may hold anything

@@ -5,6 +5,7 @@ Reads the candidates' files; leaves `images/<label>/…jpg`. The screening of ne
 
 import hashlib
 import io
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -86,15 +87,16 @@ def usable_image(params: "PrepareParams", content: bytes) -> Usable | str:
     """Decode and check the bytes of one file; return the reason when they are rejected."""
     from stages.images import UnusableImageError, decoded, resized, resized_size
 
-    try:
-        picture, (width, height) = decoded(content, short_side=params.short_side)
-    except UnusableImageError as error:
-        return str(error)
-    if min(width, height) < params.min_side:
-        return f"too small: {width}x{height}, prepare.min_side is {params.min_side}"
-    if max(resized_size((width, height), params.short_side)) > _MOST_SIDE:
-        return f"too elongated: {width}x{height}"
-    small = resized(picture, params.short_side)
+    with ExitStack() as until_small:
+        try:
+            picture, (width, height) = decoded(content, short_side=params.short_side, until=until_small)
+        except UnusableImageError as error:
+            return str(error)
+        if min(width, height) < params.min_side:
+            return f"too small: {width}x{height}, prepare.min_side is {params.min_side}"
+        if max(resized_size((width, height), params.short_side)) > _MOST_SIDE:
+            return f"too elongated: {width}x{height}"
+        small = resized(picture, params.short_side)
     sha256 = hashlib.sha256(content).hexdigest()
     return Usable(picture=small, width=width, height=height, sha256=sha256, phash=_perceptual_hash(small))
 

@@ -1,7 +1,7 @@
 """Do one thing for many items on all cores, or in threads that wait for the network, with answers in order.
 
 Threads, not processes: Pillow, numpy and hashlib work outside the interpreter's lock, and nothing is left behind when
-the stage is killed. Reads nothing; leaves nothing.
+the stage is killed. Also here: what all of them together may take of something. Reads nothing; leaves nothing.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Condition, Thread
 from typing import TypeVar
 
 from stages.cores import num_cores
@@ -100,3 +100,23 @@ def _work_off(action: Callable[[Item], Result], jobs: "_Jobs[Result, Item]") -> 
             future.set_result(action(item))
         except BaseException as error:
             future.set_exception(error)
+
+
+class Room:
+    """As much of something as all threads of this process may hold together, such as pixels in memory."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._taken, self._changed = size, 0, Condition()
+
+    @contextmanager
+    def holding(self, amount: int) -> Iterator[None]:
+        """Wait until there is room for `amount`, and hold it in the block; more than the whole is held alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + amount <= self._size)
+            self._taken += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= amount
+                self._changed.notify_all()

@@ -7,13 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFile, ImageFont
 
 from petmodels.labels import labels_in
 from petmodels.terminal import escaped
@@ -26,6 +27,7 @@ from stages.pictures import Usable, usable_image
 from stages.prepare import PrepareParams, prepare
 from stages.sides import SIDES
 from stages.split import SplitParams, split
+from stages.threads import Room
 from tests.pictures import content, pet, turned, unusable, usable, write_source
 from tests.stages.settings import PREPARE, SPLIT, params_yaml
 
@@ -173,6 +175,43 @@ def test_a_picture_with_too_many_pixels_is_rejected_before_it_fills_the_memory(t
     out = prepared(tmp_path)
 
     assert table(out / "rejects.csv")[0]["reason"] == "too many pixels"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options", "are_few"),
+    [("JPEG", {"progressive": True}, True), ("PNG", {}, True), ("JPEG", {}, False)],
+    ids=["a JPEG that is held whole", "a PNG", "a JPEG that is scaled while it is read"],
+)
+def test_prepare_decodes_no_more_pixels_at_once_on_a_machine_of_64_cores(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, Any], are_few: bool
+) -> None:
+    for path in images.iterdir():
+        path.write_bytes(content(pet(0, 0, width=400, height=300), kind, **options))
+    loading, counts, load = list[None](), list[int](), ImageFile.ImageFile.load
+
+    def slowly(image: ImageFile.ImageFile) -> Any:
+        loading.append(None)
+        counts.append(len(loading))
+        time.sleep(0.2)
+        loading.pop()
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", slowly)
+    monkeypatch.setattr("stages.threads.num_cores", lambda: 64)
+    monkeypatch.setattr("stages.images.DECODING", Room(3 * 400 * 300 + 1))
+
+    prepared(tmp_path, duplicate_distance=0)
+
+    assert (max(counts) <= 3) == are_few
+
+
+def test_an_image_of_more_pixels_than_are_decoded_at_once_is_decoded_alone(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.images.DECODING", Room(7))
+
+    assert len(by_source(prepared(tmp_path))) == 9
 
 
 def test_a_name_that_the_pattern_does_not_fit_is_rejected(tmp_path: Path, images: Path) -> None:
