@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 
 import petmodels
+from petmodels.commands_predict import BATCH
 from petmodels.diff import diff
 from petmodels.documents import Signature, Statement, load_statement
+from petmodels.model import Model
 from petmodels.names import version_key
+from petmodels.network import Network
 from petmodels.publish import Origin
 from petmodels.registry import Registry
 from petmodels.signing import TRUSTED_KEYS
@@ -178,6 +181,34 @@ def test_verify_reads_all_of_some_models_alone(two: Command, tmp_path: Path) -> 
     assert two("verify", "--all").code == 6
     assert two("verify", "--all", "--model", "pets").data[0].startswith("2 versions, ")
     assert two("verify", "--all", "--model", "pets", "--model", "cats").code == 6
+
+
+def test_many_files_are_answered_in_the_memory_of_a_small_container(
+    two: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:02d}.png" for number in range(30)]
+    for name in names:
+        Path(name).write_bytes(image_bytes("red", kind="PNG"))
+    sizes, held, most = list[int](), list[str](), list[int]()
+    answers, array = Network.answers, Model.array
+
+    def answered(network: Network, batch: Any) -> Any:
+        sizes.append(len(batch))
+        del held[: len(batch)]
+        return answers(network, batch)
+
+    def decoded(model: Model, image: Any) -> Any:
+        held.append(image)
+        most.append(len(held))
+        return array(model, image)
+
+    monkeypatch.setattr(Network, "answers", answered)
+    monkeypatch.setattr(Model, "array", decoded)
+
+    done = two("predict", *names, "--model", "pets")
+
+    assert len(done.data) == 30
+    assert (max(sizes), max(most) <= 3 * BATCH) == (BATCH, True)
 
 
 def test_verify_of_what_never_could_predict_says_so_and_finds_nothing_broken(two: Command, tmp_path: Path) -> None:
