@@ -20,6 +20,13 @@ _FULL = ("No space left", "disk is full", "disk I/O error")
 _NOT_BROUGHT = (CHECKOUT_FAILED, "failed to download", "failed to transfer", *_FULL)
 _LITTLE_ROOM_BYTES, _FEW_FILES = 500_000_000, 1000
 _MOST_HINTS = 5
+# What makes a stage need less memory.
+_LOWER = {
+    "prepare": ", or let it use fewer cores by LOKY_MAX_CPU_COUNT",
+    "train": ", or lower train.batch_size or train.image_size",
+    "evaluate": ", or lower train.image_size",
+    "export": ", or lower train.image_size",
+}
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'(?:: (.+))?")
 _FAILED_RUN = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 _WRONG_FILE = re.compile(r"'[^']+' (is invalid|validation failed)")
@@ -84,10 +91,21 @@ def _why_stage_failed(found: re.Match[str], said: list[str], dvc_remote: str) ->
         return told + (_not_transferred(said, dvc_remote) if "failed to download" in told else "")
     own = next((place for place in reversed(range(len(said))) if said[place].startswith(f"{stage}: ")), None)
     if ended and ended[1] != "1":
-        return f"the stage {stage} ended with status {ended[1]}, its last words: {_before_dvc(said)}"
+        told = f"the stage {stage} ended with status {ended[1]}{_ended_by(stage, ended[1])}"
+        return f"{told}, its last words: {_before_dvc(said)}"
     if own is None or any(line.startswith("Traceback ") for line in said[own:]):
         return f"the stage {stage} failed and said: {_before_dvc(said)}"
     return said[own]
+
+
+def _ended_by(stage: str, status: str) -> str:
+    """Return what a signal to a stage means; by a shell or its own handler its number comes as 128 and more."""
+    if status in {"-9", "137"}:
+        lower = _LOWER.get(stage, "")
+        return (
+            f" (killed, most likely for want of memory: give the worker more{lower}; as it is, it would end so again)"
+        )
+    return " (it was asked to end)" if status in {"-15", "143"} else ""
 
 
 def _not_transferred(said: list[str], dvc_remote: str) -> str:

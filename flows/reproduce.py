@@ -58,7 +58,8 @@ def reproduce(version: str, keep_clone: bool = False) -> str:
 def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Say how the rebuilt version's metrics stand to the published ones; other ones are named, the furthest first.
 
-    Metrics that differ by no more than SAME_WITHIN are the same: another machine adds its numbers up in another order.
+    Metrics that differ by no more than SAME_WITHIN are the same: another machine, or another number of cores
+    (a container's CPU limit), adds its numbers up in another order.
     """
     off = {name: _difference(before.get(name), after.get(name)) for name in before.keys() | after.keys()}
     furthest = sorted((name for name in off if off[name]), key=lambda name: (-off[name], name))

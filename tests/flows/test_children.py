@@ -101,7 +101,10 @@ def test_a_failed_stage_is_told_in_its_own_words(tmp_path: Path) -> None:
          "failed to run: python -m stages.prepare, exited with 1",
          "the stage prepare failed and said: ValueError: bad shape"),
         ("", "failed to run: python -m stages.prepare, exited with -9",
-         "the stage prepare ended with status -9, its last words: prepare: 3 of 9"),
+         "the stage prepare ended with status -9 (killed, most likely for want of memory: give the worker more, or let "
+         "it use fewer cores by LOKY_MAX_CPU_COUNT; as it is, it would end so again), its last words: prepare: 3 of 9"),
+        ("", "failed to run: python -m stages.prepare, exited with -11",
+         "the stage prepare ended with status -11, its last words: prepare: 3 of 9"),
     ],
 )  # fmt: skip
 def test_a_stages_progress_is_not_told_for_the_cause(tmp_path: Path, trace: str, cause: str, sentence: str) -> None:
@@ -111,6 +114,30 @@ def test_a_stages_progress_is_not_told_for_the_cause(tmp_path: Path, trace: str,
         run(python(f"print({said!r}); raise SystemExit(255)"), tmp_path, lambda _line: None)
 
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("stage", "status", "told"),
+    [
+        (
+            "train",
+            -9,
+            "killed, most likely for want of memory: give the worker more, or lower train.batch_size or train",
+        ),
+        ("split", 137, "killed, most likely for want of memory: give the worker more; as it is"),
+        ("train", 143, "it was asked to end), its last words"),
+        ("evaluate", -15, "it was asked to end), its last words"),
+    ],
+)
+def test_a_stage_that_the_system_killed_is_told_with_what_to_lower(
+    tmp_path: Path, stage: str, status: int, told: str
+) -> None:
+    cause = f"failed to run: python -m stages.{stage}, exited with {status}"
+    said = [f"{stage}: epoch 1 of 3", f"ERROR: failed to reproduce '{stage}': {cause}"]
+
+    error = failure(Heard(["dvc", "repro"], said, said), 255, tmp_path)
+
+    assert str(error).startswith(f"the stage {stage} ended with status {status} ({told}")
 
 
 @pytest.mark.parametrize(
