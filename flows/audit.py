@@ -46,7 +46,7 @@ def audit(model: str | None = None) -> str:
     leave_page(page(audits, sentence), "audit", sentence)
     leave_table(rows(audits), "versions", f"The newest {MOST_ROWS} versions of each model")
     for finding in findings(audits):
-        get_run_logger().error("%s", redacted(finding))
+        get_run_logger().error(redacted(finding))
     if findings(audits):
         raise ChecksumError(sentence)
     return sentence

@@ -45,10 +45,10 @@ def settled(function: "Callable[P, str]") -> "Callable[P, State[Any]]":
                 sentence = redacted(function(*args, **kwargs))
         except _EXPECTED as error:
             told = redacted(_told(error))
-            get_run_logger().error("%s", told)
+            get_run_logger().error(told)
             getLogger("prefect.flow_runs").addFilter(_is_no_failed_run)
             return Failed(message=told)
-        get_run_logger().info("%s", sentence)
+        get_run_logger().info(sentence)
         return Completed(message=sentence)
 
     return body
@@ -65,7 +65,7 @@ def _over_before() -> "State[Any] | None":
     if before is None or not before.is_final():
         return None
     told = f"{before.message or before.name}; it has begun after that, and done nothing: run it again"
-    get_run_logger().warning("%s", told)
+    get_run_logger().warning(told)
     return State(type=before.type, name=before.name, message=told)
 
 
@@ -108,4 +108,4 @@ def _is_no_expected_error(record: LogRecord) -> bool:
 
 def tell(line: str) -> None:
     """Pass a line to the run's log, without the environment's secrets."""
-    get_run_logger().info("%s", redacted(line))
+    get_run_logger().info(redacted(line))  # as the message itself: of "%s" and a line a log of JSON keeps "%s"

@@ -10,6 +10,7 @@ import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -34,6 +35,7 @@ from petmodels.cache import default_folder
 from petmodels.disk import writing
 from petmodels.errors import BundleError, NotFoundError, TrustError
 from petmodels.names import check_alias, check_model
+from petmodels.signing import check_key_file
 from petmodels.writable import check_writable
 
 
@@ -59,10 +61,12 @@ def retrain(
     registry = Registry(settings.registry, notice=tell)
     _check_names(model, alias, train_on)
     pool, context = ThreadPoolExecutor(1), copy_context()
-    coming = pool.submit(lambda: context.run(_newest, registry, model, alias))  # the store answers while git does
+    key_file = settings.signing_key
+    # The store answers while git does.
+    coming = pool.submit(lambda: context.run(_newest, registry, model, alias, key_file))
     with pool, workspace(settings, "retrain", revision, tell, with_dvc=True) as w:
         newest = coming.result()
-        candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=settings.signing_key)
+        candidate = Candidate(registry=registry, model=model, alias=alias, w=w, key_file=key_file)
         take_lock_of(w, newest)
         told = pipeline.set_params(w, overrides or {})
         rules = section(w.folder / pipeline.PARAMS, "gate", GateParams)
@@ -93,11 +97,13 @@ def _check_names(model: str, alias: str, train_on: str) -> None:
             raise RequestError(f"no such deployment to train on: {train_on}") from error
 
 
-def _newest(registry: Registry, model: str, alias: str) -> Manifest | None:
+def _newest(registry: Registry, model: str, alias: str, key_file: Path | None) -> Manifest | None:
     """Return the newest version, None for none; raises what would else be raised where the next one is published.
 
     Only the first alias of a model comes from a retrain: a misspelt one would be given with no champion to beat.
     """
+    if key_file:
+        check_key_file(key_file)
     check_writable(registry.storage)
     _check_cache()
     try:

@@ -393,6 +393,18 @@ def test_what_a_retrain_can_not_have_fails_it_once_before_anything_is_trained(
         operator.registry.versions("lacking")
 
 
+def test_a_retrain_without_its_signing_key_fails_before_any_stage(operator: Operator) -> None:
+    """Found only where a version is published, it would cost a whole training."""
+    deployment = operator.api.get("/deployments/name/retrain/weekly")["id"]
+    worker = {"env": {"PETMODELS_SIGNING_KEY": "/nowhere/signing.key"}}
+    content = {"parameters": {"model": "unsigned"}, "job_variables": worker}
+
+    run = operator.ended(operator.api.post(f"/deployments/{deployment}/create_flow_run", **content)["id"])
+
+    assert run["state"]["message"] == "no key can be read here; petmodels keygen makes one: /nowhere/signing.key"
+    assert operator.api.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}) == []
+
+
 def test_an_unknown_revision_costs_one_sentence(operator: Operator) -> None:
     run = operator.run("retrain/weekly", model="wrong", revision="nowhere")
 

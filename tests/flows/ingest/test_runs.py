@@ -76,6 +76,17 @@ def test_a_run_says_what_it_took_in_and_calls_for_a_retraining(stack: Stack, buc
     assert not [path for path in files if ADMIN[1].encode() in path.read_bytes()]
 
 
+def test_a_line_is_whole_in_a_log_of_json(stack: Stack, place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    place.put("100%s/a.jpg", b"<html>")
+    names = variables(place) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json"}
+
+    ended = run(stack, "ingest", names)
+
+    lines = [json.loads(line)["msg"] for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert ended["state"]["message"] in lines
+    assert f"1 of 1 files that wait in {place.settings.drop} are looked at" in lines
+
+
 def test_a_run_that_finds_something_lost_completes_and_says_so_in_message_table_and_log(
     stack: Stack, place: Place
 ) -> None:
