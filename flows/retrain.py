@@ -146,7 +146,7 @@ def _training(w: Workspace, train_on: str, begin_within_hours: float) -> tuple[p
     """
     texts = {"dvc_lock": w.text(pipeline.LOCK), "params": w.text(pipeline.PARAMS)}
     w.process.end()  # what another machine brings to the remote meanwhile, DVC is to see anew
-    run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours, meanwhile=w.process.begin)
+    run = sent(train_on, {"revision": w.commit, **texts}, begin_within_hours, meanwhile=w.process.begin, tell=tell)
     take_lock(w, lock_of(run.id))
     what = run.state.message if run.state and run.state.message else ""
     return pipeline.Step(STAGE, f"{what.removeprefix('train: ')}, by {train_on}"), f"{train_on}, run {run.id}"

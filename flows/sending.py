@@ -21,9 +21,16 @@ _POLL_SECONDS = 1.0
 
 
 def sent(
-    deployment: str, parameters: Mapping[str, Any], begin_within_hours: float, *, meanwhile: Callable[[], None]
+    deployment: str,
+    parameters: Mapping[str, Any],
+    begin_within_hours: float,
+    *,
+    meanwhile: Callable[[], None],
+    tell: Callable[[str], None],
 ) -> FlowRun:
     """Run a deployment and return its run when that has completed; `meanwhile` is called when it has been asked for.
+
+    `tell` gets a line then, and one when a worker has begun it.
 
     A run that still lives is taken for it where this flow's run has begun before, in a pod that was evicted, and has
     sent it with the same parameters; should it end as Crashed, another one is run. Raises StageError with the run's own
@@ -32,15 +39,20 @@ def sent(
     with get_client(sync_client=True) as client:
         taken = _sent_before(client, deployment, parameters)
         run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0)
-        end = time.monotonic() + begin_within_hours * 3600
+        name = f"{deployment}, run {run.name} ({run.id})"
+        tell(f"waits for {name}, which a worker of its pool is to begin within {begin_within_hours:g} hours")
+        has_begun, end = False, time.monotonic() + begin_within_hours * 3600
         meanwhile()
         while True:
             found = client.read_flow_run(run.id)
             state = found.state
+            if found.start_time and not has_begun:
+                has_begun = True
+                tell(f"{name} has begun")
             if state and state.is_completed():
                 return found
             if taken and state and state.is_crashed():  # its machine may have died with the former attempt's
-                return sent(deployment, parameters, begin_within_hours, meanwhile=lambda: None)
+                return sent(deployment, parameters, begin_within_hours, meanwhile=lambda: None, tell=tell)
             if state and state.is_final():
                 raise StageError(state.message or f"the run of {deployment} is {state.name}")
             if time.monotonic() > end and (state is None or state.is_scheduled() or state.is_pending()):

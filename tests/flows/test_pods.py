@@ -25,7 +25,8 @@ from flows.sending import sent
 @flow
 @settled
 def retrain(revision: str):
-    run = sent("train/gpu", {"revision": revision, "params": "epochs: 1"}, 1.0, meanwhile=Path(revision).touch)
+    texts = {"revision": revision, "params": "epochs: 1"}
+    run = sent("train/gpu", texts, 1.0, meanwhile=Path(revision).touch, tell=print)
     return f"trained by {run.id}"
 """
 

@@ -212,6 +212,18 @@ def test_a_training_that_no_worker_begins_is_taken_back(operator: Operator) -> N
     assert len(json.dumps(training["parameters"])) < 10_000
 
 
+@pytest.mark.usefixtures("base")
+def test_a_retrain_says_which_training_it_waits_for(operator: Operator) -> None:
+    (run,) = operator.api.post("/flow_runs/filter", flow_runs={"name": {"any_": ["retrain base main"]}}, limit=1)
+    (training,) = operator.api.runs(parent_flow_run_id={"any_": [run["id"]]})
+
+    logs = operator.logs(run["id"])
+
+    name = f"train/gpu, run {training['name']} ({training['id']})"
+    waits, begun = f"waits for {name}, which a worker of its pool is to begin within 24 hours", f"{name} has begun"
+    assert logs.index(waits) < logs.index(begun)
+
+
 OTHER_TRAINING = """
 from flows.train import train as other
 from prefect import flow
