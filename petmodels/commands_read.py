@@ -50,7 +50,8 @@ def show_version(spec: SpecArgument, registry: RegistryOption = "", json: JsonOp
     signers, others = claims(found.statement)
     if json:
         signed = {"signed_by": signers, "signatures_that_do_not_hold": others}
-        show_json({**manifest.to_json(), "sha256": found.statement.sha256, **signed})
+        more = {"sha256": found.statement.sha256, **signed, "confirmed_at": found.confirmed_at}
+        show_json({**manifest.to_json(), **more})
         return
     facts = {"version": manifest.name, "created": manifest.created, "message": manifest.message,
              "git commit": manifest.git_commit, "signed by": ", ".join(signers),

@@ -6,7 +6,7 @@ whole number has neither.
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
@@ -16,6 +16,12 @@ _ID = re.compile(r"[0-9a-f]{32}")
 def now() -> str:
     """Return the time by this machine's clock as documents have it: `2026-11-20T08:00:00Z`."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def days_ago(number: float) -> str:
+    """Return the time so many days ago as `now` does."""
+    then = datetime.now(UTC) - timedelta(days=number)
+    return then.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def new_id() -> str:

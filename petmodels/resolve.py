@@ -7,7 +7,7 @@ the newest is then not guessed.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petmodels.aliases import Alias, Step, last_step_in, moved_alias, read_alias
 from petmodels.documents import Statement
@@ -19,6 +19,7 @@ from petmodels.errors import (
     UnreachableError,
     WithdrawnError,
 )
+from petmodels.forms import days_ago
 from petmodels.manifest import Manifest, manifest_in
 from petmodels.memory import Memory
 from petmodels.names import LATEST, Spec
@@ -35,10 +36,15 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A version that was asked for and found: its manifest, and the statement that carries it."""
+    """A version that was asked for and found: its manifest, and the statement that carries it.
+
+    `confirmed_at` is when the store last said (UTC, ISO 8601) what an alias names that could not be asked for now; None
+    where it was asked, and of a version by its number, which nothing changes.
+    """
 
     manifest: Manifest
     statement: Statement
+    confirmed_at: str | None = None
 
 
 def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
@@ -57,11 +63,12 @@ def resolve(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Res
 
 
 def _named(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Resolved:
-    step = _step(storage, memory, spec, notice)
+    step, confirmed_at = _step(storage, memory, spec, notice)
     try:
-        return _version(storage, memory, spec.model, step.version, step.manifest)
+        found = _version(storage, memory, spec.model, step.version, step.manifest)
+        return replace(found, confirmed_at=confirmed_at)
     except WithdrawnError:
-        if _step(storage, memory, spec, notice) == step:
+        if _step(storage, memory, spec, notice)[0] == step:
             raise
         return _named(storage, memory, spec, notice)  # it was moved meanwhile, and what it had named withdrawn
 
@@ -119,16 +126,16 @@ def stale_days() -> float:
     return number_in(STALE_DAYS, _STALE_DAYS)
 
 
-def _step(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> Step:
-    """Return the step that an alias is at now."""
+def _step(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> tuple[Step, str | None]:
+    """Return the step that an alias is at now, and None; or the last one that was seen, and when it was confirmed."""
     try:
-        return _last_step(storage, memory, spec.model, spec.alias)
+        return _last_step(storage, memory, spec.model, spec.alias), None
     except UnreachableError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:
             raise
         notice(_offline_text(spec, seen[0], seen[1], error))
-        return seen[0].steps[-1]
+        return seen[0].steps[-1], days_ago(seen[1])
     except NotFoundError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:

@@ -248,6 +248,23 @@ def test_offline_what_is_here_is_served_with_a_notice(
 
 
 @pytest.mark.slow
+def test_a_remembered_alias_says_when_it_was_confirmed(
+    proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(s3_address, notice=lambda _line: None)
+    registry.publish(bundle, "pets")
+    registry.promote("pets@1", "production")
+    assert registry.resolve("pets@production").confirmed_at is None
+    history = registry.memory.folder / "pets/aliases/production.jsonl"
+    os.utime(history, (1_700_000_000, 1_700_000_000))
+    proxy.faults.append(Fault(reset="before", times=FOREVER))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    assert registry.resolve("pets@production").confirmed_at in {"2023-11-14T22:13:20Z", "2023-11-14T22:13:19Z"}
+    assert registry.resolve("pets@1").confirmed_at is None
+
+
+@pytest.mark.slow
 def test_offline_the_newest_is_not_guessed(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
