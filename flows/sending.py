@@ -39,7 +39,7 @@ def sent(
     with get_client(sync_client=True) as client:
         taken = _sent_before(client, deployment, parameters)
         run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0)
-        name = f"{deployment}, run {run.name} ({run.id})"
+        name = f"{deployment}, run {run.id}"  # its name changes when it begins
         tell(f"waits for {name}, which a worker of its pool is to begin within {begin_within_hours:g} hours")
         has_begun, end = False, time.monotonic() + begin_within_hours * 3600
         meanwhile()

@@ -219,7 +219,7 @@ def test_a_retrain_says_which_training_it_waits_for(operator: Operator) -> None:
 
     logs = operator.logs(run["id"])
 
-    name = f"train/gpu, run {training['name']} ({training['id']})"
+    name = f"train/gpu, run {training['id']}"
     waits, begun = f"waits for {name}, which a worker of its pool is to begin within 24 hours", f"{name} has begun"
     assert logs.index(waits) < logs.index(begun)
 
