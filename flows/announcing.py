@@ -13,6 +13,8 @@ from prefect.runtime import flow_run
 
 from flows.errors import RemoteError
 
+REGISTRY, SOUND = "petmodels.registry", "petmodels.registry.sound"
+
 
 def announce(event: str, model: str, payload: dict[str, Any]) -> None:
     """Send an event about a model, and return when the server has it; the run that it is sent from is related to it.
@@ -20,11 +22,25 @@ def announce(event: str, model: str, payload: dict[str, Any]) -> None:
     In a run it is tried as long as any call to the server, as it goes by the run's own client. Raises RemoteError when
     the server stays away or refuses it.
     """
+    _send(event, f"petmodels.model.{model}", payload)
+
+
+def announce_move(model: str, alias: str, version: int, sentence: str) -> None:
+    """Announce that an alias names this version now, for those who deploy what it names."""
+    announce("petmodels.alias.moved", model, {"alias": alias, "version": version, "sentence": sentence})
+
+
+def announce_sound(sentence: str) -> None:
+    """Announce that an audit has read versions and found nothing broken: the sign of life of a night."""
+    _send(SOUND, REGISTRY, {"sentence": sentence})
+
+
+def _send(event: str, resource_id: str, payload: dict[str, Any]) -> None:
     related = []
     if flow_run.id:
         role = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}
         related.append(RelatedResource(role))
-    resource = Resource({"prefect.resource.id": f"petmodels.model.{model}"})
+    resource = Resource({"prefect.resource.id": resource_id})
     happened = Event(event=event, resource=resource, related=related, payload=payload)
     with get_client(sync_client=True) as client:
         try:
@@ -32,8 +48,3 @@ def announce(event: str, model: str, payload: dict[str, Any]) -> None:
             client.request("POST", "/events", json=[happened.model_dump(mode="json")])
         except HTTPError as error:
             raise RemoteError(f"Prefect's server didn't take the event {event}: {error}") from error
-
-
-def announce_move(model: str, alias: str, version: int, sentence: str) -> None:
-    """Announce that an alias names this version now, for those who deploy what it names."""
-    announce("petmodels.alias.moved", model, {"alias": alias, "version": version, "sentence": sentence})

@@ -1,6 +1,8 @@
 """Read every version of every model again and say what is there, what it costs and what is broken: the flow `audit`.
 
-Reads the registry, every byte of it. Leaves two artifacts: a page for people, and a table of the versions.
+Reads the registry, every byte of it, and asks whether the other stores are there. Leaves two artifacts, a page for
+people and a table of the versions, and, where it has read versions and found nothing broken, an event: the sign of life
+that people are sent each night.
 """
 
 from collections.abc import Sequence
@@ -9,15 +11,19 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.announcing import announce_sound
 from flows.artifacts import leave_page, leave_table, shown
+from flows.errors import RemoteError
 from flows.growth import Grown, aliases_of, leftovers, versions_of
 from flows.outcome import settled, tell
+from flows.reach import lacking
 from flows.settings import Settings
 from flows.telling import redacted
 from petmodels import Alias, Pruned, Registry, Verified
-from petmodels.errors import ChecksumError
+from petmodels.errors import ChecksumError, NotFoundError
 from petmodels.terminal import counted, size_text
 from petmodels.verify import MENDED_BY
+from petmodels.versions import models_in
 
 MOST_ROWS = 200
 
@@ -36,20 +42,43 @@ class Audit:
 @flow(name="audit", flow_run_name="audit")
 @settled
 def audit(model: str | None = None) -> str:
-    """Verify one model or all of them; ends as failed, with the first finding, when something is broken."""
-    registry = Registry(Settings.from_environment().registry)
+    """Verify one model or all of them; ends as failed, with the first finding, when something is broken.
+
+    So it does when the next retrain wouldn't find git's remote, the DVC remote or the signing key.
+    """
+    settings = Settings.from_environment()
+    registry = Registry(settings.registry)
     audits = []
-    for name in [model] if model else registry.models_seen():
+    for name in [model] if model else _models(registry):
         tell(f"reading every byte of {name}")
         audits.append(audited(registry, name))
-    sentence = summary(audits, registry.storage.address)
+    lacks = lacking(settings) if has_versions(audits) else []
+    sentence = summary(audits, registry.storage.address) + _next(lacks)
     leave_page(page(audits, sentence), "audit", sentence)
     leave_table(rows(audits), "versions", f"The newest {MOST_ROWS} versions of each model")
     for finding in findings(audits):
         get_run_logger().error(redacted(finding))
     if findings(audits):
         raise ChecksumError(sentence)
+    if lacks:
+        raise RemoteError(sentence)
+    if has_versions(audits):
+        announce_sound(sentence)
+    else:
+        get_run_logger().warning(sentence)
     return sentence
+
+
+def _next(lacks: Sequence[str]) -> str:
+    return f"; but the next retrain would fail: {'; '.join(lacks)}" if lacks else ""
+
+
+def _models(registry: Registry) -> list[str]:
+    """Return the models' names; none before anything was published, which is no error of a new installation's."""
+    try:
+        return registry.models_seen()
+    except NotFoundError:
+        return models_in(registry.storage)  # raises it again where there is no bucket
 
 
 def audited(registry: Registry, model: str) -> Audit:
@@ -64,11 +93,18 @@ def findings(audits: Sequence[Audit]) -> list[str]:
     return [finding for one in audits for finding in one.verified.findings]
 
 
+def has_versions(audits: Sequence[Audit]) -> bool:
+    """Say whether there is a version, withdrawn ones included: an emptied registry has nothing that could be broken."""
+    return any(one.versions for one in audits)
+
+
 def summary(audits: Sequence[Audit], address: str) -> str:
     """Return the audit in one sentence."""
     if broken := findings(audits):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         return f"broken, do not use: {broken[0]}{more}{_mend(broken[0])}"
+    if not has_versions(audits):
+        return f"holds no version; publish the first one, or find out who emptied it: {address}"
     num_versions = sum(one.verified.num_versions for one in audits)
     size = size_text(sum(one.verified.size_bytes for one in audits))
     return f"nothing is broken: {counted(num_versions, 'version')}, {size}, in {address}"

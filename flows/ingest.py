@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from prefect import flow
 from pydantic import ConfigDict, Field
@@ -82,6 +82,8 @@ def ingest(model: str = "pets", branch: str = "main") -> str:
     sentence = "; ".join([taken.sentence, _due(taken, params.min_images_to_retrain), *taken.losses.lines()])
     if rows := [*(one.to_row() for one in taken.outcomes), *taken.losses.to_rows()]:
         leave_table(rows, artifact_key(model, "arrivals"), sentence)
+    if refused := refused_of(taken.outcomes):
+        announce("petmodels.images.refused", model, refused)
     return sentence
 
 
@@ -156,6 +158,21 @@ def _counts(outcomes: Sequence[Outcome], num_waiting: int) -> str:
     counts = Counter(one.outcome for one in outcomes)
     parts = [f"{counts[word]} {word}" for word in (ACCEPTED, ALREADY, QUARANTINED, LEFT) if counts[word]]
     return ", ".join([*parts, f"{num_waiting} wait for the next run"] if num_waiting else parts)
+
+
+def refused_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what to announce of a run that has put files aside and taken in none, {} of any other.
+
+    A file is put aside once. What is left where it lies is left by each hour's run, so that alone it is told by none.
+    """
+    counts = Counter(one.outcome for one in outcomes)
+    reasons = Counter(one.reason for one in outcomes if one.outcome == QUARANTINED)
+    if not reasons or counts[ACCEPTED] or counts[ALREADY]:
+        return {}
+    ((reason, _),) = reasons.most_common(1)
+    told = f"none of {counted(len(outcomes), 'dropped file')} is taken in: {_counts(outcomes, 0)}"
+    sentence = f"{told}; the commonest reason: {reason}"
+    return {"quarantined": counts[QUARANTINED], "left": counts[LEFT], "reason": reason, "sentence": sentence}
 
 
 def _due(taken: Taken, minimum: int) -> str:

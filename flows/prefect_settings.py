@@ -11,6 +11,8 @@ ZOMBIE_SECONDS = 300
 LATE_SECONDS = 600
 # And of one that still runs so long after it began: it may hang.
 ENDLESS_SECONDS = 43_200
+# And when no run of a flow has completed for so many hours: longer than its schedule in prefect.yaml goes without one.
+SILENCES = {"retrain": 192.0, "ingest": 3.0, "audit": 50.0, "watch": 50.0}
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 # Where the UI is opened, by commas. Left out it is *: a browser lets every page that somebody looks at drive the API.

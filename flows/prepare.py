@@ -20,18 +20,11 @@ from prefect.plugins import load_prefect_collections
 from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
-from flows.automations import (
-    BLOCK,
-    bring_up_to_date,
-    endings,
-    names_in_use,
-    notifications,
-    save_block,
-    still_telling,
-)
+from flows.automations import bring_up_to_date, endings
 from flows.errors import FlowError, RequestError, SettingsError
 from flows.event_stream import why_closed
 from flows.leftovers import leftovers
+from flows.notifications import BLOCK, names_telling, notifications, save_block, still_telling, why_unheard
 from flows.prefect_api import named_server
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, ZOMBIE_SECONDS
 from flows.project import check_project, claim
@@ -87,7 +80,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
             bring_up_to_date(client, notifications(save_block(address), **seconds))
         else:
             print(f"prepare: PETMODELS_NOTIFY is unset, {_who_is_told(client)}", file=sys.stderr)
-        for line in leftovers(client, names_in_use()):
+        if address and (why := why_unheard(address)):
+            told = "takes no message from here, so see to it that the server's reach people"
+            print(f"prepare: the webhook of PETMODELS_NOTIFY {told}: {why}", file=sys.stderr)
+        for line in leftovers(client, [*(one.name for one in endings()), *names_telling()]):
             print(f"prepare: {line}", file=sys.stderr)
     if why := why_closed():
         told = (

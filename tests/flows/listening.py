@@ -1,9 +1,10 @@
-"""A server that takes events as Prefect's does, and nothing else."""
+"""Servers that take what is sent to people and programs: events, as Prefect's does, and messages, as a webhook does."""
 
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -39,3 +40,31 @@ def events_taken() -> Iterator[list[dict[str, Any]]]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A webhook on this machine: what was posted to it."""
+
+    address: str
+    texts: list[str]
+
+
+@contextmanager
+def webhook() -> Iterator[Hook]:
+    """Listen until the block ends."""
+    texts: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            texts.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Hook(f"http://127.0.0.1:{server.server_port}/a-secret-path", texts)
+        server.shutdown()

@@ -1,21 +1,52 @@
-"""What people are told reaches them as it was written, whatever their chat makes of it."""
+"""What people are told reaches them as it was written, whatever their chat makes of it; so does what hasn't come."""
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.events.actions import SendNotification
 from prefect.server.events import jinja_filters
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.server.utilities.user_templates import register_user_template_filters, render_user_template
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from ruamel.yaml import YAML
 
-from flows.automations import notifications
+from flows.announcing import announce, announce_move, announce_sound
+from flows.automations import bring_up_to_date
+from flows.notifications import notifications, save_block, silences
+from flows.object_store import weed
+from flows.prefect_api import named_server
+from flows.stack import Options, Stack
+from tests.flows.api import Api, wait
+from tests.flows.listening import Hook, webhook
+from tests.flows.stacks import stack_with_tables
+from tests.flows.stand_ins import PROJECT
 
 WRITTEN = "it doesn't know <!channel> & <http:evil.example|the fix>"
 ESCAPED = "it doesn't know &lt;!channel&gt; &amp; &lt;http:evil.example|the fix&gt;"
+TOLD = [one for one in notifications(uuid.uuid4()) if "silence" not in one.name]
+has_store = pytest.mark.skipif(weed() is None, reason="no S3 server on this platform")
 
 
-@pytest.mark.parametrize("automation", notifications(uuid.uuid4()), ids=lambda one: one.name)
+@pytest.fixture(scope="module")
+def hook() -> Iterator[Hook]:
+    with webhook() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Stack]:
+    options = Options(checkout=PROJECT, pools=(), deploy=False, notify=hook.address)
+    with stack_with_tables(tmp_path_factory, options) as running:
+        yield running
+
+
+@pytest.mark.parametrize("automation", TOLD, ids=lambda one: one.name)
 def test_a_message_holds_nothing_that_slack_takes_for_a_link_or_a_call(automation: Any) -> None:
     register_user_template_filters(jinja_filters.all_filters)
     state = {"name": "Failed", "message": WRITTEN}
@@ -27,3 +58,62 @@ def test_a_message_holds_nothing_that_slack_takes_for_a_link_or_a_call(automatio
 
     assert ESCAPED in told
     assert not set("<>") & set(told)
+
+
+def test_a_silence_is_longer_than_the_schedule_in_prefect_yaml_goes_without_a_run() -> None:
+    document = YAML(typ="safe").load(PROJECT / "prefect.yaml")
+    scheduled = [one for one in document["deployments"] if one.get("schedules")]
+    longest = {one["entrypoint"].rpartition(":")[2]: longest_pause(one["schedules"]) for one in scheduled}
+
+    found = {one.name.rpartition(" ")[2]: one.trigger.within for one in silences(uuid.uuid4())}
+
+    mend = "flows/prefect_settings.py: SILENCES has one for each flow with a schedule, and each is longer"
+    assert found.keys() == longest.keys(), mend
+    assert all(found[name] > longest[name] + timedelta(hours=1) for name in longest), mend
+
+
+def longest_pause(schedules: list[dict[str, str]]) -> timedelta:
+    """Return the longest time between two of the next thousand runs, of the day of 25 hours too."""
+    (schedule,) = (CronSchedule(**one) for one in schedules)
+    dates = asyncio.run(schedule.get_dates(n=1000))
+    return max(after - before for before, after in pairwise(dates))
+
+
+@pytest.mark.slow
+@has_store
+def test_people_are_told_when_no_retrain_has_completed_for_so_long(stack: Stack, hook: Hook) -> None:
+    """Nobody begins one: there is no schedule, and no worker. It is told again when the time has passed again."""
+    with temporary_settings({PREFECT_API_URL: stack.api}), named_server() as client:
+        bring_up_to_date(client, silences(save_block(hook.address), hours={"retrain": 1 / 360}))
+
+    def told() -> list[str]:
+        return [text for text in hook.texts if "petmodels: no retrain" in text]
+
+    wait(lambda: len(told()) >= 2, 120, "word of two silences", why=lambda: str(hook.texts))
+    assert "no run of retrain has ended well for 0.00277778 hours; is its schedule paused?" in told()[0]
+    assert not [text for text in hook.texts if "petmodels: no watch" in text]
+
+
+@pytest.mark.slow
+@has_store
+def test_each_message_of_an_event_leads_to_its_run(stack: Stack, hook: Hook) -> None:
+    sentences = [f"sentence {number}" for number in range(5)]
+    kinds = ("challenger.refused", "champion.slipping", "images.refused")
+
+    @flow(name="telling")
+    def telling() -> None:
+        for kind, sentence in zip(kinds, sentences, strict=False):
+            announce(f"petmodels.{kind}", "pets", {"sentence": sentence})
+        announce_move("pets", "production", 1, sentences[3])
+        announce_sound(sentences[4])
+
+    with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        telling()
+
+    (run,) = Api(stack.api).post("/flow_runs/filter", flows={"name": {"any_": ["telling"]}})
+    link = f"{stack.address}/runs/flow-run/{run['id']}"
+
+    def all_told() -> bool:
+        return all(any(sentence in text and link in text for text in hook.texts) for sentence in sentences)
+
+    wait(all_told, 120, f"word of five sentences, with {link}", why=lambda: str(hook.texts))

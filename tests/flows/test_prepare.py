@@ -21,6 +21,7 @@ from flows.stack import Options, Stack
 from petmodels.registry import Registry
 from tests.flows.api import Api
 from tests.flows.ingest.runs import run
+from tests.flows.listening import webhook
 from tests.flows.stacks import stack_with_tables
 from tests.flows.stand_ins import PROJECT
 from tests.petmodels.bundles import make_bundle
@@ -33,7 +34,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(weed() is None, reason="no S3
 TELLING = (
     "petmodels: tell of failed and crashed runs, petmodels: tell of late runs, petmodels: tell of runs without an end, "
     "petmodels: tell of audits that found nothing, petmodels: tell of refused challengers, "
-    "petmodels: tell of slipping champions, petmodels: tell of moved aliases"
+    "petmodels: tell of slipping champions, petmodels: tell of moved aliases, petmodels: tell of refused photographs, "
+    "petmodels: tell of silence of retrain, petmodels: tell of silence of ingest, "
+    "petmodels: tell of silence of audit, petmodels: tell of silence of watch"
 )
 
 
@@ -326,6 +329,22 @@ def test_a_proxy_that_lets_no_websocket_through_is_told_of(stack: Stack) -> None
         "after 300 seconds; let WebSockets through (docs/operations.md, Behind a reverse proxy): server rejected "
         f"WebSocket connection: HTTP 404: {proxy.endpoint.replace('http', 'ws')}/api/events/in"
     )
+
+
+def test_preparing_says_when_nobody_hears_the_webhook(stack: Stack) -> None:
+    """The address is a secret: no line shows it."""
+    told = "prepare: the webhook of PETMODELS_NOTIFY takes no message from here, so see to it that the server's reach "
+
+    with http_server() as server, webhook() as hook:
+        wrong = prepare(stack, PETMODELS_NOTIFY=server.url("/a-secret-path"))
+        heard = prepare(stack, PETMODELS_NOTIFY=hook.address)
+    away = prepare(stack, PETMODELS_NOTIFY=stack.variables["PETMODELS_NOTIFY"])
+
+    assert wrong == (0, [f"{told}people: 501 Unsupported method ('POST')"])
+    assert away == (0, [f"{told}people: ConnectError"])
+    assert heard == (0, [])
+    (text,) = hook.texts
+    assert "petmodels: prepared; trouble is told here from now on" in text
 
 
 def test_an_automation_that_a_person_has_disabled_stays_so_and_is_only_updated_when_it_changes(stack: Stack) -> None:

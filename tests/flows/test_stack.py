@@ -9,13 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -30,6 +28,7 @@ from flows.prefect_settings import WORKER
 from flows.services import marked
 from flows.stack import Options, Stack, running_stack
 from tests.flows.api import Api, wait
+from tests.flows.listening import Hook, webhook
 from tests.flows.stand_ins import checkout
 
 pytestmark = [
@@ -107,31 +106,10 @@ with tags("petmodels"):
 """
 
 
-@dataclass(frozen=True)
-class Hook:
-    """A webhook on this machine: what was posted to it."""
-
-    address: str
-    texts: list[str]
-
-
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Hook]:
-    texts: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            texts.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Hook(f"http://127.0.0.1:{server.server_port}/a-secret-path", texts)
-        server.shutdown()
+    with webhook() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +266,7 @@ def test_a_failed_run_a_refused_challenger_a_slip_and_a_moved_alias_are_told_in_
 
 def test_an_audit_that_found_nothing_is_told(api: Api, hook: Hook) -> None:
     """So that a night without a message means that something is down."""
-    api.run("audit/nightly")
+    api.emit("petmodels.registry.sound", "petmodels.registry", sentence="nothing is broken: 3 versions")
 
     wait(lambda: any("petmodels: alive" in text for text in hook.texts), 180, "word of the audit")
 

@@ -1,6 +1,7 @@
 """The flows ingest, audit and watch as runs on a real Prefect server: their state, artifacts, events and logs."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def variables(place: Place | Watching) -> dict[str, str]:
-    return {f"PETMODELS_{name.upper()}": str(value) for name, value in vars(place.settings).items()}
+    return {f"PETMODELS_{name.upper()}": str(value) for name, value in vars(place.settings).items() if value}
 
 
 def artifacts(stack: Stack, found_run: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +75,34 @@ def test_a_run_says_what_it_took_in_and_calls_for_a_retraining(stack: Stack, buc
     assert any(text.startswith("screen: 1 of 2 images can be taken in") for text in logged)
     files = [path for path in (stack.folder / "prefect").rglob("*") if path.is_file()]
     assert not [path for path in files if ADMIN[1].encode() in path.read_bytes()]
+
+
+def test_people_are_told_when_ingest_takes_none_of_what_was_dropped(stack: Stack, place: Place) -> None:
+    """What is put aside is told once; what is left where it lies is left by each run, and told by none."""
+    names = variables(place)
+
+    def refused() -> list[Any]:
+        return [event["payload"] for event in events(stack, "petmodels.images.refused", 1)]
+
+    for number in range(3):
+        place.put(f"pug/{number}.jpg", b"<html>%d" % number)
+    Path(place.settings.drop, "pug/a.jpg").symlink_to("nowhere")
+    run(stack, "ingest", names)
+
+    told = {
+        "quarantined": 3,
+        "left": 1,
+        "reason": "not an image",
+        "sentence": "none of 4 dropped files is taken in: 3 quarantined, 1 left; the commonest reason: not an image",
+    }
+    assert told in refused()
+
+    num_before = len(refused())
+    place.put("Bengal/a.jpg")
+    place.put("pug/3.jpg", b"<html>3")
+    assert run(stack, "ingest", names)["state"]["message"].startswith("1 accepted, 1 quarantined, 1 left; ")
+    assert run(stack, "ingest", names)["state"]["message"].startswith("1 left; ")
+    assert len(refused()) == num_before
 
 
 def test_a_line_is_whole_in_a_log_of_json(stack: Stack, place: Place, capfd: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +173,47 @@ def test_an_audit_fails_with_the_first_finding_and_shows_the_rest(stack: Stack, 
     found = artifacts(stack, ended)
     assert "- pets@1/b: its bytes were changed" in found["audit"]["data"]
     assert json.loads(found["versions"]["data"])[0]["version"] == "pets@1"
+
+
+def test_an_audit_fails_when_the_dvc_remote_is_gone(stack: Stack, published: Place) -> None:
+    """And so it does without git's remote or the signing key: each of them would end the next retrain."""
+    gone = variables(published) | {
+        "PETMODELS_DVC_REMOTE": str(published.folder / "gone"),
+        "PETMODELS_GIT": "/nowhere/project.git",
+        "PETMODELS_SIGNING_KEY": "/nowhere/signing.key",
+    }
+
+    ended = run(stack, "audit", gone)
+
+    sound, _, lacks = ended["state"]["message"].partition("; but the next retrain would fail: ")
+    git, remote, key, way = lacks.split("; ")
+    assert (ended["state"]["type"], sound.partition(":")[0]) == ("FAILED", "nothing is broken")
+    assert git.startswith("git ls-remote: '/nowhere/project.git' does not appear to be a git repository")
+    assert remote == f"PETMODELS_DVC_REMOTE holds nothing of DVC's: {published.folder / 'gone'}"
+    assert (key, way) == ("no key can be read here", "petmodels keygen makes one: /nowhere/signing.key")
+
+
+def test_an_audit_of_an_emptied_registry_is_no_sign_of_life(stack: Stack, place: Place) -> None:
+    """Nor does that of a new installation fail every night, until its first version is there."""
+    names = variables(place)
+    before = len(events(stack, "petmodels.registry.sound", 0))
+
+    new = run(stack, "audit", names)
+    registry = Registry(place.settings.registry, cache=place.folder / "another-machine")
+    registry.publish(write_files(place.folder / "bundle", {"a": b"1"}), "pets")
+    shutil.rmtree(Path(place.settings.registry, "pets"))
+    emptied = run(stack, "audit", names)
+
+    sentence = f"holds no version; publish the first one, or find out who emptied it: {place.settings.registry}"
+    for ended in (new, emptied):
+        assert (ended["state"]["type"], ended["state"]["message"]) == ("COMPLETED", sentence)
+    assert len(events(stack, "petmodels.registry.sound", before)) == before
+
+    registry.publish(write_files(place.folder / "second", {"a": b"2"}), "cats")
+    sound = run(stack, "audit", names)["state"]["message"]
+    assert sound.startswith("nothing is broken: 1 version, ")
+    found = events(stack, "petmodels.registry.sound", before + 1)
+    assert [event["payload"]["sentence"] for event in found].count(sound) == 1
 
 
 def test_a_watch_tells_of_a_version_that_slips_by_its_sentence_a_page_and_an_event(
