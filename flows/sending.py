@@ -7,6 +7,7 @@ worker begins in time is taken back here, and what a cancelled flow has sent the
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
@@ -38,7 +39,8 @@ def sent(
     """
     with get_client(sync_client=True) as client:
         taken = _sent_before(client, deployment, parameters)
-        run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0)
+        once = str(uuid4())  # the client asks again where an answer is lost, and a training is dear
+        run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0, idempotency_key=once)
         name = f"{deployment}, run {run.id}"  # its name changes when it begins
         tell(f"waits for {name}, which a worker of its pool is to begin within {begin_within_hours:g} hours")
         has_begun, end = False, time.monotonic() + begin_within_hours * 3600

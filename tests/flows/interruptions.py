@@ -1,6 +1,13 @@
 """Retrains that are in the middle of their training when something happens to them, and what follows them."""
 
 import re
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.error import HTTPError
 
 from tests.flows.operator import Operator
 
@@ -36,3 +43,71 @@ def assert_goes_on(operator: Operator, model: str, revision: str, *, after: str,
 def epochs(operator: Operator, run: str, pattern: str) -> list[int]:
     """Return the epochs that a run's log speaks of in lines like this."""
     return [int(found[1]) for line in operator.logs(run) if (found := re.match(pattern, line))]
+
+
+@contextmanager
+def answers_of_500(port: int) -> Iterator[list[str]]:
+    """Answer as a Prefect server whose database is away; yield what was asked for meanwhile."""
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, bytes]:
+        asked.append(request.path)
+        return 500, b""
+
+    with _answering(port, answer):
+        yield asked
+
+
+@contextmanager
+def losing_an_answer(api: str, end: str) -> Iterator[str]:
+    """Stand before a Prefect server, and say 500 in the place of its first answer to a path that ends so; yield the
+    address to ask.
+    """
+    lost: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler, content: bytes) -> tuple[int, bytes]:
+        address, headers = api + request.path.removeprefix("/api"), {"Content-Type": "application/json"}
+        passed_on = urllib.request.Request(address, content or None, headers, method=request.command)  # noqa: S310
+        try:
+            with urllib.request.urlopen(passed_on, timeout=60) as answered:  # noqa: S310
+                told = answered.status, answered.read()
+        except HTTPError as error:
+            told = error.code, error.read()
+            error.close()
+        if request.path.endswith(end) and not lost:
+            lost.append(request.path)
+            return 500, b""
+        return told
+
+    with _answering(0, answer) as port:
+        yield f"http://127.0.0.1:{port}/api"
+    assert lost
+
+
+@contextmanager
+def _answering(port: int, answer: Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes]]) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_it(self) -> None:
+            # Left unread, what was sent would have the connection reset.
+            status, content = answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self.send_response(status)
+            self.send_header("Connection", "close")  # kept open, it would be answered when the block has ended
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_it  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

@@ -8,10 +8,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    temporary_settings,
+)
 
+from flows.errors import StageError
 from flows.object_store import weed
+from flows.sending import sent
 from flows.stack import Options, Stack
 from tests.flows.api import Api, wait
+from tests.flows.interruptions import losing_an_answer
 from tests.flows.stacks import stack_with_tables
 from tests.flows.stand_ins import checkout
 
@@ -94,3 +103,19 @@ def test_a_run_that_is_crashed_before_its_pod_begins_does_nothing(stack: Stack, 
     assert trainings(api, run) == []
     assert (state["type"], state["name"]) == ("CRASHED", "Crashed")
     assert state["message"] == f"{over['message']}; it has begun after that, and done nothing: run it again"
+
+
+def test_a_training_is_sent_once_where_the_answer_to_that_is_lost(stack: Stack) -> None:
+    """As by a database that goes away when it has written the run down."""
+    parameters = {"revision": "lost", "params": "epochs: 1"}
+    retries = {PREFECT_CLIENT_MAX_RETRIES: 2, PREFECT_CLIENT_RETRY_EXTRA_CODES: "500"}
+
+    with (
+        losing_an_answer(stack.api, "/create_flow_run") as address,
+        temporary_settings({PREFECT_API_URL: address} | retries),
+        pytest.raises(StageError, match=r"^no worker has begun train/gpu within 0 hours"),
+    ):
+        sent("train/gpu", parameters, 0.0, meanwhile=lambda: None)
+
+    runs = [run for run in Api(stack.api).runs() if run["parameters"].get("revision") == "lost"]
+    assert [run["state"]["type"] for run in runs] == ["CANCELLED"]
