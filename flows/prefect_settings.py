@@ -33,6 +33,8 @@ WORKER = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     # Waits of 2, 4, … 128 seconds: a request outlives a server that is away for four minutes, nearly ZOMBIE_SECONDS.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # What a server says whose database is away, and a proxy whose server doesn't answer: wait as for one that is away.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
     # A retrain waits for train to begin, and a person for a release: look for work more often than every 10 seconds.
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }

@@ -6,13 +6,14 @@ own, so that no run-cache knows its training.
 
 import time
 from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 
 from flows.object_store import weed
 from petmodels.errors import NotFoundError
 from tests.flows.api import wait
-from tests.flows.interruptions import assert_goes_on, in_the_middle
+from tests.flows.interruptions import answers_of_500, assert_goes_on, in_the_middle
 from tests.flows.operator import Operator
 
 pytestmark = [
@@ -71,14 +72,17 @@ def test_a_store_that_is_away_costs_a_run_at_most(operator: Operator) -> None:
     assert operator.files("store-dies") == operator.plain(revision)
 
 
-def test_a_retrain_lives_through_an_outage_of_the_server(operator: Operator) -> None:
+def test_a_retrain_lives_through_answers_of_500_and_a_server_that_is_away(operator: Operator) -> None:
     revision, run, training = in_the_middle(operator, "server-dies", 7)
 
     operator.stack.services["server"].kill()
-    time.sleep(30)
+    with answers_of_500(urlsplit(operator.stack.api).port or 0) as asked:
+        time.sleep(10)
+    time.sleep(20)
     operator.stack.restart("server")
     states = [operator.ended(one)["state"]["type"] for one in (training, run)]
 
+    assert f"/api/flow_runs/{training}" in asked  # by the retrain, which waits for it
     assert states == ["COMPLETED", "COMPLETED"]
     assert operator.files("server-dies") == operator.plain(revision)
 
