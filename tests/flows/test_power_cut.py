@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from flows.object_store import BUCKET, free_port, weed
-from flows.prefect_settings import ZOMBIE_SECONDS
+from flows.prefect_settings import DATABASE, ZOMBIE_SECONDS
 from flows.services import marked
 from flows.stack import Options
 from flows.stack_plan import planned
@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
     pytest.mark.skipif(weed() is None, reason="no S3 server on this platform"),
+    pytest.mark.skipif(DATABASE in os.environ, reason="the database that is saved and lost is SQLite's"),
 ]
 
 
