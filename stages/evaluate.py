@@ -44,7 +44,7 @@ class EvaluateParams:
         float,
         Field(
             gt=0,
-            le=1,
+            lt=1,
             description="share of right answers wished for where the model isn't unsure, even with one mistake more "
             "than was seen",
         ),

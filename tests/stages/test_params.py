@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.entry import NAMES
 from stages.errors import ParamsError
+from stages.evaluate import EvaluateParams
 from stages.params import STRICT, Pattern, nearest, section, sections
 from stages.prepare import PrepareParams
 from stages.published_params import published
@@ -217,6 +218,14 @@ def test_a_rule_for_labels_or_groups_that_can_not_work_stops_the_run(
 
     with pytest.raises(ParamsError, match=told):
         section(path, "prepare", PrepareParams)
+
+
+def test_a_share_of_right_answers_that_no_number_of_images_reaches_stops_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(params_yaml(evaluate={"unsure_precision": 1}), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=r"evaluate: unsure_precision: input should be less than 1: 1$"):
+        section(path, "evaluate", EvaluateParams)
 
 
 def test_the_drawn_pictures_settings_are_a_whole_params_file(tmp_path: Path) -> None:
