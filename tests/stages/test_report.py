@@ -274,6 +274,14 @@ def test_the_report_says_where_the_temperature_made_it_worse(data: Path, after: 
     assert f"8.0 % on so few {end}\n" in page
 
 
+def test_the_report_calls_nothing_worse_that_reads_the_same(data: Path) -> None:
+    change_json(data / "eval/metrics.json", {"ece_uncalibrated": 0.056, "ece": 0.056004})
+
+    page = reported(data).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert re.search(r"valid side alone, leaves the calibration error on the test side\n +at 5\.6 %; by chance", page)
+
+
 def test_a_threshold_that_metrics_round_to_1_is_not_called_100_per_cent(data: Path) -> None:
     for name, threshold in (("metrics", 1.0), ("calibration", 0.9999998)):
         change_json(data / f"eval/{name}.json", {"unsure_below": threshold})
