@@ -36,6 +36,14 @@ def test_a_threshold_between_two_answers_that_are_nearly_sure_leaves_some_of_the
     assert choice.unsure_below <= 1
 
 
+def test_what_is_told_of_one_mistake_more_is_of_the_sure_answers() -> None:
+    valid = side([[4.0, 0.0]] * 30 + [[0.5, 0.0]] * 4, [0] * 30 + [1] * 4)
+
+    told = findings.calibration(valid, findings.chosen(valid, 0.95), 10)
+
+    assert (told["valid_sure_accuracy"], told["valid_reckoned_accuracy"]) == (1.0, round(30 / 31, 6))
+
+
 def test_the_share_of_right_answers_where_the_model_is_sure_comes_with_its_base_and_interval() -> None:
     unclear = [[0.1, 0.0]] * 3
     test = side([[3.0, 0.0]] * 6 + unclear, [0] * 5 + [1] + [0] * 3, [*"abcd", "e", "e", *"fgh"])
