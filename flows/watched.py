@@ -104,7 +104,7 @@ class Watched:
     def _unnoticed(self) -> str:
         """Return how far it could have fallen unnoticed: no alarm by few test images says little."""
         least, num_images = self.least_unnoticed, len(self.answers)
-        told = f"a fall to below {least} of {num_images} right would have been called a slip"
+        told = f"a fall to below {least} of {num_images} right, each label alike, would have been called a slip"
         if not least:
             told = f"even with none of {num_images} right it would not be called a slip"
         tested = counted(sum(its.test_images for its in self.tallies), "image")

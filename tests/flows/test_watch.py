@@ -42,8 +42,8 @@ def test_a_model_that_names_as_many_rightly_as_on_its_test_side_does_as_expected
 
     assert found.sentence == (
         "pets@1 names 10 of 10 photographs that arrived since rightly (100 %, 72 to 100); as on its test side it would "
-        "be about 10: as expected (p = 1); the test side has 80 images of these labels: a fall to below 7 of 10 right "
-        "would have been called a slip"
+        "be about 10: as expected (p = 1); the test side has 80 images of these labels: a fall to below 7 of 10 right, "
+        "each label alike, would have been called a slip"
     )
     assert not found.is_slipping
 
@@ -84,8 +84,8 @@ def test_watch_says_how_far_a_version_could_fall_unnoticed(place: Watching) -> N
 
     found = place.look()
 
-    told = "; the test side has 40 images of these labels: a fall to below 6 of 10 right would have been called a slip"
-    assert found.sentence.endswith(told)
+    told = "; the test side has 40 images of these labels: a fall to below 6 of 10 right, each label alike, would have "
+    assert found.sentence.endswith(f"{told}been called a slip")
     assert not with_right(found, 6).is_slipping
     assert with_right(found, 5).is_slipping
 
