@@ -115,7 +115,7 @@ def test_a_training_is_sent_once_where_the_answer_to_that_is_lost(stack: Stack) 
         temporary_settings({PREFECT_API_URL: address} | retries),
         pytest.raises(StageError, match=r"^no worker has begun train/gpu within 0 hours"),
     ):
-        sent("train/gpu", parameters, 0.0, meanwhile=lambda: None)
+        sent("train/gpu", parameters, 0.0, meanwhile=lambda: None, tell=print)
 
     runs = [run for run in Api(stack.api).runs() if run["parameters"].get("revision") == "lost"]
     assert [run["state"]["type"] for run in runs] == ["CANCELLED"]
