@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
 from flows.errors import SettingsError
 from flows.telling import redacted
@@ -23,14 +23,15 @@ _INVALID = 422  # what was sent is at fault, not the address: a bug
 def named_server() -> Iterator[SyncPrefectClient]:
     """Yield a client of the server; raises SettingsError where none is named, or what is there is none that answers.
 
-    Without an address Prefect would start a server of its own, which ends with the program and takes all along.
+    Without an address Prefect would start a server of its own, which ends with the program and takes all along. A
+    person waits here: what a server says to a wrong address, 500 perhaps, isn't asked for eight minutes as by workers.
     """
     address = PREFECT_API_URL.value()
     if not address:
         told = "set it to the server's address, such as http://prefect.example.org:4200/api"
         raise SettingsError(f"PREFECT_API_URL is unset; {told}")
     try:
-        with get_client(sync_client=True) as client:
+        with temporary_settings({PREFECT_CLIENT_RETRY_EXTRA_CODES: ""}), get_client(sync_client=True) as client:
             yield client
     except httpx.HTTPStatusError as error:
         status = error.response.status_code

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    temporary_settings,
+)
 
 from flows.errors import RequestError, SettingsError
 from flows.object_store import weed
@@ -89,6 +94,19 @@ def test_a_server_that_is_none_of_prefects_or_refuses_costs_one_line(
         with (
             temporary_settings({PREFECT_API_URL: server.url("")}),
             pytest.raises(kind, match=told),
+            named_server() as client,
+        ):
+            client.request("GET", "/work_pools/cpu")
+
+
+def test_a_server_that_answers_500_is_told_of_at_once() -> None:
+    """A shell that has the workers' settings, as docs/operations.md says, would ask it again for eight minutes."""
+    retries = {PREFECT_CLIENT_MAX_RETRIES: 1, PREFECT_CLIENT_RETRY_EXTRA_CODES: "500"}
+    with http_server() as server:
+        server.answers["/work_pools/cpu"] = [Answer(status=500), Answer(status=404)]
+        with (
+            temporary_settings({PREFECT_API_URL: server.url("")} | retries),
+            pytest.raises(SettingsError, match="answers 500 Internal Server Error; check PREFECT_API_URL"),
             named_server() as client,
         ):
             client.request("GET", "/work_pools/cpu")
