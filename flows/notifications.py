@@ -149,7 +149,7 @@ def why_unheard(address: str) -> str:
         _block(address).notify(body, subject)
     except httpx.HTTPStatusError as error:
         return f"{error.response.status_code} {error.response.reason_phrase}"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:  # their texts may show the address
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # their texts may show the address
         return type(error).__name__
     return ""
 

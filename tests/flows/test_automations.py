@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from flows.announcing import announce, announce_move, announce_sound
 from flows.automations import bring_up_to_date
-from flows.notifications import notifications, save_block, silences
+from flows.notifications import notifications, save_block, silences, why_unheard
 from flows.object_store import weed
 from flows.prefect_api import named_server
 from flows.stack import Options, Stack
@@ -58,6 +58,11 @@ def test_a_message_holds_nothing_that_slack_takes_for_a_link_or_a_call(automatio
 
     assert ESCAPED in told
     assert not set("<>") & set(told)
+
+
+@pytest.mark.parametrize("address", ["http://.../a-secret", "http://xn--/a-secret", f"http://{'a' * 64}.org/a-secret"])
+def test_a_webhook_without_a_possible_host_is_told_by_no_traceback(address: str) -> None:
+    assert why_unheard(address) in {"UnicodeError", "IDNAError"}
 
 
 def test_a_silence_is_longer_than_the_schedule_in_prefect_yaml_goes_without_a_run() -> None:
