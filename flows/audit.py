@@ -44,7 +44,7 @@ class Audit:
 def audit(model: str | None = None) -> str:
     """Verify one model or all of them; ends as failed, with the first finding, when something is broken.
 
-    So it does when the next retrain wouldn't find git's remote, the DVC remote or the signing key.
+    So it does when the next retrain or ingest wouldn't find git's remote, the DVC remote or the signing key.
     """
     settings = Settings.from_environment()
     registry = Registry(settings.registry)
@@ -70,7 +70,7 @@ def audit(model: str | None = None) -> str:
 
 
 def _next(lacks: Sequence[str]) -> str:
-    return f"; but the next retrain would fail: {'; '.join(lacks)}" if lacks else ""
+    return f"; but the next retrain or ingest lacks what it needs: {'; '.join(lacks)}" if lacks else ""
 
 
 def _models(registry: Registry) -> list[str]:

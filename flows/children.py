@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flows.dvc_commands import BEGINS
 from flows.environment import inherited
+from flows.errors import ChildError
 from flows.reasons import Heard, failure
 from flows.telling import printable, redacted
 
@@ -64,10 +65,19 @@ def _is_answer(line: str, command: Sequence[str]) -> bool:
     return command[1:2] == ["status"] and line.startswith("{")
 
 
-def output(command: Sequence[str], folder: Path, *, keep: Sequence[int] = ()) -> str:
-    """Run a program and return what it prints; raises ChildError with the line of stderr that tells most."""
+def output(
+    command: Sequence[str], folder: Path, *, keep: Sequence[int] = (), timeout_seconds: float | None = None
+) -> str:
+    """Run a program and return what it prints; raises ChildError with the line of stderr that tells most.
+
+    So it does when the program hasn't ended after `timeout_seconds`, and ends it.
+    """
     with started(command, folder, keep=keep, errors=subprocess.PIPE) as child:
-        printed, said = child.communicate()
+        try:
+            printed, said = child.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            told = f"{' '.join(command[:2])}: it hasn't ended within {timeout_seconds:g} seconds"
+            raise ChildError(told) from error
     if child.returncode:
         lines = [printable(line) for line in redacted(said).splitlines()]
         raise failure(Heard(command, [], lines), child.returncode, folder)

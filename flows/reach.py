@@ -13,9 +13,12 @@ from petmodels.errors import PetmodelsError
 from petmodels.signing import check_key_file
 from petmodels.storage import open_storage
 
+# A host that says nothing is waited for without end by ssh and git://; over http git itself ends after a minute.
+MOST_SECONDS = 120.0
+
 
 def lacking(settings: Settings) -> list[str]:
-    """Return a sentence for each that isn't there or can't be read; a registry with versions had them all."""
+    """Return a sentence for each that isn't there or can't be read; where a retrain has published, all were there."""
     checks: tuple[Callable[[Settings], None], ...] = (_check_git, _check_dvc_remote, _check_key)
     return [told for told in (_told(check, settings) for check in checks) if told]
 
@@ -29,7 +32,8 @@ def _told(check: Callable[[Settings], None], settings: Settings) -> str:
 
 
 def _check_git(settings: Settings) -> None:
-    output(["git", "ls-remote", settings.git, "HEAD"], Path("/"))  # no repository is there whose settings would count
+    # In no repository: its settings would count.
+    output(["git", "ls-remote", settings.git, "HEAD"], Path("/"), timeout_seconds=MOST_SECONDS)
 
 
 def _check_dvc_remote(settings: Settings) -> None:

@@ -1,11 +1,14 @@
 """An audit says what a registry holds, what each version cost, and what is broken."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
+from flows import reach
 from flows.audit import audited, findings, page, rows, summary
+from flows.settings import Settings
 from petmodels.errors import NotFoundError
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
@@ -148,3 +151,21 @@ def test_a_first_publish_that_was_killed_is_told_and_breaks_nothing(registry: Re
 def test_a_model_without_versions_is_an_error_that_names_the_others(registry: Registry) -> None:
     with pytest.raises(NotFoundError, match=r"no model cats .* models there: pets"):
         audited(registry, "cats")
+
+
+def test_a_git_remote_that_says_nothing_holds_no_audit_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over ssh and git:// git would wait without end, and nobody be told of what the audit has found."""
+    monkeypatch.setattr(reach, "MOST_SECONDS", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"git://127.0.0.1:{silent.getsockname()[1]}/project.git"
+        place = {"registry": str(tmp_path), "git": address, "dvc_remote": str(tmp_path), "workspaces": tmp_path}
+
+        told = reach.lacking(Settings(**place))
+
+        silent.settimeout(10)
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(10)
+            while connection.recv(4096):  # until git is gone
+                pass
+    assert told[0] == "git ls-remote: it hasn't ended within 3 seconds"

@@ -176,7 +176,7 @@ def test_an_audit_fails_with_the_first_finding_and_shows_the_rest(stack: Stack, 
 
 
 def test_an_audit_fails_when_the_dvc_remote_is_gone(stack: Stack, published: Place) -> None:
-    """And so it does without git's remote or the signing key: each of them would end the next retrain."""
+    """And so it does without git's remote or the signing key: each of them would end the next retrain or ingest."""
     gone = variables(published) | {
         "PETMODELS_DVC_REMOTE": str(published.folder / "gone"),
         "PETMODELS_GIT": "/nowhere/project.git",
@@ -185,7 +185,7 @@ def test_an_audit_fails_when_the_dvc_remote_is_gone(stack: Stack, published: Pla
 
     ended = run(stack, "audit", gone)
 
-    sound, _, lacks = ended["state"]["message"].partition("; but the next retrain would fail: ")
+    sound, _, lacks = ended["state"]["message"].partition("; but the next retrain or ingest lacks what it needs: ")
     git, remote, key, way = lacks.split("; ")
     assert (ended["state"]["type"], sound.partition(":")[0]) == ("FAILED", "nothing is broken")
     assert git.startswith("git ls-remote: '/nowhere/project.git' does not appear to be a git repository")
