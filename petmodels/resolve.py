@@ -134,8 +134,9 @@ def _step(storage: Storage, memory: Memory, spec: Spec, notice: Notice) -> tuple
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:
             raise
+        confirmed_at = days_ago(seen[1])  # before the notice, which may take its time
         notice(_offline_text(spec, seen[0], seen[1], error))
-        return seen[0].steps[-1], days_ago(seen[1])
+        return seen[0].steps[-1], confirmed_at
     except NotFoundError as error:
         seen = memory.alias(spec.model, spec.alias)
         if seen is None:

@@ -251,7 +251,7 @@ def test_offline_what_is_here_is_served_with_a_notice(
 def test_a_remembered_alias_says_when_it_was_confirmed(
     proxy: Proxy, s3_address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = Registry(s3_address, notice=lambda _line: None)
+    registry = Registry(s3_address, notice=lambda _line: time.sleep(2))  # whoever is told may take their time
     registry.publish(bundle, "pets")
     registry.promote("pets@1", "production")
     assert registry.resolve("pets@production").confirmed_at is None
