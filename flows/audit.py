@@ -1,8 +1,8 @@
 """Read every version of every model again and say what is there, what it costs and what is broken: the flow `audit`.
 
 Reads the registry, every byte of it, and asks whether the other stores are there. Leaves two artifacts, a page for
-people and a table of the versions, and, where it has read versions and found nothing broken, an event: the sign of life
-that people are sent each night.
+people and a table of the versions, and, where it has read all models' versions and found nothing broken, an event: the
+sign of life that people are sent each night.
 """
 
 from collections.abc import Sequence
@@ -62,10 +62,10 @@ def audit(model: str | None = None) -> str:
         raise ChecksumError(sentence)
     if lacks:
         raise RemoteError(sentence)
-    if has_versions(audits):
-        announce_sound(sentence)
-    else:
+    if not has_versions(audits):
         get_run_logger().warning(sentence)
+    elif not model:
+        announce_sound(sentence)
     return sentence
 
 
