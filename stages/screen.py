@@ -22,7 +22,6 @@ from stages.corrections import read_corrections, withdrawn
 from stages.duplicates import groups
 from stages.errors import DataError
 from stages.labels import label_rule, spelled
-from stages.neighbours import near_any
 from stages.outputs import new_file, write_csv
 from stages.prepare import PrepareParams
 from stages.threads import in_threads
@@ -156,6 +155,8 @@ def _suffix(content: bytes) -> str:
 
 def _without_withdrawn(verdicts: list[Verdict], gone: Mapping[str, str], distance: int) -> list[Verdict]:
     """Turn good ones that show what an image showed that was withdrawn into bad ones."""
+    from stages.neighbours import near_any
+
     pictures = [int(phash, 16) for phash in gone.values() if phash]
     good = [one for one in verdicts if one.verdict == "good"]
     are_gone = near_any([int(one.phash, 16) for one in good], pictures, distance)
