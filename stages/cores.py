@@ -13,6 +13,7 @@ from threading import Event, Thread
 from stages.errors import NO_THREADS, ParamsError, ResourceError
 
 _WANTED = "LOKY_MAX_CPU_COUNT"  # joblib's, which scikit-learn heeds too
+_HEEDED_BY_OPENBLAS = {"OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"}
 _OLDER = ("quota", "period")
 
 
@@ -66,11 +67,19 @@ def _text(path: Path) -> str:
 def settle_threads() -> None:
     """Have numpy, when it comes, begin as many threads as there are cores for this process, not as the machine has.
 
-    Raises ResourceError where not even these could start, beside as many for the work: OpenBLAS would interrupt the
-    stage, as Ctrl-C does, and others end it in words of their own.
+    A number that is given already, by whichever name, stays.
     """
     number = num_cores()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(number))
+    if not _HEEDED_BY_OPENBLAS & os.environ.keys():
+        os.environ["OPENBLAS_NUM_THREADS"] = str(number)
+
+
+def check_threads() -> None:
+    """Raise ResourceError where what computes, numpy or torch, could not start its threads and as many for the work.
+
+    OpenBLAS would interrupt the stage, as Ctrl-C does, and others end it in words of their own, or wait for ever.
+    """
+    number = num_cores()
     if not _lets_start(2 * number):
         raise ResourceError(f"{NO_THREADS} (cores: {number})")
 

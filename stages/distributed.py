@@ -45,6 +45,9 @@ def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> 
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, num_cores() // number)))
     root = str(Path(__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    settings = {"OMP_NUM_THREADS": threads, "PYTHONPATH": search}
+    if os.environ.get("OPENBLAS_NUM_THREADS") == str(num_cores()):  # what settle_threads gave this one process
+        settings["OPENBLAS_NUM_THREADS"] = threads
     with tempfile.TemporaryDirectory() as folder:
         order = Path(folder, "order.json")
         names = {name: str(path.absolute()) for name, path in paths.items()}
@@ -56,7 +59,7 @@ def launch(params: "TrainParams", paths: Mapping[str, Path], *, number: int) -> 
             with held_back():
                 launched = subprocess.Popen(
                     [*launcher, "-m", "stages.distributed", str(order)],
-                    env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": search},
+                    env=os.environ | settings,
                 )
             status = launched.wait()
         except BaseException:

@@ -7,15 +7,18 @@ import gc
 import sys
 from importlib import import_module
 
+from stages.cores import check_threads
+
 
 def import_large(*names: str) -> None:
     """Import modules by their names, unless they are here, so that an `import` finds them.
 
     They make 900,000 objects that all stay: the collector, which looks through them while they come and again when
-    the process ends, takes two fifths of a start's time.
+    the process ends, takes two fifths of a start's time. Raises ResourceError where they could start no threads.
     """
     if all(name in sys.modules for name in names):
         return
+    check_threads()
     collects = gc.isenabled()
     gc.disable()
     try:

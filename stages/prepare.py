@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from stages import hints
 from stages.candidates import Candidate, candidates
+from stages.cores import check_threads
 from stages.corrected import corrected, listed_corrections, write_corrected
 from stages.corrections import ghosts, withdrawn
 from stages.errors import DataError, ParamsError, printable
@@ -127,6 +128,7 @@ def _check_subjects(params: PrepareParams, files: list[Candidate]) -> None:
 
 
 def _stored(params: PrepareParams, files: list[Candidate], folder: Path) -> tuple[list[Image], list[tuple[str, str]]]:
+    check_threads()
     from stages.pictures import stored_image
     from stages.progress import counted
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from stages.archives import is_archive
 from stages.arrivals import read_arrivals
+from stages.cores import check_threads
 from stages.corrections import read_corrections, withdrawn
 from stages.duplicates import groups
 from stages.errors import DataError
@@ -82,6 +83,7 @@ def screen(
         label = spelled(row["label"]) or by_name(Path(row["name"])) or ""
         return _judged(params, files.parent / row["file"], label, known)
 
+    check_threads()
     with in_threads(judged, rows) as answers:
         verdicts = list(answers)
     verdicts = _without_withdrawn(verdicts, known.gone, params.duplicate_distance)

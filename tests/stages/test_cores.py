@@ -1,14 +1,21 @@
 """How many cores a stage has: what it may use, not what the machine has."""
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from petmodels import parallel
 from stages import cores
-from stages.errors import ParamsError
+from stages.errors import NO_THREADS, ParamsError, ResourceError
+from stages.imports import import_large
+from stages.prepare import PrepareParams, prepare
+from stages.screen import screen
 from tests.petmodels.bundles import write_files
+from tests.pictures import write_source
+from tests.stages.settings import NO_CORRECTIONS, PREPARE
 
 V1 = "cpu/cpu.cfs_{}_us"
 
@@ -56,3 +63,51 @@ def test_a_number_of_cores_that_is_none_is_told(text: str, monkeypatch: pytest.M
 
 def test_stages_and_the_client_count_the_same_cores() -> None:
     assert cores.num_cores() == parallel.num_cores() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("name", ["OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_a_number_of_threads_that_is_given_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "3")
+    before = dict(os.environ)
+
+    cores.settle_threads()
+
+    assert dict(os.environ) == before
+
+
+def a_large_import(folder: Path) -> None:
+    import_large("a_package_that_is_not_here")
+
+
+def preparing(folder: Path) -> None:
+    write_source(folder / "raw/source", num_images=1)
+    prepare(PrepareParams(**PREPARE), raw=folder / "raw", out=folder / "prepared")
+
+
+def screening(folder: Path) -> None:
+    lists = {"index": "sha256,phash,label,source\n", "arrivals": "address,sha256,label,arrived\n", "labels": ""}
+    write_files(folder, {name: text.encode() for name, text in (lists | {"files": "file,name,label\n"}).items()})
+    write_files(folder, {"corrections": NO_CORRECTIONS.encode()})
+    screen(PrepareParams(**PREPARE), **{name: folder / name for name in (*lists, "files", "corrections", "out")})
+
+
+@pytest.mark.parametrize("work", [a_large_import, preparing, screening])
+def test_what_would_begin_more_threads_than_it_may_says_so_before(
+    work: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, start = threading.active_count() + 64, threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        if threading.active_count() >= most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    monkeypatch.setattr("stages.cores.num_cores", lambda: 64)
+
+    with pytest.raises(ResourceError) as caught:
+        work(tmp_path)
+
+    assert str(caught.value) == f"{NO_THREADS} (cores: 64)"

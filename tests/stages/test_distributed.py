@@ -109,6 +109,27 @@ def test_a_process_that_fails_fails_the_stage_and_leaves_no_temporary_files(
     assert list((tmp_path / "temporary").glob("torchelastic*")) == []
 
 
+@pytest.mark.parametrize(("given", "found"), [("8", "4"), ("3", "3")], ids=["settled", "one's own"])
+def test_processes_that_train_together_share_numpys_threads(
+    given: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, str] = {}
+
+    def launcher(_command: list[str], *, env: dict[str, str]) -> Any:
+        settings.update(env)
+        return real(["true"])
+
+    real = subprocess.Popen
+    monkeypatch.setattr("stages.distributed.subprocess.Popen", launcher)
+    monkeypatch.setattr("stages.distributed.num_cores", lambda: 8)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    distributed.launch(TrainParams(**TRAIN), paths(tmp_path, tmp_path), number=2)
+
+    assert (settings["OMP_NUM_THREADS"], settings["OPENBLAS_NUM_THREADS"]) == ("4", found)
+
+
 LAUNCH = """
     from pathlib import Path
     from stages.distributed import launch
