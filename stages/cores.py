@@ -35,14 +35,14 @@ def quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cg
     A container sees its own group as the root of `groups`; that of a systemd unit lies below it, at the path in `own`.
     The least of the limits on the way counts. petmodels/parallel.py does the same, and neither may import the other.
     """
-    places = {place for line in _text(own).splitlines() for place in _on_the_way(line)}
+    places = {place for line in _text(own).split("\n") for place in _on_the_way(line)}
     shares = [share for place in {PurePosixPath(), *places} for share in _shares(groups, place)]
     return ceil(min(shares, default=0))
 
 
 def _on_the_way(line: str) -> tuple[PurePosixPath, ...]:
     """Return the group that a line such as `4:cpu,cpuacct:/a/b` names for the processor, and those that hold it."""
-    _, kinds, path = line.split(":", 2)
+    kinds, _, path = line.partition(":")[2].partition(":")
     if kinds and "cpu" not in kinds.split(","):
         return ()
     group = PurePosixPath(path.lstrip("/"))

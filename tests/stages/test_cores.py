@@ -35,8 +35,21 @@ V1 = "cpu/cpu.cfs_{}_us"
         ("0::/seen/from/outside\n", {"cpu.max": "400000 100000\n"}, 4),
         ("", {"cpu.max": "50000 100000\n"}, 1),
         ("0::/../other\n", {"x": ""}, 0),
+        ("0::/a\x0bb\n", {"a\x0bb/cpu.max": "100000 100000\n"}, 1),
+        ("not a list\n\n", {"cpu.max": "100000 100000\n"}, 1),
     ],
-    ids=["a unit", "its slice", "the root", "an older Linux", "no group", "a container", "no list", "another root"],
+    ids=[
+        "a unit",
+        "its slice",
+        "the root",
+        "an older Linux",
+        "no group",
+        "a container",
+        "no list",
+        "another root",
+        "an odd name",
+        "an odd list",
+    ],
 )
 def test_the_quota_of_a_systemd_unit_counts(own: str, files: dict[str, str], found: int, tmp_path: Path) -> None:
     write_files(tmp_path / "groups", {name: text.encode() for name, text in files.items()})
