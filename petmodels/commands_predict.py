@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from petmodels.model import Model
 
 STDIN = "-"
-# For what it holds at once: 218 MiB for an EfficientNet-Lite0, with 8 images 310 and with 16 484; per image as quick.
+# For what it holds at once: 217 MiB for an EfficientNet-Lite0, with 8 images 310 and with 16 484; per image as quick.
 BATCH = 4
 
 
