@@ -56,12 +56,12 @@ def _halves(bits: _Bytes) -> _Words:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def _between(some: _Words, others: _Words, distance: int) -> _Bytes:
+def _between(some: _Words, others: _Words, distance: int) -> NDArray[np.uint16]:
     """Return how many bits two hashes differ by, or one and the other's mirror image where those are fewer."""
     first, second, third, fourth = np.bitwise_count(some ^ others).T
     turned = third + fourth
     fewest = np.minimum(turned, _HALF - turned) if distance else turned
-    found: _Bytes = first + second + fewest
+    found: NDArray[np.uint16] = np.add(first + second, fewest, dtype=np.uint16)  # all 256 bits would be a byte's 0
     return found
 
 

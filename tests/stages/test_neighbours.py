@@ -73,6 +73,11 @@ def test_near_any_says_who_has_a_near_one_among_the_others(some: list[int], most
     ]
 
 
+def test_two_that_differ_by_every_bit_are_not_near() -> None:
+    assert nearest_earlier([0, 2**256 - 1], 0) == [None, None]
+    assert near_any([0], [2**256 - 1], 0) == [False]
+
+
 def test_of_no_hashes_none_is_near() -> None:
     assert nearest_earlier([], 24) == []
     assert near_any([], [1], 24) == []
