@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,7 @@ from petmodels.cache import default_folder
 from petmodels.disk import is_folder, writing
 from petmodels.errors import AccessError, NotFoundError, PetmodelsError, ReadOnlyError
 from petmodels.machine import check_system
-from petmodels.names import ROOT_KEY
+from petmodels.names import ROOT_KEY, check_model
 from petmodels.network import onnxruntime_here
 from petmodels.options import JsonOption, RegistryOption
 from petmodels.parallel import num_cores
@@ -37,7 +38,11 @@ class Check:
     exit_code: int = 0
 
 
-def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
+def doctor(
+    registry: RegistryOption = "",
+    model: Annotated[str, typer.Option("--model", help="Ask for this model alone, as its rights allow.")] = "",
+    json: JsonOption = False,
+) -> None:
     """Say what works from here. Can the registry be reached, read and written, and does the store keep its promises?
 
     Whoever may only read is refused to write, which is no fault; a registry that can't be read or listed is one.
@@ -45,7 +50,7 @@ def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
     To find out, it writes petmodels.json into the registry where it may and none is, with the lock of a registry in a
     folder, makes the cache's folder, and writes a file into it that it removes again.
     """
-    checks = examine(registry)
+    checks = examine(registry, model)
     if json:
         show_json([vars(check) for check in checks])
     else:
@@ -55,8 +60,11 @@ def doctor(registry: RegistryOption = "", json: JsonOption = False) -> None:
         raise typer.Exit(failed[0])
 
 
-def examine(address: str) -> list[Check]:
-    """Return what works from here; what can't be asked because something before it failed is left out."""
+def examine(address: str, model: str = "") -> list[Check]:
+    """Return what works from here; what can't be asked because something before it failed is left out.
+
+    With a `model` that one is listed in the place of all, which is what its rights allow.
+    """
     try:
         check_system()
     except PetmodelsError as error:
@@ -69,7 +77,7 @@ def examine(address: str) -> list[Check]:
         return [Check("registry is named", NO, str(error), error.exit_code), *local]
     checks = [_check("registry can be read", lambda: _reads(storage))]
     if checks[0].answer == YES:
-        checks.append(_check("registry can be listed", lambda: counted(len(list(storage.folders(""))), "model")))
+        checks.append(_check("registry can be listed", lambda: _lists(storage, model)))
         # Whoever may only read is refused to write: that is no fault.
         question = "registry can be written, conditions hold"
         checks.append(_check(question, lambda: _writes(storage), is_for_all=False))
@@ -91,6 +99,13 @@ def _reads(storage: Storage) -> str:
         return f"{storage.address}: nothing was published here yet"
     check_root(data, ROOT_KEY)
     return storage.address
+
+
+def _lists(storage: Storage, model: str) -> str:
+    if not model:
+        return counted(len(list(storage.folders(""))), "model")
+    is_there = any(storage.list(f"{check_model(model)}/", 1))
+    return model if is_there else f"{model}: nothing was published here yet"
 
 
 def _writes(storage: Storage) -> str:

@@ -261,6 +261,27 @@ def test_doctor_tells_a_consumer_that_writing_is_not_for_it(as_role: Role, tmp_p
     assert "no" not in answers.values()
 
 
+@pytest.mark.parametrize("role", [role for role in ROLES if role.startswith("pets-")])
+def test_doctor_finds_no_fault_in_the_rights_for_one_model(as_role: Role, tmp_path: Path, role: str) -> None:
+    published(as_role, tmp_path, "mno")
+    as_role(role)
+
+    answers = {check.question: check.answer for check in examine(ADDRESS, "pets")}
+
+    assert answers["registry can be listed"] == "yes"
+    assert "no" not in answers.values()
+
+
+def test_doctor_says_that_the_rights_for_one_model_list_no_other(as_role: Role, tmp_path: Path) -> None:
+    published(as_role, tmp_path, "pqr")
+    as_role("pets-consumer")
+
+    for model in ("", "birds"):
+        assert [check.question for check in examine(ADDRESS, model) if check.answer == "no"] == [
+            "registry can be listed"
+        ]
+
+
 def test_no_secret_is_in_errors_or_documents(as_role: Role, tmp_path: Path) -> None:
     published(as_role, tmp_path, "jkl")
     registry = as_role("consumer")
