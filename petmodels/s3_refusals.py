@@ -14,7 +14,10 @@ from petmodels.storage import archived
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
 
-BUSY = {"SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "RequestTimeout", "Throttling", "502", "504"}
+BUSY = {
+    "SlowDown", "503", "ServiceUnavailable", "InternalError", "500", "RequestTimeout", "502", "504",
+    "Throttling", "ThrottlingException", "TooManyRequests", "429",
+}  # fmt: skip
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem", "Unauthorized"}

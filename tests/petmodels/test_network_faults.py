@@ -173,6 +173,8 @@ NO_KEY = "<Error><Code>AccessDenied</Code><Message>x is not authorized to perfor
     [
         (Fault(status=503, code="SlowDown", **ALWAYS), UnreachableError, r"overloaded or broken \(SlowDown\); try"),
         (Fault(status=500, code="InternalError", **ALWAYS), UnreachableError, "overloaded or broken"),
+        (Fault(status=400, code="ThrottlingException", **ALWAYS), UnreachableError, "overloaded or broken"),
+        (Fault(status=429, code="TooManyRequests", **ALWAYS), UnreachableError, "overloaded or broken"),
         (Fault(reset="before", **ALWAYS), UnreachableError, r"did not answer \(connection closed\); try again later"),
         (Fault(stall_seconds=2, **ALWAYS), UnreachableError, r"did not answer \(no answer in time\); try again later"),
         (Fault(part="/blobs/", cut_after=5, **ALWAYS), UnreachableError, "broke off in the middle"),
