@@ -6,7 +6,7 @@ import pytest
 
 from petmodels.doctor import examine
 from petmodels.errors import AccessError, ArchivedError
-from petmodels.names import blob_key
+from petmodels.names import blob_key, version_key
 from petmodels.registry import Registry
 from tests.petmodels.bundles import write_files
 from tests.petmodels.commands import Command
@@ -20,6 +20,7 @@ NOT_ASSUMED = (
     "<Code>AccessDenied</Code><Message>User: x is not authorized to perform: sts:AssumeRole</Message></Error>"
     "<RequestId>x</RequestId></ErrorResponse>"
 )
+GLACIER = ("x-amz-storage-class", "GLACIER")
 RESTORED = 'ongoing-request="false", expiry-date="Fri, 01 Jan 2027 00:00:00 GMT"'
 
 
@@ -31,15 +32,13 @@ def published(proxy: Proxy, s3_address: str, tmp_path: Path) -> Registry:
     return registry
 
 
-def archive(registry: Registry, proxy: Proxy, *, restore: str = "") -> str:
-    """Have the store answer for the first file as S3 does of an archived one; return the file's key."""
+def archive(registry: Registry, proxy: Proxy, *headers: tuple[str, str]) -> str:
+    """Have the store answer for the first file with these headers, or refuse it as archived; return the file's key."""
     file = registry.manifest("pets@1").files[0]
     key = blob_key("pets", file.blob)
-    more = (("x-amz-restore", restore),) if restore else ()
-    if not restore:
+    if not headers:
         proxy.faults.append(Fault(method="GET", part=key, status=403, text=ARCHIVED, times=FOREVER))
-    archived = (("x-amz-storage-class", "GLACIER"), *more)
-    proxy.faults.append(Fault(method="HEAD", part=key, adds=archived, times=FOREVER))
+    proxy.faults.append(Fault(method="HEAD", part=key, adds=headers or (GLACIER,), times=FOREVER))
     return key
 
 
@@ -81,9 +80,32 @@ def test_a_mirror_brings_what_is_not_archived(published: Registry, proxy: Proxy,
 
 
 def test_a_blob_that_was_restored_is_there(published: Registry, proxy: Proxy, tmp_path: Path) -> None:
-    archive(published, proxy, restore=RESTORED)
+    archive(published, proxy, GLACIER, ("x-amz-restore", RESTORED))
 
     assert not published.publish(tmp_path / "bundle", "pets").is_new
+
+
+def test_what_intelligent_tiering_has_archived_is_not_taken_for_there(
+    published: Registry, proxy: Proxy, tmp_path: Path
+) -> None:
+    archive(
+        published, proxy, ("x-amz-storage-class", "INTELLIGENT_TIERING"), ("x-amz-archive-status", "ARCHIVE_ACCESS")
+    )
+
+    with pytest.raises(ArchivedError, match=r"archived \(storage class ARCHIVE_ACCESS\)"):
+        published.publish(tmp_path / "bundle", "pets")
+
+
+def test_an_archived_manifest_hides_no_other_finding(published: Registry, proxy: Proxy, tmp_path: Path) -> None:
+    published.publish(write_files(tmp_path / "next", {"c.txt": b"c"}), "pets")
+    proxy.faults.append(Fault(method="GET", part=version_key("pets", 1), status=403, text=ARCHIVED, times=FOREVER))
+    proxy.faults.append(Fault(method="GET", part=blob_key("pets", ""), flip=True, times=FOREVER))
+
+    findings = Registry(published.storage.address, cache=tmp_path / "fresh").verify_all("pets").findings
+
+    assert [finding.partition(" (")[0] for finding in findings] == [
+        "pets@1: archived", "pets@2/c.txt: its bytes were changed",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

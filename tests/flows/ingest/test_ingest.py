@@ -26,9 +26,10 @@ from flows.errors import ChildError, RemoteError, RequestError, SettingsError
 from flows.ingest import Taken
 from flows.intake import fitting
 from flows.workspace import Workspace
-from petmodels.errors import MachineError, NotFoundError, StoreError
+from petmodels.errors import MachineError, NotFoundError, StoreError, UnreachableError
 from tests.disks import small_disk
 from tests.flows.ingest.place import Place, in_folder, in_remote
+from tests.petmodels.proxy import FOREVER, Fault, proxying
 from tests.pictures import content, pet
 
 PROJECT = Path(__file__).parents[3]
@@ -618,6 +619,22 @@ def test_an_object_that_may_not_be_read_is_left_and_keeps_nothing_waiting(bucket
     with pytest.raises(StoreError, match="asked to read Bengal/mine"):
         bucket.ingest()
     assert "Bengal/mine.jpg" in [stored.key for stored in bucket.drop.list("")]
+
+
+@pytest.mark.slow
+def test_an_outage_of_the_store_at_one_object_ends_the_run(bucket: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be given an hour later is not left as if it were refused."""
+    bucket.put("Bengal/a.jpg", variant=50)
+    bucket.put("Bengal/b.jpg", variant=51)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with proxying(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        proxy.faults.append(Fault(method="GET", part="Bengal/a.jpg", status=503, code="SlowDown", times=FOREVER))
+
+        with pytest.raises(UnreachableError, match=r"overloaded or broken \(SlowDown\).*Bengal/a.jpg"):
+            bucket.ingest()
+
+    assert bucket.arrivals() == []
 
 
 @contextmanager
