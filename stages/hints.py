@@ -20,6 +20,7 @@ _SUFFIXES = (*IMAGE_SUFFIXES, *_UNREADABLE)
 _UNSEEN = dict.fromkeys(map(ord, "\u200c\u200d\ufe0e\ufe0f"))  # the joiners, and what makes ❤ an emoji or none
 _MOST = 3
 _MOST_LINES = 10
+_MOST_COPIES = 10  # of one picture that people make; more are likelier pictures that a fixed camera has made alike
 
 
 def left_out(source: Path, files: Iterable[Path], glob: str) -> Iterator[str]:
@@ -76,7 +77,12 @@ def blackened(dark: Sequence[str]) -> Iterator[str]:
 
 
 def of_groups(found: "Grouped") -> Iterator[str]:
-    """Say which copies have several labels, and what `group_pattern` has made of the images."""
+    """Say how many images are copies, which have several labels, and what `group_pattern` has made of the images."""
+    if len(found.most_copied) > _MOST_COPIES:
+        yield (
+            f"{found.num_duplicates} of {len(found.images)} images are copies of others, {len(found.most_copied)} of "
+            f"one picture, lower prepare.duplicate_distance if these do differ: {_some(found.most_copied)}"
+        )
     for _, labels, sources in found.conflicts[:_MOST_LINES]:
         paths = _some(re.split(r" (?=source/|arrivals/\d)", sources))
         yield (

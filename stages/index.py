@@ -42,14 +42,16 @@ class Grouped:
     """The images with the names of their groups, and how many images of a subject are in which groups.
 
     `num_duplicates` images are copies of an earlier one in their group; of `num_parted` pictures there are copies in
-    several groups; `conflicts` are (group, labels, sources) of copies that have several labels. `ghosts` are the images
-    that were withdrawn: how many images stand before each, its correction, and its group.
+    several groups; `most_copied` are the sources of the most images that are one picture; `conflicts` are (group,
+    labels, sources) of copies that have several labels. `ghosts` are the images that were withdrawn: how many images
+    stand before each, its correction, and its group.
     """
 
     images: list[Image]
     subjects: dict[str, Counter[str]]
     num_duplicates: int
     num_parted: int
+    most_copied: list[str]
     conflicts: list[tuple[str, str, str]]
     ghosts: list[tuple[int, Correction, str]]
 
@@ -77,12 +79,14 @@ def grouped(
             subjects[subject][name] += 1
     places = set(zip(pictures, names, strict=True))
     named = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
+    copies = _copies(named, pictures)
     return Grouped(
         images=named,
         subjects=subjects,
         num_duplicates=len(images) - len(places),
         num_parted=sum(number > 1 for number in Counter(picture for picture, _ in places).values()),
-        conflicts=_conflicts(named, pictures),
+        most_copied=[image.source for image in max(copies, key=len, default=[])],
+        conflicts=_conflicts(copies),
         ghosts=ghosts,
     )
 
@@ -130,12 +134,16 @@ def _parted(
     return ghosts, real
 
 
-def _conflicts(images: Sequence[Image], pictures: Sequence[str]) -> list[tuple[str, str, str]]:
+def _copies(images: Sequence[Image], pictures: Sequence[str]) -> list[list[Image]]:
     copies = defaultdict(list)
     for image, picture in zip(images, pictures, strict=True):
         copies[picture].append(image)
+    return list(copies.values())
+
+
+def _conflicts(copies: Sequence[Sequence[Image]]) -> list[tuple[str, str, str]]:
     return [
         (same[0].group, " ".join(sorted({image.label for image in same})), " ".join(image.source for image in same))
-        for same in copies.values()
+        for same in copies
         if len({image.label for image in same}) > 1
     ]

@@ -314,6 +314,21 @@ def test_a_picture_under_two_labels_is_a_reported_conflict(
     assert "the same picture under several labels (beagle pug)" in capsys.readouterr().err
 
 
+def test_many_copies_of_one_picture_are_told_with_what_parts_them(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a fixed camera, whose pictures may all be one to the perceptual hash."""
+    for quality in range(80, 90):
+        (images / f"pug_{quality}.jpg").write_bytes(content(pet(2, 1), quality=quality))
+
+    prepared(tmp_path)
+
+    told = (
+        "prepare: 10 of 19 images are copies of others, 11 of one picture, lower prepare.duplicate_distance if these do"
+    )
+    assert told in capsys.readouterr().err
+
+
 def test_images_of_one_subject_share_a_group_and_are_neither_duplicates_nor_conflicts(
     tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
