@@ -22,7 +22,7 @@ from stages.errors import DataError, printable
 from stages.labels import is_folder_name, spelled, subject_of
 from stages.outputs import new_file, read_csv, write_csv
 
-_FEWEST_DIGITS = 8
+_FEWEST_DIGITS, _DIGITS_TOLD = 8, 16
 _MOST_TOLD = 5
 
 
@@ -52,13 +52,21 @@ class _Known:
                     found[spelled(name)].add(sha256)
         return found
 
+    @cached_property
+    def file_names(self) -> dict[str, set[str]]:
+        """The same by the names without folders, which a report gives."""
+        found = defaultdict[str, set[str]](set)
+        for name, hashes in self.names.items():
+            found[name.rpartition("/")[2]] |= hashes
+        return found
+
 
 def correct(images: Sequence[str], label: str, *, index: Path, corrections: Path, pattern: str | None) -> list[str]:
     """Give `images` the right `label`, or withdraw them by an empty one; return what there is to say, a line each.
 
-    An image is named by its sha256 or the first eight digits or more of it, by its path or its source in the index, or
-    by a file of the same bytes. `pattern` is prepare's `group_pattern`. Raises DataError for one that is unknown, or
-    isn't the only one of that name; the list is then as it was.
+    An image is named by its sha256 or the first eight digits or more of it, by its path or its source in the index, by
+    either's last part, or by a file of the same bytes. `pattern` is prepare's `group_pattern`. Raises DataError for one
+    that is unknown, or isn't the only one of that name; the list is then as it was.
     """
     label = spelled(label)
     if not is_folder_name(label):
@@ -108,14 +116,21 @@ def _named(image: str, known: _Known) -> set[str]:
         if not found and Path(image).is_file():
             sha256 = sha256_of(Path(image))
             found = {sha256} if sha256 in known.images or sha256 in known.corrections else set()
+        elif not found:
+            found = known.file_names.get(spelled(image), set())
     if len(found) > 1:
-        raise DataError(f"{len(found)} images are called so, name one by its sha256: {', '.join(sorted(found)[:5])}")
+        told = f"{len(found)} images are called so, name one by its sha256 or path: {image}"
+        raise DataError(f"{told}: {', '.join(_called(one, known) for one in sorted(found)[:_MOST_TOLD])}")
     if not found:
         raise DataError(
-            "no such image in the index; name it by its sha256 (8 digits or more), its path or source in the index, or "
-            f"a file of the same bytes: {image}"
+            "no such image in the index; name it by its sha256 (8 digits or more), its path, source or file name in "
+            f"the index, or a file of the same bytes: {image}"
         )
     return found
+
+
+def _called(sha256: str, known: _Known) -> str:
+    return " ".join([sha256[:_DIGITS_TOLD], *(row["path"] for row in known.images.get(sha256, [])[:1])])
 
 
 def _below(image: str, folder: Path) -> str:
@@ -164,7 +179,9 @@ def _options() -> argparse.Namespace:
     change = parser.add_mutually_exclusive_group(required=True)
     change.add_argument("--withdraw", action="store_true", help="take the images out of all that is made from now on")
     change.add_argument("--label", help="give the images this label")
-    named = "a sha256 or its first 8 digits or more, a path or source as in the index, or a file of the same bytes"
+    named = (
+        "a sha256 or 8 digits or more of it, a path, source or file name as in the index, or a file of the same bytes"
+    )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=named)
     for name, path in {
         "index": "data/prepared/index.csv",

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages import album
 from stages.as_dealt import as_dealt
 from stages.candidates import Candidate
 from stages.correct import correct
@@ -389,6 +390,39 @@ def test_an_image_is_named_in_many_ways(project: Project, tmp_path: Path, way: s
     project.correct(ways[way])
 
     assert [one.sha256 for one in project.rows()] == [image["sha256"]]
+
+
+def test_what_the_report_calls_an_image_corrects_it(project: Project) -> None:
+    project.run()
+    image = project.image("pug_2.jpg")
+
+    project.correct(album.file_name(image), label="Bengal")
+
+    assert [(one.sha256, one.label) for one in project.rows()] == [(image["sha256"], "Bengal")]
+
+
+def test_of_a_file_name_that_two_images_have_both_are_named_in_a_line(project: Project) -> None:
+    other = project.folder / "raw/arrivals/00001/pug_2.jpg"
+    other.write_bytes(content(pet(2, 50)))
+    project.run()
+    images = [row for row in table(project.folder / "prepared/index.csv") if row["source"].endswith("/pug_2.jpg")]
+
+    called = [f"{one['sha256'][:16]} {one['path']}" for one in sorted(images, key=lambda one: one["sha256"])]
+    with pytest.raises(DataError, match=f"^2 images are called so, name one by .*: pug_2.jpg: {', '.join(called)}$"):
+        project.correct("pug_2.jpg")
+
+    assert project.rows() == []
+
+
+def test_a_file_of_other_bytes_is_not_the_image_that_has_its_name(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.run()
+    (project.folder / "pug_2.jpg").write_bytes(content(pet(2, 50)))
+    monkeypatch.chdir(project.folder)
+
+    with pytest.raises(DataError, match=r"no such image in the index; .*: pug_2\.jpg$"):
+        project.correct("pug_2.jpg")
 
 
 @pytest.mark.parametrize(("stored", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
