@@ -1,9 +1,9 @@
 """Judge the model on the test side, unseen in training and in any choice that the pipeline makes; write the report.
 
 Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
-tables of predictions, confusion, reliability, breeds and confused pairs, test_logits.npy (what the learner said, for
-export to compare with), calibration.json, params.json (what this and the stages before were told), heatmaps/,
-report.html and shown_images.csv.
+tables of predictions, confusion, reliability, breeds and confused pairs, doubtful.csv (of all sides, the labels to look
+at first), test_logits.npy (what the learner said, for export to compare with), calibration.json, params.json (what this
+and the stages before were told), heatmaps/, report.html and shown_images.csv.
 The temperature and the threshold for "unsure" are chosen on the valid side.
 """
 
@@ -26,6 +26,7 @@ from stages.published_params import published, published_training
 if TYPE_CHECKING:
     from stages.findings import Outcome, Side
     from stages.model import Model
+    from stages.predictions import Outputs
 
 Sides = Mapping[str, list[dict[str, str]]]
 
@@ -69,8 +70,9 @@ def evaluate(
     import_large("timm", "fastai.vision.all")
     import numpy as np
 
-    from stages import findings, report
+    from stages import doubts, findings, report
     from stages.model import load
+    from stages.predictions import frozen_features
 
     model = load(train)
     sides = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")}
@@ -79,7 +81,8 @@ def evaluate(
     choice = findings.chosen(valid, params.unsure_precision)
     said = findings.outcome(test, temperature=choice.temperature)
     numbers = findings.measured(test, choice, breeds, params.calibration_bins)
-    numbers |= _baselines(params, sides, model=model, prepared=prepared, split=split, train=train, features=features)
+    seen = frozen_features(train, model, _images(sides, prepared), features)
+    numbers |= _baselines(params, sides, seen, prepared=prepared, split=split, train=train)
     with new_folder(out) as folder:
         write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
@@ -88,6 +91,7 @@ def evaluate(
         findings.write_tables(
             folder, test, said, breeds, num_bins=params.calibration_bins, num_pairs=params.num_confused_pairs
         )
+        doubts.write_doubtful(folder / "doubtful.csv", sides, seen, model.labels)
         _write_heatmaps(folder / "heatmaps", model, test, said, said.worst_mistakes(params.num_heatmaps), prepared)
         report.write_report(folder, prepared=prepared, split=split, train=train)
     _tell(numbers, out)
@@ -120,23 +124,24 @@ def _predicted(model: "Model", sides: Sides, prepared: Path, features: Path) -> 
     from stages.predictions import known_logits
 
     place = {label: number for number, label in enumerate(model.labels)}
-    images = {name: [prepared / row["path"] for row in sides[name]] for name in ("valid", "test")}
+    images = _images({name: sides[name] for name in ("valid", "test")}, prepared)
     logits = {"valid": known_logits(model, images["valid"], features), "test": model.logits(images["test"])}
     truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in images}
     valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in images)
     return valid, test
 
 
+def _images(sides: Sides, prepared: Path) -> dict[str, list[Path]]:
+    return {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
+
+
 def _baselines(
-    params: EvaluateParams, sides: Sides, *, model: "Model", prepared: Path, split: Path, train: Path, features: Path
+    params: EvaluateParams, sides: Sides, seen: "Outputs", *, prepared: Path, split: Path, train: Path
 ) -> dict[str, float]:
     from stages import baselines
-    from stages.predictions import frozen_features
     from stages.scratch import from_scratch
 
     labels = {side: [row["label"] for row in rows] for side, rows in sides.items()}
-    images = {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
-    seen = frozen_features(train, model, images, features)
     samples = {side: baselines.Sample(seen[side], labels[side]) for side in sides}
     found = {
         "baseline_majority": baselines.majority(labels["train"], labels["test"]),
@@ -144,7 +149,12 @@ def _baselines(
     }
     if params.scratch_baseline:
         found["baseline_scratch"] = from_scratch(
-            train, split=split, prepared=prepared, images=images["test"], labels=labels["test"], seed=params.seed
+            train,
+            split=split,
+            prepared=prepared,
+            images=_images(sides, prepared)["test"],
+            labels=labels["test"],
+            seed=params.seed,
         )
     return {name: round(value, 6) for name, value in found.items()}
 

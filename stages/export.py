@@ -22,6 +22,7 @@ from stages.errors import DataError
 from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
+from stages.published_report import published
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,8 +98,10 @@ def export(
         copy_with_notes(
             train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature=temperature)
         )
-        for source in (train / "learner.pkl", eval / "metrics.json", eval / "report.html"):
+        for source in (train / "learner.pkl", eval / "metrics.json"):
             shutil.copyfile(source, folder / source.name)
+        page = (eval / "report.html").read_text(encoding="utf-8")
+        (folder / "report.html").write_text(published(page), encoding="utf-8")
     _tell_of_claims(params, settings["download"]["source"])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(

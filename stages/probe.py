@@ -46,17 +46,23 @@ def borrowed(
 
 
 def fit(
-    layer: nn.Linear, features: NDArray[np.float32], targets: NDArray[np.int64], *, near: Tensor | None = None
+    layer: nn.Linear,
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    *,
+    near: Tensor | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> float:
     """Set the layer to the optimum of the cross entropy with an L2 penalty on its weights' distance from `near`.
 
     Each label counts the same, however many images it has. Without `near` it is the distance from zero; with it, the
-    better of the two optima is kept, so rows that mislead cost nothing. Returns the optimum.
+    better of the two optima is kept, so rows that mislead cost nothing. Returns the optimum, or what `max_steps` come
+    to.
     """
     inputs, wanted = torch.from_numpy(features), torch.from_numpy(targets)
     starts = [torch.zeros_like(layer.weight, device="cpu")] + ([] if near is None else [near])
     with _few_threads(inputs):
-        optima = [_optimum(inputs, wanted, start) for start in starts]
+        optima = [_optimum(inputs, wanted, start, max_steps) for start in starts]
     value, weight, bias = min(optima, key=lambda optimum: optimum[0])
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -74,11 +80,11 @@ def _few_threads(inputs: Tensor) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _optimum(inputs: Tensor, wanted: Tensor, start: Tensor) -> tuple[float, Tensor, Tensor]:
+def _optimum(inputs: Tensor, wanted: Tensor, start: Tensor, max_steps: int) -> tuple[float, Tensor, Tensor]:
     counts = torch.bincount(wanted, minlength=len(start)).clamp(min=1)
     label_weights = len(wanted) / (len(start) * counts)
     weight, bias = start.detach().clone().requires_grad_(), torch.zeros(len(start), requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()

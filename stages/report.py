@@ -3,7 +3,8 @@
 Reads what the stages left in data/prepared, data/split, data/train and data/eval, so that the report can't say anything
 that the files don't; leaves `report.html` and `shown_images.csv`, the originals of its pictures, in the last. Text
 reaches the page only through Jinja's and markupsafe's escaping, and the page's own policy forbids any script but the
-one whose hash it names.
+one whose hash it names. What it says of doubtful labels is for who trains: export takes it out, and no list has its
+pictures.
 """
 
 import base64
@@ -12,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from statistics import median
 from typing import Any
 
@@ -24,7 +26,9 @@ from stages.outputs import read_csv, write_csv
 
 HERE = Path(__file__).parent
 MAX_LISTED = 40  # rejects, conflicts: the CSV files have them all
+MAX_DOUBTFUL = 24  # pictures; doubtful.csv has all labels
 NUM_SHADES = 9
+NUM_DIGITS = 16  # of a sha256, enough to name one image of billions
 MAX_CHARTED, NUM_MISTAKEN = 200, 100  # labels in the matrix; beyond so many, those that are mistaken most
 MOST_PRINTED = 40  # labels whose matrix is no wider than A4, and whose balance is no longer
 
@@ -34,7 +38,7 @@ Page = dict[str, Any]
 
 def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) -> None:
     """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before;
-    and `shown_images.csv`, which lists the originals of all the pictures in it.
+    and `shown_images.csv`, which lists the originals of all the pictures in it that a bundle gets.
 
     Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`, which mirrors the prepared images'
     paths. The same files give the same bytes.
@@ -73,6 +77,7 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "matrix": _matrix(charted, predictions),
         "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
         "cells": album.listing(predictions, charted, pictured),
+        **_doubtful(evaluation / "doubtful.csv", prepared, training["image_size"]),
     }
     page["tables"] = {
         "balance": figures.balance_table(data["balance"]),
@@ -133,6 +138,21 @@ def _heatmaps(folder: Path, predictions: Sequence[Row]) -> list[tuple[int, str]]
 def _heatmap_method(folder: Path) -> str:
     facts = folder / "heatmaps.json"
     return str(_json(facts)["method"]) if facts.exists() else ""
+
+
+def _doubtful(path: Path, prepared: Path, image_size: int) -> Page:
+    doubtful = read_csv(path)
+    shown = [
+        {
+            "row": row,
+            "picture": album.thumbnail(prepared / row["path"], image_size),
+            "file_name": album.file_name(row),
+            # By its hash, which names one image in any shell.
+            "command": f"python -m stages.correct --label {quote(row['suggested'])} {row['sha256'][:NUM_DIGITS]}",
+        }
+        for row in doubtful[:MAX_DOUBTFUL]
+    ]
+    return {"num_doubtful": len(doubtful), "doubtful": shown}
 
 
 def _charted(labels: Sequence[str], predictions: Sequence[Row]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
-from stages import findings
+from stages import doubts, findings
 from stages.outputs import write_csv, write_json
 from tests.stages.settings import params_yaml
 
@@ -56,6 +56,7 @@ def write_data(
     draw = np.random.default_rng(seed)
     valid, test = (_side(sides[name], list(labels), skill, draw) for name in ("valid", "test"))
     write_evaluation(data / "eval", valid, test, species)
+    _write_doubtful(data / "eval", sides, list(labels))
     sections = yaml.safe_load(params_yaml()) | {"train": TRAINED, "evaluate": SETTINGS}
     write_json(data / "eval" / "params.json", sections)
 
@@ -75,6 +76,16 @@ def write_evaluation(folder: Path, valid: findings.Side, test: findings.Side, br
         Image.new("RGB", (SIZE, SIZE), "orange").save(path)
     if (folder / "heatmaps").exists():
         write_json(folder / "heatmaps" / "heatmaps.json", {"method": "Invented for a test."})
+
+
+def _write_doubtful(folder: Path, sides: dict[str, list[dict[str, str]]], labels: list[str]) -> None:
+    """Leave the list of doubtful labels as if the features of each side's first image were those of the next label."""
+    place = {label: number for number, label in enumerate(labels)}
+    features = {side: np.eye(len(labels), dtype=np.float32)[[place[row["label"]] for row in rows]] * 9
+                for side, rows in sides.items()}  # fmt: skip
+    for rows in features.values():
+        rows[0] = np.roll(rows[0], 1)
+    doubts.write_doubtful(folder / "doubtful.csv", sides, features, labels)
 
 
 def draw_pet(path: Path, *, kind: int, variant: int) -> None:

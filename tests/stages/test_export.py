@@ -33,6 +33,7 @@ from stages.model import load
 from stages.onnx_file import probabilities
 from stages.outputs import write_csv, write_json
 from stages.params import section
+from stages.published_report import published
 from stages.selftest import write_self_test
 from tests.disks import small_disk
 from tests.pictures import write_source
@@ -236,6 +237,14 @@ def test_the_bundle_lists_the_original_of_every_picture_that_a_file_of_it_shows(
             assert (made / one["file"]).read_bytes() == original.read_bytes()
     assert len({one["sha256"] for one in shown if re.fullmatch(r"self_test/[a-z]+(16)?\.\w+", one["file"])}) == 1
     assert [tuple(one.values()) for one in shown] == sorted(tuple(one.values()) for one in shown)
+
+
+def test_doubtful_labels_stay_with_the_trainer(made: Path, judged: Path) -> None:
+    ours, theirs = ((folder / "report.html").read_text(encoding="utf-8") for folder in (judged, made))
+
+    assert theirs == published(ours)
+    assert (judged / "doubtful.csv").exists()
+    assert not (made / "doubtful.csv").exists()
 
 
 def test_the_card_tells_the_measured_numbers_and_the_params_words(made: Path, judged: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stages import album, axes, charts, figures, svg
-from stages.outputs import write_csv
+from stages.outputs import read_csv, write_csv
+from stages.published_report import published
 from stages.report import write_report
 from tests.stages.evaluated import change_json, read_json, write_data
 
@@ -69,6 +70,70 @@ def test_the_originals_of_all_pictures_in_the_report_are_listed_and_no_others(da
     assert pictured
     assert heated
     assert [one["sha256"] for one in listed] == sorted(shown)
+
+
+def doubtful_section(page: str) -> str:
+    return page.partition('<section id="doubtful">')[2].partition("</section>")[0].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_report_shows_the_labels_to_look_at_first_with_the_command_that_corrects_each(data: Path) -> None:
+    page = reported(data)
+
+    section = doubtful_section(page)
+    rows = read_csv(data / "eval/doubtful.csv")
+    commands = [f"python -m stages.correct --label {row['suggested']} {row['sha256'][:16]}" for row in rows]
+    assert re.findall("<code>(.*?)</code>", section) == commands
+    assert {row["side"] for row in rows} == {"train", "valid", "test"}
+    assert len(re.findall(r'<img class="photo" src="data:image/jpeg;base64,', section)) == len(rows) == 3
+    assert "Of the 72 images of all three sides, a head that never saw the image," in section
+    assert "names another label than its own for 3.\n    These are candidates, not mistakes" in section
+    assert "doubtful.csv has them all" not in section
+
+
+def test_report_shows_the_first_doubtful_labels_alone_and_says_how_many_there_are(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.report.MAX_DOUBTFUL", 2)
+    paths = [album.file_name(row) for row in read_csv(data / "eval/doubtful.csv")]
+
+    section = doubtful_section(reported(data))
+
+    assert "names another label than its own for 3.\n" in section
+    assert "come first, and doubtful.csv has them all." in section
+    assert re.findall("<bdi>([^<]*_[^<]*)</bdi></span><code>", section) == paths[:2]
+
+
+def test_report_says_so_where_no_label_is_doubtful(data: Path) -> None:
+    header = (data / "eval/doubtful.csv").read_text().splitlines(keepends=True)[0]
+    (data / "eval/doubtful.csv").write_text(header)
+
+    section = doubtful_section(reported(data))
+
+    assert "<p>None: a head that never saw the image, a logistic regression on the frozen features, names" in section
+    assert "stages.correct" not in section
+
+
+def test_a_label_with_a_blank_is_one_word_of_the_command(tmp_path: Path) -> None:
+    write_data(tmp_path, ["beagle", "wire fox", "pug"])
+
+    section = doubtful_section(reported(tmp_path))
+
+    assert html.unescape(section).count("--label 'wire fox' ") == 3
+
+
+def test_a_published_report_names_and_shows_no_doubtful_label_and_is_else_the_same(data: Path) -> None:
+    page = reported(data)
+
+    theirs = published(page)
+
+    names = [f">{album.file_name(row)}<" for row in read_csv(data / "eval/doubtful.csv") if row["side"] != "test"]
+    told = ["#doubtful", 'id="doubtful"', "stages.correct", *names]
+    assert len(names) == 2
+    assert [words for words in told if words not in page] == []
+    assert [words for words in told if words in theirs] == []
+    assert re.findall('<section id="(.*?)">', theirs) == re.findall('<section id="(?!doubtful)(.*?)">', page)
+    assert theirs.count("data:image/jpeg") == page.count("data:image/jpeg") - 3
+    assert theirs.endswith("</html>")
 
 
 def test_report_asks_the_network_for_nothing(data: Path) -> None:
