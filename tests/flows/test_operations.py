@@ -6,6 +6,7 @@ those are installed: `systemd-analyze`, `docker compose`, `nginx`, `pip install 
 
 import asyncio
 import copy
+import importlib
 import re
 import shutil
 import subprocess
@@ -35,6 +36,35 @@ def block(first_line: str) -> str:
 @pytest.mark.parametrize(("file", "settings"), [("/etc/petmodels/server", SERVER), ("/etc/petmodels/worker", WORKER)])
 def test_the_environment_files_hold_the_settings_of_the_stack(file: str, settings: dict[str, str]) -> None:
     assert block(file).split() == [f"{name}={value}" for name, value in settings.items()]
+
+
+SEVERAL = "/etc/petmodels/server of each of several"
+
+
+def test_the_settings_of_several_servers_are_ones_that_prefect_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = dict(line.split("=") for line in block(SEVERAL).split())
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+    server = Settings().server
+    events = server.events.messaging_broker, server.events.messaging_cache, server.events.causal_ordering
+    read = server.concurrency.lease_storage, *events, server.docket.url
+
+    assert list(map(str, read)) == [value for name, value in values.items() if name.startswith("PREFECT_SERVER_")]
+    assert set(SERVER) & set(values) == {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"}
+
+
+def test_the_settings_of_several_servers_are_ones_that_prefect_redis_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = pytest.importorskip("prefect_redis.client").RedisMessagingSettings
+    values = dict(line.split("=") for line in block(SEVERAL).split())
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+    read = settings()
+
+    assert [read.host, str(read.port)] == [value for name, value in values.items() if name.startswith("PREFECT_REDIS_")]
+    for module in {value for value in values.values() if value.startswith("prefect_redis.")}:
+        importlib.import_module(module)
 
 
 def test_the_time_after_which_a_run_is_dead_is_the_one_in_the_text() -> None:
@@ -136,8 +166,13 @@ def test_the_variables_of_the_kubernetes_worker_are_ones_that_it_reads(monkeypat
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx on this machine")
-def test_nginx_has_nothing_to_say_against_its_lines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("servers", ["one", "several"])
+def test_nginx_has_nothing_to_say_against_its_lines(servers: str, tmp_path: Path) -> None:
     (lines,) = fenced("nginx")
+    if servers == "several":
+        upstream, passing = re.findall(r"`(upstream prefect .*?|proxy_pass http://prefect;)`", OPERATIONS)
+        lines = f"{upstream}\n" + lines.replace("proxy_pass http://127.0.0.1:4200;", passing)
+        assert passing in lines
     without_key = "\n".join(line for line in lines.replace("443 ssl", "443").splitlines() if "ssl_" not in line)
     (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{without_key}\n}}\n")
 
