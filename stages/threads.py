@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import TypeVar
 
 from stages.cores import num_cores
@@ -107,11 +107,12 @@ class Room:
 
     def __init__(self, size: int) -> None:
         self._size, self._taken, self._changed = size, 0, Condition()
+        self._turn = Lock()  # without it who asks last overtakes those that wait, for as long as there is work
 
     @contextmanager
     def holding(self, amount: int) -> Iterator[None]:
         """Wait until there is room for `amount`, and hold it in the block; more than the whole is held alone."""
-        with self._changed:
+        with self._turn, self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + amount <= self._size)
             self._taken += amount
         try:
