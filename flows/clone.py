@@ -26,7 +26,7 @@ def refresh(remote: str, folder: Path, handle: int) -> None:
     _unlock(folder)
     address = ["git", "config", "--get", "--default", "", "remote.origin.url"]
     if output(address, folder, keep=(handle,)).strip() != remote:
-        output(["git", "remote", "set-url", "origin", remote], folder, keep=(handle,))
+        output(["git", "remote", "set-url", "--", "origin", remote], folder, keep=(handle,))
     output(["git", "fetch", "--quiet", "--prune", "--force", "origin", *_ALL], folder, keep=(handle,))
     _pack(folder, handle)
 
@@ -56,7 +56,7 @@ def _cloned(remote: str, folder: Path, handle: int) -> Path:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     output(
-        ["git", "clone", "--quiet", "--origin", "origin", "--no-checkout", remote, str(partial)],
+        ["git", "clone", "--quiet", "--origin", "origin", "--no-checkout", "--", remote, str(partial)],
         folder.parent,
         keep=(handle,),
     )

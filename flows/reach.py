@@ -33,7 +33,7 @@ def _told(check: Callable[[Settings], None], settings: Settings) -> str:
 
 def _check_git(settings: Settings) -> None:
     # In no repository: its settings would count.
-    output(["git", "ls-remote", settings.git, "HEAD"], Path("/"), timeout_seconds=MOST_SECONDS)
+    output(["git", "ls-remote", "--", settings.git, "HEAD"], Path("/"), timeout_seconds=MOST_SECONDS)
 
 
 def _check_dvc_remote(settings: Settings) -> None:

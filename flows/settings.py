@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.errors import SettingsError
+from flows.telling import redacted
 from petmodels.errors import AddressError
 from petmodels.storage import open_storage
 
@@ -45,7 +46,7 @@ class Settings:
         """
         found = cls(
             registry=_variable(REGISTRY, "s3://bucket/models"),
-            git=_without_password(_variable(GIT, "git@example.org:petmodels.git")),
+            git=_checked(_variable(GIT, "git@example.org:petmodels.git")),
             dvc_remote=_variable(DVC_REMOTE, "s3://bucket/dvc"),
             workspaces=Path(os.environ.get(WORKSPACES) or _default_folder()).expanduser().absolute(),
             drop=os.environ.get(DROP, ""),
@@ -74,7 +75,10 @@ def _signing_key() -> Path | None:
     return Path(value) if value else None
 
 
-def _without_password(address: str) -> str:
+def _checked(address: str) -> str:
+    """Return an address of git's; raise SettingsError for one that is an option to git or may hold a secret."""
+    if address.startswith("-"):
+        raise SettingsError(f"{GIT} begins with a dash, and git would take it for an option: {redacted(address)}")
     scheme, separator, rest = address.partition("://")
     user, at, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
     # Over https a token may stand for the user's name.

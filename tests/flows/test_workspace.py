@@ -15,6 +15,7 @@ from flows.dvc_lock import take_lock, take_lock_of
 from flows.dvc_process import DvcProcess
 from flows.errors import BusyError, ChildError, RemoteError, RequestError, SettingsError, StageError
 from flows.object_store import weed
+from flows.reach import lacking
 from flows.settings import Settings
 from flows.workspace import Workspace, workspace
 from tests.disks import small_disk
@@ -113,6 +114,33 @@ def test_an_address_of_git_that_holds_none_is_taken(address: str, monkeypatch: p
         monkeypatch.setenv(f"PETMODELS_{name}", value)
 
     assert Settings.from_environment().git == address
+
+
+def test_an_address_that_git_would_take_for_an_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_places(monkeypatch, git="--upload-pack=touch planted")
+
+    with pytest.raises(
+        SettingsError, match=r"^PETMODELS_GIT begins with a dash, .* option: --upload-pack=touch planted$"
+    ):
+        Settings.from_environment()
+
+
+def test_what_begins_with_a_dash_is_no_option_of_git(settings: Settings, tmp_path: Path) -> None:
+    """Neither the address, of a new clone and of one that is there, nor the revision."""
+    planted = tmp_path / "planted"
+    option = f"--upload-pack=touch {planted}"
+    dashed = Settings(**{**vars(settings), "git": option})
+
+    with pytest.raises(RemoteError, match="touch"):
+        workspace(dashed, "new", "main", quiet).__enter__()
+    with pytest.raises(RequestError, match=f"no such revision; branches: main: {option}$"):
+        workspace(settings, "a", option, quiet).__enter__()
+    with pytest.raises(RemoteError, match="touch"):
+        workspace(dashed, "a", "main", quiet).__enter__()
+    told = lacking(dashed)
+
+    assert "touch" in told[0]
+    assert not planted.exists()
 
 
 def set_places(monkeypatch: pytest.MonkeyPatch, **places: str) -> None:
