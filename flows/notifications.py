@@ -5,6 +5,7 @@ JSON; it is kept as a secret of the block `petmodels-notify`. Without it these a
 told.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -142,16 +143,24 @@ def save_block(address: str) -> UUID:
     return saved
 
 
-def why_unheard(address: str) -> str:
+def why_unheard(address: str, *, most_seconds: float = 30.0) -> str:
     """Send one message as the server will do it; return why it wasn't taken, "" when it was, without the address."""
-    subject, body = "petmodels: prepared; trouble is told here from now on", "python -m flows.prepare"
     try:
-        _block(address).notify(body, subject)
+        asyncio.run(_send_first(address, most_seconds))
+    except TimeoutError:
+        return f"no whole answer within {most_seconds:g} seconds"
     except httpx.HTTPStatusError as error:
         return f"{error.response.status_code} {error.response.reason_phrase}"
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # their texts may show the address
         return type(error).__name__
     return ""
+
+
+async def _send_first(address: str, most_seconds: float) -> None:
+    """Send it; raise TimeoutError where all of it takes longer: httpx counts from each byte of an answer anew."""
+    async with asyncio.timeout(most_seconds):
+        subject, body = "petmodels: prepared; trouble is told here from now on", "python -m flows.prepare"
+        await _block(address).anotify(body, subject)
 
 
 def _block(address: str) -> CustomWebhookNotificationBlock:

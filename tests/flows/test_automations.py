@@ -1,8 +1,12 @@
 """What people are told reaches them as it was written, whatever their chat makes of it; so does what hasn't come."""
 
 import asyncio
+import socketserver
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -62,7 +66,35 @@ def test_a_message_holds_nothing_that_slack_takes_for_a_link_or_a_call(automatio
 
 @pytest.mark.parametrize("address", ["http://.../a-secret", "http://xn--/a-secret", f"http://{'a' * 64}.org/a-secret"])
 def test_a_webhook_without_a_possible_host_is_told_by_no_traceback(address: str) -> None:
-    assert why_unheard(address) in {"UnicodeError", "IDNAError"}
+    assert why_unheard(address) in {"ConnectError", "IDNAError"}
+
+
+def test_a_webhook_that_answers_byte_by_byte_is_waited_for_no_longer_than_any() -> None:
+    """Each byte ends what a time-out of a socket counts, so that it never comes."""
+    with trickling() as address:
+        start = time.monotonic()
+        told = why_unheard(address, most_seconds=1.5)
+
+    assert told == "no whole answer within 1.5 seconds"
+    assert time.monotonic() - start < 10
+
+
+@contextmanager
+def trickling() -> Iterator[str]:
+    """Yield the address of a server that sends a byte of its answer every tenth of a second, without an end."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with suppress(ConnectionError):
+                while True:
+                    self.request.sendall(b".")
+                    time.sleep(0.1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/a-secret-path"
+        server.shutdown()
 
 
 def test_a_silence_is_longer_than_the_schedule_in_prefect_yaml_goes_without_a_run() -> None:
