@@ -17,7 +17,8 @@ from flows.prefect_settings import ZOMBIE_SECONDS
 
 RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 # Others may use the same server: only runs of the deployments in prefect.yaml carry this tag, and so do their events.
-OURS = ResourceSpecification({"prefect.resource.id": "prefect.tag.petmodels"})
+TAG = "prefect.tag.petmodels"
+OURS = ResourceSpecification({"prefect.resource.id": TAG})
 # What a run may do after Pending: anything but the steps on the way to Running.
 STARTED = {f"prefect.flow-run.{name}" for name in (
     "Running", "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "Paused", "Suspended",

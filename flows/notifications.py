@@ -21,6 +21,7 @@ from prefect.types import SecretDict
 from flows.announcing import REGISTRY, SOUND
 from flows.automations import OURS, RUNS
 from flows.prefect_settings import ENDLESS_SECONDS, LATE_SECONDS, SILENCES
+from flows.silences import silence
 
 BLOCK = "petmodels-notify"
 RUN_BODY = (
@@ -29,6 +30,7 @@ RUN_BODY = (
 )
 # Whoever is told looks next at the page of the run that has announced it; a program of theirs needn't have one.
 EVENT_BODY = "{{ event.resource.id }}: {{ event.payload.sentence }}{% if flow_run %}\n{{ flow_run|ui_url }}{% endif %}"
+_LAST_GOOD = "{% if flow_run %}\nthe last one that has: {{ flow_run|ui_url }}{% endif %}"
 # Else Slack makes links and calls to a whole channel of what others wrote. It wants these three alone, so no `|e`.
 ESCAPED = "{% filter replace('&', '&amp;')|replace('<', '&lt;')|replace('>', '&gt;') %}", "{% endfilter %}"
 ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
@@ -94,31 +96,16 @@ def _of_events(block: UUID) -> list[AutomationCore]:
 
 
 def silences(block: UUID, *, hours: Mapping[str, float] = SILENCES) -> list[AutomationCore]:
-    """Return what tells people that no run of a flow has completed for so many hours, and again each time they pass.
+    """Return what tells people that no run of a flow has completed for so many hours since the last one.
 
     A run that fails is told of; of a schedule that is paused or lost there is nothing to tell, and no image is taken in
-    any more. From an audit a sound registry is expected: one of an empty one completes, too.
+    any more.
     """
     return [
-        _tell(f"silence of {flow}", _silence(flow, number), block, f"no {flow}",
-              f"no run of {flow} has ended well for {number:g} hours; is its schedule paused?")
+        _tell(f"silence of {flow}", silence(flow, number), block, f"no {flow}",
+              f"no run of {flow} has ended well for {number:g} hours; is its schedule paused?{_LAST_GOOD}")
         for flow, number in hours.items()
     ]  # fmt: skip
-
-
-def _silence(flow: str, hours: float) -> EventTrigger:
-    """Return what fires at the end of each such time in which nothing came: without `after` it waits from now on."""
-    of_flow = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": flow})
-    awaited = EventTrigger(
-        match=RUNS,
-        match_related=[OURS, of_flow],
-        expect={"prefect.flow-run.Completed"},
-        posture=Posture.Reactive,
-        threshold=1,
-    )
-    if flow == "audit":
-        awaited = _said(_REGISTRY, SOUND)
-    return awaited.model_copy(update={"posture": Posture.Proactive, "within": timedelta(hours=hours)})
 
 
 def _said(resource: ResourceSpecification, event: str) -> EventTrigger:

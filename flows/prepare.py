@@ -20,6 +20,7 @@ from prefect.plugins import load_prefect_collections
 from prefect.utilities.dispatch import lookup_type
 from prefect.workers.base import BaseWorker
 
+from flows import silences
 from flows.automations import bring_up_to_date, endings
 from flows.errors import FlowError, RequestError, SettingsError
 from flows.event_stream import why_closed
@@ -85,6 +86,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
             print(f"prepare: the webhook of PETMODELS_NOTIFY {told}: {why}", file=sys.stderr)
         for line in leftovers(client, [*(one.name for one in endings()), *names_telling()]):
             print(f"prepare: {line}", file=sys.stderr)
+        if address:
+            silences.begin(client)  # last: by now the server has loaded the triggers that listen to it
     if why := why_closed():
         told = (
             f"so no run from here has heartbeats, and each is set to Crashed after {arguments.zombie_seconds} seconds"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, tags
 from prefect.events.actions import SendNotification
 from prefect.server.events import jinja_filters
 from prefect.server.schemas.schedules import CronSchedule
@@ -25,6 +25,7 @@ from flows.automations import bring_up_to_date
 from flows.notifications import notifications, save_block, silences, why_unheard
 from flows.object_store import weed
 from flows.prefect_api import named_server
+from flows.silences import begin
 from flows.stack import Options, Stack
 from tests.flows.api import Api, wait
 from tests.flows.listening import Hook, webhook
@@ -118,17 +119,47 @@ def longest_pause(schedules: list[dict[str, str]]) -> timedelta:
 
 @pytest.mark.slow
 @has_store
-def test_people_are_told_when_no_retrain_has_completed_for_so_long(stack: Stack, hook: Hook) -> None:
-    """Nobody begins one: there is no schedule, and no worker. It is told again when the time has passed again."""
-    with temporary_settings({PREFECT_API_URL: stack.api}), named_server() as client:
-        bring_up_to_date(client, silences(save_block(hook.address), hours={"retrain": 1 / 360}))
+def test_people_are_told_once_when_so_long_has_passed_since_a_flows_last_good_run(stack: Stack, hook: Hook) -> None:
+    """Since it was first waited for where it has none, and whether or not the server was started anew meanwhile."""
+    seconds = 12
+    hours = dict.fromkeys(("retrain", "audit", "watch"), seconds / 3600)
 
-    def told() -> list[str]:
-        return [text for text in hook.texts if "petmodels: no retrain" in text]
+    @flow(name="retrain")
+    def retrain() -> float:
+        announce_sound("nothing is broken")  # as an audit does
+        return time.monotonic()
 
-    wait(lambda: len(told()) >= 2, 120, "word of two silences", why=lambda: str(hook.texts))
-    assert "no run of retrain has ended well for 0.00277778 hours; is its schedule paused?" in told()[0]
-    assert not [text for text in hook.texts if "petmodels: no watch" in text]
+    def told(name: str) -> list[str]:
+        return [text for text in hook.texts if f"petmodels: no {name}" in text]
+
+    def wait_for(**counts: int) -> None:
+        wait(lambda: {name: len(told(name)) for name in counts} == counts, 120, f"word of {counts}",
+             why=lambda: str(hook.texts))  # fmt: skip
+
+    with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        with named_server() as client:
+            bring_up_to_date(client, silences(save_block(hook.address), hours=hours))
+            time.sleep(1)
+            begin(client, hours)
+        time.sleep(2)
+        stack.services["server"].kill()
+        stack.restart("server")
+        wait_for(retrain=1, audit=1, watch=1)
+        for _ in range(2):
+            with named_server() as client:
+                begin(client, ("retrain", "audit"))  # as whoever prepares the server again does
+            time.sleep(0.75 * seconds)
+            with tags("petmodels"):
+                end = retrain()
+        wait_for(retrain=2, audit=2)
+        passed = time.monotonic() - end
+
+    assert seconds < passed < 2 * seconds
+    assert "no run of retrain has ended well for 0.00333333 hours; is its schedule paused?" in told("retrain")[0]
+    for name in ("retrain", "audit"):
+        assert f"the last one that has: {stack.address}/runs/flow-run/" in told(name)[1]
+    assert len(told("watch")) == 1
+    assert not told("ingest")
 
 
 @pytest.mark.slow

@@ -20,11 +20,12 @@ from prefect.settings import (
 from flows.errors import RequestError, SettingsError
 from flows.object_store import weed
 from flows.prefect_api import named_server
+from flows.prefect_settings import SILENCES
 from flows.prepare import worker_of
 from flows.project import VARIABLE, claim
 from flows.stack import Options, Stack
 from petmodels.registry import Registry
-from tests.flows.api import Api
+from tests.flows.api import Api, wait
 from tests.flows.ingest.runs import run
 from tests.flows.listening import webhook
 from tests.flows.stacks import stack_with_tables
@@ -363,6 +364,17 @@ def test_preparing_says_when_nobody_hears_the_webhook(stack: Stack) -> None:
     assert heard == (0, [])
     (text,) = hook.texts
     assert "petmodels: prepared; trouble is told here from now on" in text
+
+
+def test_preparing_begins_the_time_in_which_each_flow_is_to_run(stack: Stack) -> None:
+    def awaited() -> set[str]:
+        content = {"filter": {"event": {"name": ["petmodels.flow.awaited"]}}}
+        return {
+            one["resource"]["prefect.resource.id"] for one in Api(stack.api).post("/events/filter", **content)["events"]
+        }
+
+    wanted = {f"petmodels.flow.{name}" for name in SILENCES}
+    wait(lambda: awaited() == wanted, 60, f"events of {wanted}", why=lambda: str(awaited()))
 
 
 def test_an_automation_that_a_person_has_disabled_stays_so_and_is_only_updated_when_it_changes(stack: Stack) -> None:
