@@ -77,13 +77,7 @@ def retrain(
         trained, where = unchanged if is_trained else _training(w, train_on, begin_within_hours)
         steps += [trained, *_after_training(w, where)]
         records.record_stages(model, steps)
-        if same := candidate.published():
-            if candidate.awaits_promotion(same, force=force):
-                return candidate.finish(same, _judged(candidate, rules, same.version))
-            return candidate.nothing_new(same)
-        if not force and candidate.is_refused():
-            return f"nothing to do: this challenger was refused before, and {model}@{alias} is still the same"
-        return candidate.settle(_judged(candidate, rules), told)
+        return _released(candidate, rules, told, force=force)
 
 
 def _check_names(model: str, alias: str, train_on: str) -> None:
@@ -170,6 +164,18 @@ def _after_training(w: Workspace, where: str) -> list[pipeline.Step]:
         raise
     before = graph.stages_before(w.text(pipeline.STAGES), STAGE)
     return [step for step in steps if step.stage not in {STAGE, *before}]
+
+
+def _released(candidate: Candidate, rules: GateParams, told: str, *, force: bool) -> str:
+    """Release what the stages have left, if it is new and better; return the run's sentence."""
+    if same := candidate.published():
+        if candidate.awaits_promotion(same, force=force):
+            return candidate.finish(same, _judged(candidate, rules, same.version))
+        return candidate.nothing_new(same)
+    if not force and candidate.is_refused():
+        champion = f"{candidate.model}@{candidate.alias}"
+        return f"nothing to do: this challenger was refused before, and {champion} is still the same"
+    return candidate.settle(_judged(candidate, rules), told)
 
 
 @task(name="gate", cache_policy=NO_CACHE)

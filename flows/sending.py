@@ -7,11 +7,11 @@ worker begins in time is taken back here, and what a cancelled flow has sent the
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.states import Cancelled
@@ -43,25 +43,33 @@ def sent(
         run: Any = taken or run_deployment(deployment, parameters=dict(parameters), timeout=0, idempotency_key=once)
         name = f"{deployment}, run {run.id}"  # its name changes when it begins
         tell(f"waits for {name}, which a worker of its pool is to begin within {begin_within_hours:g} hours")
-        has_begun, end = False, time.monotonic() + begin_within_hours * 3600
         meanwhile()
-        while True:
-            found = client.read_flow_run(run.id)
-            state = found.state
-            if found.start_time and not has_begun:
-                has_begun = True
-                tell(f"{name} has begun")
-            if state and state.is_completed():
-                return found
-            if taken and state and state.is_crashed():  # its machine may have died with the former attempt's
-                return sent(deployment, parameters, begin_within_hours, meanwhile=lambda: None, tell=tell)
-            if state and state.is_final():
-                raise StageError(state.message or f"the run of {deployment} is {state.name}")
-            if time.monotonic() > end and (state is None or state.is_scheduled() or state.is_pending()):
-                told = f"no worker has begun {deployment} within {begin_within_hours:g} hours"
-                client.set_flow_run_state(run.id, Cancelled(message=told))
-                raise StageError(f"{told}; start one for its pool, then run this again")
-            time.sleep(_POLL_SECONDS)
+        ended, state = _ended(client, run.id, deployment, begin_within_hours, tell)
+    if state.is_completed():
+        return ended
+    if taken and state.is_crashed():  # its machine may have died with the former attempt's
+        return sent(deployment, parameters, begin_within_hours, meanwhile=lambda: None, tell=tell)
+    raise StageError(state.message or f"the run of {deployment} is {state.name}")
+
+
+def _ended(
+    client: SyncPrefectClient, run: UUID, deployment: str, begin_within_hours: float, tell: Callable[[str], None]
+) -> tuple[FlowRun, State]:
+    """Return the run, and its last state, when it has ended; take it back where no worker has begun it in time."""
+    has_begun, end = False, time.monotonic() + begin_within_hours * 3600
+    while True:
+        found = client.read_flow_run(run)
+        state = found.state
+        if found.start_time and not has_begun:
+            has_begun = True
+            tell(f"{deployment}, run {run} has begun")
+        if state and state.is_final():
+            return found, state
+        if time.monotonic() > end and (state is None or state.is_scheduled() or state.is_pending()):
+            told = f"no worker has begun {deployment} within {begin_within_hours:g} hours"
+            client.set_flow_run_state(run, Cancelled(message=told))
+            raise StageError(f"{told}; start one for its pool, then run this again")
+        time.sleep(_POLL_SECONDS)
 
 
 def _sent_before(client: SyncPrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun | None:
