@@ -6,17 +6,19 @@ follows from the picture's but for the few bits next to the median (of 441 photo
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-_NUM_BYTES = 32
-_HALF = 128  # bits that a mirror image leaves, and as many that it turns over
-_MOST_ROWS, _MOST_PAIRS = 1 << 16, 1 << 20  # at once, for the memory's sake
+from stages.crowds import HALF, Places, Words, between, nearest_in_crowd
 
-_Places = NDArray[np.intp]
+_NUM_BYTES = 32
+_MOST_ROWS, _MOST_PAIRS = 1 << 16, 1 << 20  # at once, for the memory's sake
+MOST_CANDIDATES = 2000  # a hash; 400,000 random ones have 190 each
+
 _Bytes = NDArray[np.uint8]
-_Words = NDArray[np.uint64]
+_Claims = NDArray[np.bool_]
 
 
 def nearest_earlier(hashes: Sequence[int], distance: int) -> list[int | None]:
@@ -25,24 +27,32 @@ def nearest_earlier(hashes: Sequence[int], distance: int) -> list[int | None]:
     No hash may come twice. Of two that are equally near it is the smaller one. With a distance of 0 a mirror image is
     another picture.
     """
+    if not distance:
+        return [None] * len(hashes)
     bits = _bits(hashes)
-    halves = _halves(bits)
+    words = _words(bits)
     by_value = sorted(hashes)
     ranks = {one: rank for rank, one in enumerate(by_value)}
     rank = np.array([ranks[one] for one in hashes], dtype=np.intp)
     none = (distance + 1) * len(hashes)
     best = np.full(len(hashes), none)
-    for later, earlier in _candidates(bits, distance):
-        apart = _between(halves[later], halves[earlier], distance)
+    is_crowded = np.zeros(len(hashes), dtype=np.bool_)
+    for later, earlier in _candidates(bits, words[0], distance, is_crowded):
+        apart = between(words[:, later], words[:, earlier])
         near = apart <= distance
         np.minimum.at(best, later[near], apart[near].astype(np.intp) * len(hashes) + rank[earlier[near]])
-    return [None if found == none else by_value[found % len(hashes)] for found in best.tolist()]
+    crowd = np.flatnonzero(is_crowded)
+    best[crowd] = np.minimum(best[crowd], nearest_in_crowd(words[:, crowd], rank[crowd], len(hashes)))
+    return [by_value[found % len(hashes)] if found < none else None for found in best.tolist()]
 
 
 def near_any(hashes: Sequence[int], others: Sequence[int], distance: int) -> list[bool]:
     """Say of each hash whether one of the others is within `distance` bits of it or of its mirror image."""
-    theirs = _halves(_bits(others))
-    return [bool((_between(own, theirs, distance) <= distance).any()) for own in _halves(_bits(hashes))]
+    if not distance:
+        known = set(others)
+        return [one in known for one in hashes]
+    theirs = _words(_bits(others))
+    return [bool((between(own[:, np.newaxis], theirs) <= distance).any()) for own in _words(_bits(hashes)).T]
 
 
 def _bits(hashes: Sequence[int]) -> _Bytes:
@@ -52,41 +62,55 @@ def _bits(hashes: Sequence[int]) -> _Bytes:
     return np.concatenate((bits[:, 0::2], bits[:, 1::2]), axis=1)
 
 
-def _halves(bits: _Bytes) -> _Words:
-    return np.packbits(bits, axis=1).view(np.uint64)
+def _words(bits: _Bytes) -> Words:
+    """Return 4 x hashes; of a mirror image the last two are others."""
+    return np.ascontiguousarray(np.packbits(bits, axis=1).view(np.uint64).T)
 
 
-def _between(some: _Words, others: _Words, distance: int) -> NDArray[np.uint16]:
-    """Return how many bits two hashes differ by, or one and the other's mirror image where those are fewer."""
-    first, second, third, fourth = np.bitwise_count(some ^ others).T
-    turned = third + fourth
-    fewest = np.minimum(turned, _HALF - turned) if distance else turned
-    found: NDArray[np.uint16] = np.add(first + second, fewest, dtype=np.uint16)  # all 256 bits would be a byte's 0
-    return found
-
-
-def _candidates(bits: _Bytes, distance: int) -> Iterator[tuple[_Places, _Places]]:
+def _candidates(
+    bits: _Bytes, first_words: NDArray[np.uint64], distance: int, is_crowded: _Claims
+) -> Iterator[tuple[Places, Places]]:
     """Yield places of hashes that may be near each other, the later and the earlier one; some come more than once.
 
     Multi-index hashing (Norouzi, Punjani and Fleet 2012): cut into d // 2 + 1 bands or more, two hashes that differ by
     d bits have a band that differs by one bit at most. So each band of each hash is looked up as it is and with each of
-    its bits flipped.
+    its bits flipped. A hash for which this finds too many is marked in `is_crowded` and looked up no more: it comes
+    with those alone that are not.
     """
     # About 64 values a hash, so that few share one by chance, and 4 million at most.
     width = min(len(bits).bit_length() + 6, 20)
-    for keys, flips in _bands(bits, max(distance // 2 + 1, 2 * _HALF // width)):
+    number = max(distance // 2 + 1, 2 * HALF // width)
+    num_candidates = np.zeros(len(bits))
+    for keys, flips in _bands(bits, number):
         order = np.argsort(keys, kind="stable")
         values, firsts, counts = np.unique(keys[order], return_index=True, return_counts=True)
         numbers = np.zeros(2 * flips.max(), dtype=np.int32)  # of the values, from 1: so most of it stays untouched
         numbers[values] = np.arange(1, len(values) + 1)
-        for start in range(0, len(keys), _MOST_ROWS):
-            found = numbers[keys[start : start + _MOST_ROWS, np.newaxis] ^ flips]
-            rows, columns = np.nonzero(found)
-            value = found[rows, columns] - 1
-            yield from _pairs(rows + start, order, firsts[value], counts[value])
+        rows, value = _looked_up(keys, flips if distance >= number else flips[-1:], numbers, ~is_crowded)
+        num_candidates += np.bincount(rows, counts[value], len(bits))
+        is_crowded |= num_candidates > MOST_CANDIDATES
+        is_calm = ~is_crowded[rows]
+        for one, other in _pairs(rows[is_calm], order, firsts[value[is_calm]], counts[value[is_calm]]):
+            taken = (other < one) | is_crowded[other]
+            taken &= np.bitwise_count(first_words[one] ^ first_words[other]) <= distance  # few by chance
+            some, others = one[taken], other[taken]
+            yield np.maximum(some, others), np.minimum(some, others)
 
 
-def _bands(bits: _Bytes, number: int) -> Iterator[tuple[_Places, _Places]]:
+def _looked_up(keys: Places, flips: Places, numbers: NDArray[np.int32], is_wanted: _Claims) -> tuple[Places, Places]:
+    """Return places of the wanted keys, and beside each the place of a value that it has or is one flip from."""
+    wanted = np.flatnonzero(is_wanted)
+    rows, values = [wanted[:0]], [wanted[:0]]
+    for start in range(0, len(wanted), _MOST_ROWS):
+        some = wanted[start : start + _MOST_ROWS]
+        found = numbers[keys[some, np.newaxis] ^ flips]
+        row, column = np.nonzero(found)
+        rows.append(some[row])
+        values.append(found[row, column] - 1)
+    return np.concatenate(rows), np.concatenate(values)
+
+
+def _bands(bits: _Bytes, number: int) -> Iterator[tuple[Places, Places]]:
     """Yield the values of each band, and what the values of bands that differ by one bit at most differ by.
 
     A band is half of bits that a mirror image turns over all, or of none of them: the former count from their last bit,
@@ -95,19 +119,23 @@ def _bands(bits: _Bytes, number: int) -> Iterator[tuple[_Places, _Places]]:
     num_kept = number // 2
     for place in range(number):
         turns = place >= num_kept
-        band = bits[:, _HALF + place - num_kept :: number - num_kept] if turns else bits[:, place:_HALF:num_kept]
+        band = bits[:, HALF + place - num_kept :: number - num_kept] if turns else bits[:, place:HALF:num_kept]
         singles = 1 << np.arange(band.shape[1])
         values, flips = band @ singles, np.append(singles, 0)
         whole = singles.sum() if turns else 0
         yield np.minimum(values, values ^ whole), np.minimum(flips, flips ^ whole)
 
 
-def _pairs(rows: _Places, order: _Places, firsts: _Places, counts: _Places) -> Iterator[tuple[_Places, _Places]]:
-    """Yield each row with the earlier ones among the `counts` places that `order` holds from `firsts` on."""
+def _pairs(rows: Places, order: Places, firsts: Places, counts: Places) -> Iterator[tuple[Places, Places]]:
+    """Yield each row with each of the `counts` places that `order` holds from `firsts` on."""
+    if not len(rows):
+        return
     ends = counts.cumsum()
-    for start in range(0, int(ends[-1]), _MOST_PAIRS):
-        number = np.arange(start, min(start + _MOST_PAIRS, ends[-1]))
-        which = np.searchsorted(ends, number, side="right")
-        later, earlier = rows[which], order[number + (firsts - ends + counts)[which]]
-        is_earlier = earlier < later
-        yield later[is_earlier], earlier[is_earlier]
+    cuts = np.searchsorted(ends, np.arange(0, ends[-1], _MOST_PAIRS))
+    for start, stop in pairwise([*cuts.tolist(), len(rows)]):
+        some = slice(start, stop)
+        number = np.arange(ends[start] - counts[start], ends[stop - 1])
+        yield (
+            np.repeat(rows[some], counts[some]),
+            order[number + np.repeat((firsts - ends + counts)[some], counts[some])],
+        )

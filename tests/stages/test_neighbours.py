@@ -1,6 +1,7 @@
 """What is found by tables of bands is what comparing all with all would find."""
 
 import random
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -42,12 +43,20 @@ def copies(originals: Sequence[int], number: int, most: int, seed: int) -> list[
     originals=st.lists(hashes, min_size=1, max_size=6),
     distance=st.sampled_from([0, 1, 2, 11, 12, 23, 24, 25, 31, 64]),
     most=st.integers(0, 40),
+    most_candidates=st.sampled_from([0, 5, 20, 50, 2000]),
     seed=st.integers(0, 2**32),
 )
-def test_what_is_found_is_the_nearest_of_all(originals: list[int], distance: int, most: int, seed: int) -> None:
+def test_what_is_found_is_the_nearest_of_all(
+    originals: list[int], distance: int, most: int, most_candidates: int, seed: int
+) -> None:
+    """However few candidates make a crowd, whose hashes are compared all with all."""
     some = copies(originals, 30, most, seed)
 
-    assert nearest_earlier(some, distance) == by_comparing_all(some, distance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.neighbours.MOST_CANDIDATES", most_candidates)
+        found = nearest_earlier(some, distance)
+
+    assert found == by_comparing_all(some, distance)
 
 
 @pytest.mark.parametrize("distance", [12, 24])
@@ -62,6 +71,45 @@ def test_every_copy_is_found_among_many(distance: int) -> None:
     assert found[:20_000] == [None] * 20_000  # random ones are 60 bits apart and more
     expected = by_comparing_all([*originals[:300], *planted], distance)[300:]
     assert found[20_000:] == expected
+
+
+def alike(number: int, seed: int) -> list[int]:
+    """Return hashes such as a fixed camera's pictures have: each of them 14 bits from one, and 28 from each other."""
+    draw = random.Random(seed)
+    first = draw.getrandbits(256)
+    return list({first ^ sum(1 << place for place in draw.sample(range(256), 14)) for _ in range(number)})
+
+
+def test_many_alike_among_others_find_their_nearest() -> None:
+    """More than are compared at once."""
+    crowd, others = alike(2_100, seed=3), copies([1, 2**255], 100, 30, seed=4)
+    together = [*crowd[:1_000], *others, *crowd[1_000:]]
+
+    found = nearest_earlier(together, 24)
+
+    assert found == by_comparing_all(together, 24)
+
+
+def test_pictures_of_a_fixed_camera_take_seconds() -> None:
+    some = alike(10_000, seed=5)
+    begun = time.process_time()
+
+    found = nearest_earlier(some, 24)
+
+    assert time.process_time() - begun < 20  # 1 s; by tables alone minutes
+    assert found.count(None) < 100
+
+
+def test_who_waits_for_a_crowd_is_told_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("stages.neighbours.MOST_CANDIDATES", 10)
+    monkeypatch.setattr("stages.crowds.MANY", 20)
+
+    nearest_earlier(alike(40, seed=6), 24)
+
+    assert capsys.readouterr().err == (
+        "40 pictures are nearly alike, as a fixed camera's are: comparing all of them with all; lower "
+        "prepare.duplicate_distance if they do differ\n"
+    )
 
 
 @given(some=st.lists(hashes, max_size=4), most=st.integers(0, 40), seed=st.integers(0, 2**32))
