@@ -77,12 +77,13 @@ def evaluate(
     model = load(train)
     sides = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")}
     breeds = _breeds(model.labels, sides)
-    valid, test = _predicted(model, sides, prepared, features)
+    images = {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
+    valid, test = _predicted(model, sides, images, features)
     choice = findings.chosen(valid, params.unsure_precision)
     said = findings.outcome(test, temperature=choice.temperature)
     numbers = findings.measured(test, choice, breeds, params.calibration_bins)
-    seen = frozen_features(train, model, _images(sides, prepared), features)
-    numbers |= _baselines(params, sides, seen, prepared=prepared, split=split, train=train)
+    seen = frozen_features(train, model, images, features)
+    numbers |= _baselines(params, sides, seen, images["test"], prepared=prepared, split=split, train=train)
     with new_folder(out) as folder:
         write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
@@ -116,7 +117,9 @@ def _breeds(labels: Sequence[str], sides: Sides) -> dict[str, str]:
     return {label: species.get(label, "") for label in labels}
 
 
-def _predicted(model: "Model", sides: Sides, prepared: Path, features: Path) -> "tuple[Side, Side]":
+def _predicted(
+    model: "Model", sides: Sides, images: Mapping[str, Sequence[Path]], features: Path
+) -> "tuple[Side, Side]":
     """Return what the model says of the valid side, by the fastest engine, and of the test side, as it was trained."""
     import numpy as np
 
@@ -124,19 +127,21 @@ def _predicted(model: "Model", sides: Sides, prepared: Path, features: Path) -> 
     from stages.predictions import known_logits
 
     place = {label: number for number, label in enumerate(model.labels)}
-    images = _images({name: sides[name] for name in ("valid", "test")}, prepared)
     logits = {"valid": known_logits(model, images["valid"], features), "test": model.logits(images["test"])}
-    truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in images}
-    valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in images)
+    truth = {name: np.array([place[row["label"]] for row in sides[name]], dtype=np.int64) for name in logits}
+    valid, test = (Side(rows=sides[name], truth=truth[name], logits=logits[name].astype(np.float64)) for name in logits)
     return valid, test
 
 
-def _images(sides: Sides, prepared: Path) -> dict[str, list[Path]]:
-    return {side: [prepared / row["path"] for row in rows] for side, rows in sides.items()}
-
-
 def _baselines(
-    params: EvaluateParams, sides: Sides, seen: "Outputs", *, prepared: Path, split: Path, train: Path
+    params: EvaluateParams,
+    sides: Sides,
+    seen: "Outputs",
+    test_images: Sequence[Path],
+    *,
+    prepared: Path,
+    split: Path,
+    train: Path,
 ) -> dict[str, float]:
     from stages import baselines
     from stages.scratch import from_scratch
@@ -149,12 +154,7 @@ def _baselines(
     }
     if params.scratch_baseline:
         found["baseline_scratch"] = from_scratch(
-            train,
-            split=split,
-            prepared=prepared,
-            images=_images(sides, prepared)["test"],
-            labels=labels["test"],
-            seed=params.seed,
+            train, split=split, prepared=prepared, images=test_images, labels=labels["test"], seed=params.seed
         )
     return {name: round(value, 6) for name, value in found.items()}
 
