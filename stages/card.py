@@ -35,36 +35,27 @@ def card(
         "library_name": "onnx",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "onnx", "fastai"],
-        "architecture": about["architecture"],
-        "method": about["method"],
-        "data_name": texts["data_name"],
-        "data_license": texts["data_license"],
-        "data_url": texts["data_url"],
-        "data_citation": texts["data_citation"],
+        **_of(about, "architecture", "method"),
+        **_of(texts, "data_name", "data_license", "data_url", "data_citation"),
         "photographs_in": [*(["self_test/"] if texts["num_self_test_images"] else []), "report.html"],
-        "intended_use": texts["intended_use"],
-        "limits": texts["limits"],
-        "labels": about["labels"],
-        "num_train": about["num_train"],
-        "num_valid": about["num_valid"],
+        **_of(texts, "intended_use", "limits"),
+        **_of(about, "labels", "num_train", "num_valid"),
         "num_test": metrics["num_test"],
         "num_arrived": num_arrived,
         "test_by_label": {label: dict(its) for label, its in test_by_label.items()},
         "metrics": dict(metrics),
-        "unsure_precision": calibration["unsure_precision"],
-        "unsure_below": calibration["unsure_below"],
-        "valid_sure_accuracy": calibration["valid_sure_accuracy"],
-        "valid_reckoned_accuracy": calibration["valid_reckoned_accuracy"],
-        "ece_by_chance": calibration["ece_by_chance"],
-        "test_sure": calibration["test_sure"],
+        **_of(calibration, "unsure_precision", "unsure_below", "valid_sure_accuracy", "valid_reckoned_accuracy"),
+        **_of(calibration, "ece_by_chance", "test_sure"),
         "learning_rate": about["learning_rate"] if "learning_rate" in settings else None,
-        "device": about["device"],
-        "precision": about["precision"],
+        **_of(about, "device", "precision"),
         "training": settings,
-        "weights_sha256": about["weights_sha256"],
-        "versions": about["versions"],
+        **_of(about, "weights_sha256", "versions"),
         "export_versions": dict(export_versions),
     }
+
+
+def _of(facts: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: facts[name] for name in names}
 
 
 def markdown(fields: Mapping[str, Any]) -> str:
