@@ -54,7 +54,7 @@ OUTPUTS = {
     "evaluate": Output(
         frozenset({"breeds.csv", "calibration.json", "confused_pairs.csv", "confusion.csv", "metrics.json",
                    "params.json", "predictions.csv", "reliability.csv", "report.html", "test_logits.npy"}),
-        frozenset({"doubtful.csv", "heatmaps", "shown_images.csv"}),
+        frozenset({"doubtful.csv", "heatmaps", "published_report.html", "shown_images.csv"}),
     ),
     "export": Output(
         frozenset({"card.json", "card.md", "labels.json", "learner.pkl", "metrics.json", "model.onnx", "params.yaml",

@@ -3,7 +3,7 @@
 Reads data/train (the learner), data/split (the sides), data/prepared (the images); leaves data/eval: metrics.json, the
 tables of predictions, confusion, reliability, breeds and confused pairs, doubtful.csv (of all sides, the labels to look
 at first), test_logits.npy (what the learner said, for export to compare with), calibration.json, params.json (what this
-and the stages before were told), heatmaps/, report.html and shown_images.csv.
+and the stages before were told), heatmaps/, report.html, and for the bundle published_report.html and shown_images.csv.
 The temperature and the threshold for "unsure" are chosen on the valid side.
 """
 

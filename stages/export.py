@@ -22,7 +22,6 @@ from stages.errors import DataError
 from stages.imports import import_large
 from stages.outputs import new_folder, read_csv, write_csv, write_json
 from stages.params import STRICT
-from stages.published_report import published
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,11 +68,10 @@ def export(
     Raises DataError when the ONNX file says something else of any test image than the learner did when it was judged,
     and where an earlier release has left less in `train` or `eval` than is read of it.
     """
-    # All that is read of others comes first, because the conversion takes long.
-    calibration, metrics, settings, about = map(
-        described, (eval / "calibration.json", eval / "metrics.json", eval / "params.json", train / "train.json")
-    )
-    shown = _shown(eval / "shown_images.csv")
+    # All that is read of others is checked first, because the conversion takes long.
+    judgement = (eval / name for name in ("calibration.json", "metrics.json", "params.json"))
+    calibration, metrics, settings, about = map(described, (*judgement, train / "train.json"))
+    _check_left(eval)
     import_large("timm", "fastai.vision.all", "onnxscript", "torch.onnx")
     from stages.agreement import agreed, judged
     from stages.model import load
@@ -85,7 +83,7 @@ def export(
     rows, temperature = read_csv(split / "test.csv"), calibration["temperature"]
     said = judged(eval / "test_logits.npy", len(rows), len(model.labels))
     with new_folder(out) as folder:
-        shutil.copyfile(train / "preprocess.json", folder / "preprocess.json")
+        _copy(folder, train, eval)
         how = (folder / "preprocess.json").read_text(encoding="utf-8")
         write_onnx(folder / "model.onnx", model, temperature=temperature, opset=params.opset, preprocess=how)
         images = [prepared / row["path"] for row in rows]
@@ -93,30 +91,24 @@ def export(
         tested = write_self_test(folder, rows, expected, prepared=prepared, number=params.num_self_test_images)
         _write_words(folder, params, split, about=about, metrics=metrics, calibration=calibration, said=said)
         _write_params(folder / "params.yaml", settings | {"export": vars(params)})
-        _write_seen(folder / "seen_images.csv", split)
-        _write_shown(folder / "shown_images.csv", shown, tested)
-        copy_with_notes(
-            train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature=temperature)
-        )
-        for source in (train / "learner.pkl", eval / "metrics.json"):
-            shutil.copyfile(source, folder / source.name)
-        page = (eval / "report.html").read_text(encoding="utf-8")
-        (folder / "report.html").write_text(published(page), encoding="utf-8")
-    _tell_of_claims(params, settings["download"]["source"])
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(
-        f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {quote(str(out))} --model pets", file=sys.stderr
-    )
+        _write_lists(folder, split, read_csv(eval / "shown_images.csv"), tested)
+        copy_with_notes(train / "weights.safetensors", folder / "weights.safetensors", _notes(about, temperature))
+    _tell(params, settings["download"]["source"], out)
 
 
-def _shown(path: Path) -> list[dict[str, str]]:
-    try:
-        return read_csv(path)
-    except FileNotFoundError as error:
-        raise DataError(f"an earlier release left no such list; run `dvc repro evaluate`: {path}") from error
+def _check_left(judgement: Path) -> None:
+    for path in (judgement / "shown_images.csv", judgement / "published_report.html"):
+        if not path.is_file():
+            raise DataError(f"an earlier release left no such file; run `dvc repro evaluate`: {path}")
 
 
-def _notes(about: Mapping[str, Any], *, temperature: float) -> dict[str, str]:
+def _copy(folder: Path, train: Path, judgement: Path) -> None:
+    for source in (train / "preprocess.json", train / "learner.pkl", judgement / "metrics.json"):
+        shutil.copyfile(source, folder / source.name)
+    shutil.copyfile(judgement / "published_report.html", folder / "report.html")
+
+
+def _notes(about: Mapping[str, Any], temperature: float) -> dict[str, str]:
     """Return what must be known of the weights to make a network of them; `format` is what other libraries look for."""
     labels = json.dumps(about["labels"])
     facts = {"architecture": about["architecture"], "method": about["method"], "labels": labels}
@@ -168,25 +160,29 @@ def _write_params(path: Path, sections: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(dict(sections), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _write_seen(path: Path, split: Path) -> None:
-    """List the originals that training or any choice has seen, so that nobody judges the model by them later."""
+def _write_lists(
+    folder: Path, split: Path, reported: Sequence[Mapping[str, str]], tested: Mapping[str, Mapping[str, str]]
+) -> None:
+    """List the originals that training or any choice has seen, so that nobody judges the model by them later; and those
+    of all pictures in the bundle, each with the file that shows it, so that one can be found."""
     seen = {(row["sha256"], row["group"]) for side in ("train", "valid") for row in read_csv(split / f"{side}.csv")}
-    write_csv(path, ["sha256", "group"], sorted(seen))
-
-
-def _write_shown(path: Path, reported: Sequence[Mapping[str, str]], tested: Mapping[str, Mapping[str, str]]) -> None:
-    """List the originals of all pictures in the bundle, each with the file that shows it, so that one can be found."""
+    write_csv(folder / "seen_images.csv", ["sha256", "group"], sorted(seen))
     shown = [*(("report.html", row) for row in reported), *tested.items()]
-    write_csv(path, ["sha256", "group", "file"], sorted((row["sha256"], row["group"], file) for file, row in shown))
+    rows = sorted((row["sha256"], row["group"], file) for file, row in shown)
+    write_csv(folder / "shown_images.csv", ["sha256", "group", "file"], rows)
 
 
-def _tell_of_claims(params: ExportParams, source: str) -> None:
+def _tell(params: ExportParams, source: str, out: Path) -> None:
     if params.data_name == _PETS and not source.partition("?")[0].endswith(_PETS_ARCHIVE):
         print(
             f"export: the card says what params.yaml says of the pets, but these images are others; write export's "
             f"data_name, data_license, data_url, data_citation, intended_use and limits anew: {source}",
             file=sys.stderr,
         )
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(
+        f"export: {size / 1e6:.1f} MB in {out}; next: petmodels publish {quote(str(out))} --model pets", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Write report.html: one file that a manager and an engineer can both read, without a network.
 
 Reads what the stages left in data/prepared, data/split, data/train and data/eval, so that the report can't say anything
-that the files don't; leaves `report.html` and `shown_images.csv`, the originals of its pictures, in the last. Text
-reaches the page only through Jinja's and markupsafe's escaping, and the page's own policy forbids any script but the
-one whose hash it names. What it says of doubtful labels is for who trains: export takes it out, and no list has its
-pictures.
+that the files don't; leaves `report.html` in the last, `published_report.html`, which a bundle gets, and
+`shown_images.csv`, the originals of the latter's pictures. Text reaches the page only through Jinja's and markupsafe's
+escaping, and the page's own policy forbids any script but the one whose hash it names. What it says of doubtful labels
+is for who trains: the published one is rendered without, and no list has its pictures.
 """
 
 import base64
@@ -38,21 +38,29 @@ Page = dict[str, Any]
 
 def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) -> None:
     """Write `report.html` into the folder `evaluation`, from the files there and in the folders of the stages before;
-    and `shown_images.csv`, which lists the originals of all the pictures in it that a bundle gets.
+    `published_report.html`, the same without the doubtful labels; and `shown_images.csv`, which lists the originals of
+    all the pictures in the latter.
 
     Each picture is embedded once; heat maps are taken from `evaluation/heatmaps`, which mirrors the prepared images'
     paths. The same files give the same bytes.
     """
+    page = _page(evaluation, prepared, train, _data(prepared, split, _json(train / "train.json")["labels"]))
+    doubts = _doubts(evaluation / "doubtful.csv", prepared, page["training"]["image_size"])
+    for name, told in (("report.html", doubts), ("published_report.html", None)):
+        (evaluation / name).write_text(_rendered(page | {"doubts": told}), encoding="utf-8")
+    numbers = {number for number, _ in (*page["pictures"], *page["heatmaps"])}
+    _write_shown(evaluation / "shown_images.csv", split, [page["predictions"][number]["path"] for number in numbers])
+
+
+def _page(evaluation: Path, prepared: Path, train: Path, data: Page) -> Page:
     predictions = read_csv(evaluation / "predictions.csv")
     training, sections = _json(train / "train.json"), _json(evaluation / "params.json")
-    settings = sections["evaluate"]
-    metrics, calibration = _json(evaluation / "metrics.json"), _json(evaluation / "calibration.json")
+    settings, calibration = sections["evaluate"], _json(evaluation / "calibration.json")
     history = read_csv(train / "history.csv")
     pictured = album.chosen(predictions, settings["num_top_losses"])
-    data = _data(prepared, split, training["labels"])
     charted = _charted(training["labels"], predictions)
     page = {
-        "metrics": metrics,
+        "metrics": _json(evaluation / "metrics.json"),
         "calibration": calibration,
         "settings": settings,
         "sections": sections,
@@ -77,16 +85,10 @@ def write_report(evaluation: Path, *, prepared: Path, split: Path, train: Path) 
         "matrix": _matrix(charted, predictions),
         "pictures": [(n, album.thumbnail(prepared / predictions[n]["path"], training["image_size"])) for n in pictured],
         "cells": album.listing(predictions, charted, pictured),
-        **_doubtful(evaluation / "doubtful.csv", prepared, training["image_size"]),
     }
-    page["tables"] = {
-        "balance": figures.balance_table(data["balance"]),
-        "reliability": figures.reliability_table(calibration),
-    }
-    page["charts"] = _charts(page, read_csv(train / "learning_rate.csv"))
-    (evaluation / "report.html").write_text(_rendered(page), encoding="utf-8")
-    shown = [predictions[n]["path"] for n in {*pictured, *(n for n, _ in page["heatmaps"])}]
-    _write_shown(evaluation / "shown_images.csv", split, shown)
+    balance, reliability = figures.balance_table(data["balance"]), figures.reliability_table(calibration)
+    page["tables"] = {"balance": balance, "reliability": reliability}
+    return page | {"charts": _charts(page, read_csv(train / "learning_rate.csv"))}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def _heatmap_method(folder: Path) -> str:
     return str(_json(facts)["method"]) if facts.exists() else ""
 
 
-def _doubtful(path: Path, prepared: Path, image_size: int) -> Page:
+def _doubts(path: Path, prepared: Path, image_size: int) -> Page:
     doubtful = read_csv(path)
     shown = [
         {
@@ -152,7 +154,7 @@ def _doubtful(path: Path, prepared: Path, image_size: int) -> Page:
         }
         for row in doubtful[:MAX_DOUBTFUL]
     ]
-    return {"num_doubtful": len(doubtful), "doubtful": shown}
+    return {"num_images": len(doubtful), "images": shown}
 
 
 def _charted(labels: Sequence[str], predictions: Sequence[Row]) -> list[str]:

@@ -11,7 +11,6 @@ import pytest
 
 from stages import album, axes, charts, figures, svg
 from stages.outputs import read_csv, write_csv
-from stages.published_report import published
 from stages.report import write_report
 from tests.stages.evaluated import change_json, read_json, write_data
 
@@ -124,16 +123,16 @@ def test_a_label_with_a_blank_is_one_word_of_the_command(tmp_path: Path) -> None
 def test_a_published_report_names_and_shows_no_doubtful_label_and_is_else_the_same(data: Path) -> None:
     page = reported(data)
 
-    theirs = published(page)
+    theirs = (data / "eval" / "published_report.html").read_text(encoding="utf-8")
 
+    ours = r' *<a href="#doubtful">.*?</a>\n|<section id="doubtful">.*?</section>\n\n'
+    assert theirs == re.sub(ours, "", page, flags=re.DOTALL)
     names = [f">{album.file_name(row)}<" for row in read_csv(data / "eval/doubtful.csv") if row["side"] != "test"]
     told = ["#doubtful", 'id="doubtful"', "stages.correct", *names]
     assert len(names) == 2
     assert [words for words in told if words not in page] == []
     assert [words for words in told if words in theirs] == []
-    assert re.findall('<section id="(.*?)">', theirs) == re.findall('<section id="(?!doubtful)(.*?)">', page)
     assert theirs.count("data:image/jpeg") == page.count("data:image/jpeg") - 3
-    assert theirs.endswith("</html>")
 
 
 def test_report_asks_the_network_for_nothing(data: Path) -> None:
