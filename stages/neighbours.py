@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages.crowds import HALF, Places, Words, between, nearest_in_crowd
 
 _NUM_BYTES = 32
-_MOST_ROWS, _MOST_PAIRS = 1 << 16, 1 << 20  # at once, for the memory's sake
+_MOST_ROWS, _MOST_PAIRS = 1 << 16, 1 << 18  # at once, for the memory's sake
 MOST_CANDIDATES = 2000  # a hash; 400,000 random ones have 190 each
 
 _Bytes = NDArray[np.uint8]
@@ -131,11 +131,10 @@ def _pairs(rows: Places, order: Places, firsts: Places, counts: Places) -> Itera
     if not len(rows):
         return
     ends = counts.cumsum()
+    shifts = firsts - ends + counts
     cuts = np.searchsorted(ends, np.arange(0, ends[-1], _MOST_PAIRS))
     for start, stop in pairwise([*cuts.tolist(), len(rows)]):
         some = slice(start, stop)
         number = np.arange(ends[start] - counts[start], ends[stop - 1])
-        yield (
-            np.repeat(rows[some], counts[some]),
-            order[number + np.repeat((firsts - ends + counts)[some], counts[some])],
-        )
+        number += np.repeat(shifts[some], counts[some])
+        yield np.repeat(rows[some], counts[some]), order[number]
