@@ -1,7 +1,8 @@
 """A process that does one step of a registry and is killed (SIGKILL) right before or after its n-th request.
 
 Run as a script: reads one JSON order a line, forks for each a process that carries it out, and answers with what became
-of it: `{"status": 0 or -9, "requests": how many were counted}`. Forking saves importing botocore for each of them.
+of it: `{"status": 0 or -9, "requests": how many were counted}`. Forking saves importing botocore for each of them,
+and building its client.
 """
 
 import json
@@ -17,6 +18,7 @@ from petmodels.errors import PetmodelsError
 from petmodels.mirror import mirror
 from petmodels.registry import Registry
 from petmodels.s3 import S3Storage
+from tests.petmodels.stores import opened
 
 # The smallest parts that S3 takes, so that little has to be sent.
 hashing.SINGLE_BYTES = 2_000
@@ -24,9 +26,9 @@ hashing.PART_BYTES = 5 * 2**20
 _COUNTING = threading.Lock()
 
 
-def carry_out(order: dict[str, Any], report: int) -> None:
+def carry_out(order: dict[str, Any], client: Any, report: int) -> None:
     """Do what is ordered, counting requests, and die at the one that is ordered."""
-    registry = Registry(order["address"], cache=Path(order["cache"]))
+    registry = opened(order["address"], client, Path(order["cache"]))
     count = 0
 
     def before(**_: Any) -> None:
@@ -41,9 +43,8 @@ def carry_out(order: dict[str, Any], report: int) -> None:
         if order["kill"][1] == "after" and count >= order["kill"][0]:  # other threads may have sent more meanwhile
             os.kill(os.getpid(), signal.SIGKILL)
 
-    events = registry.storage.client.meta.events  # type: ignore[attr-defined]
-    events.register("before-send.s3", before)
-    events.register("response-received.s3", after)
+    client.meta.events.register("before-send.s3", before)
+    client.meta.events.register("response-received.s3", after)
     STEPS[order["step"]](registry, order)
 
 
@@ -61,7 +62,7 @@ STEPS = {
 
 def main() -> None:
     """Answer orders until stdin ends."""
-    assert S3Storage("any", "").client  # the forked processes find botocore's models loaded
+    client = S3Storage("any", "").client  # it has asked nothing, so that each forked process has it to itself
     for line in sys.stdin:
         order = json.loads(line)
         report = os.memfd_create("count")
@@ -69,7 +70,7 @@ def main() -> None:
         if child == 0:
             status = 1
             try:
-                carry_out(order, report)
+                carry_out(order, client, report)
                 status = 0
             except PetmodelsError as error:
                 print(f"{order['step']}: {type(error).__name__}: {error}", file=sys.stderr)

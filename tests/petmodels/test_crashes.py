@@ -14,11 +14,10 @@ import pytest
 from petmodels.hashing import digest_of, no_progress
 from petmodels.names import blob_key
 from petmodels.registry import Registry
-from petmodels.s3 import S3Storage
 from petmodels.tombstone import Tombstone
 from petmodels.versions import read_manifest, read_version
 from tests.petmodels.bundles import write_files
-from tests.petmodels.stores import BUCKET
+from tests.petmodels.stores import BUCKET, opened
 
 Order = Callable[..., dict[str, Any]]
 FILES = {
@@ -61,56 +60,43 @@ def run(s3_address: str) -> Iterator[Order]:
         process.stdin.close()
 
 
-@pytest.fixture
-def source(bundles: dict[int, Path], tmp_path: Path) -> Path:
-    """Return a registry to mirror, beside what it was before: a version more, one withdrawn, and the alias moved."""
-    now = Registry(tmp_path / "now", cache=tmp_path / "cache of the source")
-    for number in (1, 2):
-        now.publish(bundles[number], "pets")
-        now.promote(f"pets@{number}", "production")
-    shutil.copytree(tmp_path / "now", tmp_path / "before")
+@pytest.fixture(scope="module")
+def states(bundles: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return, for each step, the folder of a registry in which it has something to do; and the `source` of a mirror.
+
+    The source is what was mirrored before, with a version more, one withdrawn, and the alias moved.
+    """
+    folder = tmp_path_factory.mktemp("states")
+    now, other = (Registry(folder / name, cache=folder / "cache") for name in ("source", "three versions"))
+
+    def as_it_is(name: str) -> Path:
+        return Path(shutil.copytree(folder / "source", folder / name))
+
+    now.publish(bundles[1], "pets")
+    now.promote("pets@1", "production")
+    now.publish(bundles[2], "pets")
+    first = as_it_is("first in production")
+    now.promote("pets@2", "production")
+    second = as_it_is("second in production")
     now.publish(bundles[3], "pets")
     now.promote("pets@3", "production")
     now.withdraw("pets@2", "asked for", is_dry=False)
-    return tmp_path / "now"
+    for number in bundles:
+        other.publish(bundles[number], "pets")
+    other.promote("pets@2", "production")
+    return {
+        "publish": first, "promote": first, "withdraw": first, "rollback": second, "mirror": second,
+        "prune": folder / "three versions", "source": folder / "source",
+    }  # fmt: skip
 
 
-def prepared(step: str, bundles: dict[int, Path], client: Any, folder: Path) -> Registry:
-    """Return a registry in which `step` has something to do."""
-    registry = opened(f"s3://{BUCKET}/{uuid4().hex}", client, folder / uuid4().hex)
-    if step == "mirror":
-        for path in (folder / "before").rglob("[!.]*"):
-            if path.is_file():
-                key = path.relative_to(folder / "before").as_posix()
-                assert registry.storage.upload(key, path, digest_of(path), no_progress)
-        return registry
-    registry.publish(bundles[1], "pets")
-    if step != "prune":
-        registry.promote("pets@1", "production")
-    registry.publish(bundles[2], "pets")
-    if step in {"rollback", "prune"}:
-        registry.promote("pets@2", "production")
-    if step == "prune":
-        registry.publish(bundles[3], "pets")
-    return registry
-
-
-class Ready(S3Storage):
-    """A storage with a client that is there already: building one takes longer than what is tested with it."""
-
-    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
-        super().__init__(bucket, prefix)
-        self.ready = client
-
-    @property
-    def client(self) -> Any:
-        return self.ready
-
-
-def opened(address: str, client: Any, cache: Path) -> Registry:
-    registry = Registry(address, cache=cache)
-    if isinstance(registry.storage, S3Storage):
-        registry.storage = Ready(registry.storage.bucket, registry.storage.prefix.rstrip("/"), client)
+def prepared(state: Path, client: Any, cache: Path) -> Registry:
+    """Return a registry on the store that is what the folder `state` is."""
+    registry = opened(f"s3://{BUCKET}/{uuid4().hex}", client, cache)
+    for path in state.rglob("[!.]*"):
+        if path.is_file():
+            key = path.relative_to(state).as_posix()
+            assert registry.storage.upload(key, path, digest_of(path), no_progress)
     return registry
 
 
@@ -141,7 +127,7 @@ def needed_keys(registry: Registry) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["publish", "promote", "rollback", "withdraw", "mirror", "prune"])
 def test_a_kill_around_any_request_harms_nothing(
-    step: str, run: Order, s3_address: str, bundles: dict[int, Path], source: Path, tmp_path: Path
+    step: str, run: Order, s3_address: str, bundles: dict[int, Path], states: dict[str, Path], tmp_path: Path
 ) -> None:
     client = Registry(s3_address).storage.client  # type: ignore[attr-defined]
     versions, named = EXPECTED[step]
@@ -151,10 +137,10 @@ def test_a_kill_around_any_request_harms_nothing(
         point += 1
         # Before a request a mirror has left what it had left after the last one; it makes the most of them.
         for moment in ("after",) if step == "mirror" else ("before", "after"):
-            registry = prepared(step, bundles, client, tmp_path)
+            registry = prepared(states[step], client, tmp_path / uuid4().hex)
             before = set(registry.versions("pets"))
             order = {"step": step, "address": registry.storage.address, "bundle": str(bundles[3]),
-                     "source": str(source), "cache": str(tmp_path / uuid4().hex)}  # fmt: skip
+                     "source": str(states["source"]), "cache": str(tmp_path / uuid4().hex)}  # fmt: skip
             answer = run(**order, kill=[point, moment])
             if answer["status"] == 0:
                 assert point == 1 or answer["requests"] < point
