@@ -108,13 +108,9 @@ def _commit(folder: Path, revision: str, handle: int) -> str | None:
     A bare name would find the clone's own branch, which git made with it and which stays whatever becomes of the
     remote's: so a name is the remote's, or a commit's.
     """
-    if revision.startswith("-"):
+    if any(sign in revision for sign in ("..", "^-")):  # a range, which no name is
         return None
     names = [f"refs/remotes/origin/{revision}", f"refs/tags/{revision}"]
-    for name in [*names, *([revision] if _COMMIT.fullmatch(revision) else [])]:
-        try:
-            found = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
-            return output(found, folder, keep=(handle,)).strip().splitlines()[-1]
-        except ChildError:
-            continue
-    return None
+    wanted = [f"{name}^{{commit}}" for name in [*names, *([revision] if _COMMIT.fullmatch(revision) else [])]]
+    first = ["git", "rev-list", "--no-walk=unsorted", "--max-count=1", "--ignore-missing", *wanted, "--"]
+    return output(first, folder, keep=(handle,)).strip() or None

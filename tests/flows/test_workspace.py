@@ -1,6 +1,7 @@
 """Workspaces: clones at a revision that one run at a time may write to; and the pipeline in them, by real DVC."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,9 +53,10 @@ def test_a_workspace_is_at_the_revision_whatever_it_is_called(
         assert (w.folder / "dvc.yaml").exists()
 
 
-def test_an_unknown_revision_is_named_with_the_branches(settings: Settings) -> None:
-    with pytest.raises(RequestError, match=r"has no such revision; branches: main: nowhere$"):
-        workspace(settings, "a", "nowhere", quiet).__enter__()
+@pytest.mark.parametrize("revision", ["nowhere", "main..main", "main^-1", "main^@", "-q", "main:", "a b"])
+def test_an_unknown_revision_is_named_with_the_branches(settings: Settings, revision: str) -> None:
+    with pytest.raises(RequestError, match=rf"has no such revision; branches: main: {re.escape(revision)}$"):
+        workspace(settings, "a", revision, quiet).__enter__()
 
 
 @pytest.mark.slow
