@@ -1,6 +1,6 @@
 """The stages of the toy project: the real ones' names, folders and files, but the learning takes milliseconds.
 
-Copied into the toy project as its only program: `python toy.py STAGE`. Pictures are plain colours with noise; the
+Copied into the toy project as its only program: `python toy.py STAGE …`. Pictures are plain colours with noise; the
 network is the nearest mean colour. Nothing here knows pytest, Prefect or the flows.
 """
 
@@ -183,5 +183,6 @@ def _write_csv(path: Path, rows: list[list[str]], columns: list[str] = COLUMNS) 
 
 
 if __name__ == "__main__":
-    stage = sys.argv[1]
-    globals()[stage](yaml.safe_load(Path("params.yaml").read_text()).get(stage))
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    for stage in sys.argv[1:]:
+        globals()[stage](settings.get(stage))
