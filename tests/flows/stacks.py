@@ -24,10 +24,15 @@ def stack_with_tables(factory: pytest.TempPathFactory, options: Options) -> Iter
     """Run a stack in a new folder until the block ends."""
     folder = factory.mktemp("stack")
     if not options.database:
-        (folder / "prefect").mkdir()
-        shutil.copyfile(_database(factory), folder / "prefect" / "prefect.db")
+        give_tables(factory, folder)
     with running_stack(folder, options) as stack:
         yield stack
+
+
+def give_tables(factory: pytest.TempPathFactory, folder: Path) -> None:
+    """Let the server of the stack that will run in a folder find its tables made."""
+    (folder / "prefect").mkdir()
+    shutil.copyfile(_database(factory), folder / "prefect" / "prefect.db")
 
 
 def _database(factory: pytest.TempPathFactory) -> Path:

@@ -26,6 +26,7 @@ from petmodels.storage import open_storage
 from tests.flows.interruptions import assert_goes_on, in_the_middle
 from tests.flows.operator import Operator
 from tests.flows.projects import Project
+from tests.flows.stacks import give_tables
 
 ROOT = Path(__file__).parents[2]
 SERVICES_SECONDS = 90  # the automation looks at what is overdue, and the server may have it wait for the next look
@@ -39,10 +40,13 @@ pytestmark = [
 
 
 @pytest.fixture
-def operator(tmp_path: Path, toy: Project, monkeypatch: pytest.MonkeyPatch) -> Operator:
+def operator(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, toy: Project, monkeypatch: pytest.MonkeyPatch
+) -> Operator:
     """A person beside a stack that somebody else starts and ends."""
     options = Options(checkout=ROOT, port=free_port(), s3_port=free_port(), git=str(toy.remote))
     stack = planned(tmp_path / "stack", options)
+    give_tables(tmp_path_factory, stack.folder)
     for name, value in stack.store.environment().items():
         monkeypatch.setenv(name, value)
     return Operator(stack, toy)
