@@ -5,6 +5,7 @@ the originals of the test side, as a consumer would send them, not the pipeline'
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Evidence:
     the `turn`-th challenger of this champion, from 1.
     """
 
-    metrics: dict[str, Any]
+    metrics: Mapping[str, Any]
     polluting: tuple[str, ...]
     champion: str = ""
     champion_version: int | None = None

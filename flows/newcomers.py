@@ -6,7 +6,7 @@ send it, and people have said what they show.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def tallied(given: Sequence[Answer], tested: dict[str, tuple[int, int]]) -> list
     return sorted(tallies, key=lambda its: its.surplus if tested else its.num_right - its.num_images)
 
 
-def of_test_side(card: dict[str, Any]) -> dict[str, tuple[int, int]]:
+def of_test_side(card: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Return how many test images of each label a bundle's card counts, and how many right ones; {} if it doesn't."""
     return dict(_counted(card.get("test_by_label")))
 

@@ -14,17 +14,23 @@ if TYPE_CHECKING:
     from petmodels.aliases import Alias, Step
     from petmodels.comparison import Compared, Comparison, LabelAccuracy, compare
     from petmodels.diff import Diff
+    from petmodels.documents import Signature, Statement
     from petmodels.errors import PetmodelsError
     from petmodels.find import Found, Use
+    from petmodels.image_files import Readable
     from petmodels.images import ImageLike
+    from petmodels.listing import Listed
     from petmodels.loading import load
-    from petmodels.manifest import File, Manifest
+    from petmodels.manifest import File, Manifest, Parent
+    from petmodels.mirror import Mirrored
     from petmodels.model import Model
     from petmodels.predictions import Prediction, Ranked
     from petmodels.prune import Pruned
     from petmodels.publish import Origin, Published
     from petmodels.registry import Registry
+    from petmodels.resolve import Resolved
     from petmodels.significance import difference_interval, mcnemar
+    from petmodels.tombstone import Tombstone
     from petmodels.verify import Verified
     from petmodels.withdraw import Withdrawn
 
@@ -39,16 +45,24 @@ __all__ = [
     "Found",
     "ImageLike",
     "LabelAccuracy",
+    "Listed",
     "Manifest",
+    "Mirrored",
     "Model",
     "Origin",
+    "Parent",
     "PetmodelsError",
     "Prediction",
     "Pruned",
     "Published",
     "Ranked",
+    "Readable",
     "Registry",
+    "Resolved",
+    "Signature",
+    "Statement",
     "Step",
+    "Tombstone",
     "Use",
     "Verified",
     "Withdrawn",
@@ -68,16 +82,24 @@ _MODULES = {
     "Found": "find",
     "ImageLike": "images",
     "LabelAccuracy": "comparison",
+    "Listed": "listing",
     "Manifest": "manifest",
+    "Mirrored": "mirror",
     "Model": "model",
     "Origin": "publish",
+    "Parent": "manifest",
     "PetmodelsError": "errors",
     "Prediction": "predictions",
     "Pruned": "prune",
     "Published": "publish",
     "Ranked": "predictions",
+    "Readable": "image_files",
     "Registry": "registry",
+    "Resolved": "resolve",
+    "Signature": "documents",
+    "Statement": "documents",
     "Step": "aliases",
+    "Tombstone": "tombstone",
     "Use": "find",
     "Verified": "verify",
     "Withdrawn": "withdraw",
@@ -88,19 +110,21 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker would take it for leave to ask for any name
 
-    if name == "errors":
-        return import_module("petmodels.errors")
-    if name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
 
-        return version("petmodels")
-    if name not in _MODULES:
-        raise AttributeError(f"module petmodels has no attribute {name!r}")
-    return getattr(import_module(f"petmodels.{_MODULES[name]}"), name)
+        if name == "errors":
+            return import_module("petmodels.errors")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("petmodels")
+        if name not in _MODULES:
+            raise AttributeError(f"module petmodels has no attribute {name!r}")
+        return getattr(import_module(f"petmodels.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})

@@ -40,7 +40,7 @@ class Step:
     sha256: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alias:
     """An alias as it is now, with its whole history, oldest step first; never empty."""
 
@@ -94,7 +94,7 @@ def alias_in(data: bytes, model: str, name: str) -> Alias:
         steps.append(step)
     if not steps:
         raise FormatError(f"{where} is empty")
-    return Alias(model, name, tuple(steps))
+    return Alias(model=model, name=name, steps=tuple(steps))
 
 
 def last_step_in(data: bytes, model: str, name: str) -> Step:

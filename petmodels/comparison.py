@@ -14,17 +14,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import petmodels
 from petmodels.errors import ImageError, RequestError
 from petmodels.image_files import content_of, is_readable
-from petmodels.images import name_of, shown
+from petmodels.images import ImageLike, name_of, shown
+from petmodels.predictions import Prediction
 from petmodels.significance import difference_interval, mcnemar
-
-if TYPE_CHECKING:
-    from petmodels.images import ImageLike
-    from petmodels.model import Model
-    from petmodels.predictions import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +88,9 @@ class _Kept(io.BytesIO):
         self.name = name
 
 
-def compare(before: "Model", after: "Model", images: "Iterable[tuple[ImageLike, str]]", *, seed: int = 0) -> Comparison:
+def compare(
+    before: "petmodels.Model", after: "petmodels.Model", images: Iterable[tuple[ImageLike, str]], *, seed: int = 0
+) -> Comparison:
     """Return how two models answer the same labelled images; each image goes to both, each model first in turn.
 
     A label that a model doesn't know is one it gets wrong. Raises RequestError when no image could be read.
@@ -112,7 +111,7 @@ def compare(before: "Model", after: "Model", images: "Iterable[tuple[ImageLike, 
     return _comparison((before.name, after.name), records, unread, seed)
 
 
-def _kept(image: "ImageLike") -> "ImageLike":
+def _kept(image: ImageLike) -> ImageLike:
     if not is_readable(image):
         return image
     name = name_of(image)
@@ -121,7 +120,9 @@ def _kept(image: "ImageLike") -> "ImageLike":
     return _Kept(content.getvalue(), name)
 
 
-def _compared(before: "Model", after: "Model", image: "ImageLike", label: str, *, is_before_first: bool) -> Compared:
+def _compared(
+    before: "petmodels.Model", after: "petmodels.Model", image: ImageLike, label: str, *, is_before_first: bool
+) -> Compared:
     if is_before_first:
         old, new = _answer(before, image), _answer(after, image)
     else:
@@ -133,7 +134,7 @@ def _compared(before: "Model", after: "Model", image: "ImageLike", label: str, *
     )  # fmt: skip
 
 
-def _answer(model: "Model", image: "ImageLike") -> "tuple[Prediction, float]":
+def _answer(model: "petmodels.Model", image: ImageLike) -> tuple[Prediction, float]:
     if isinstance(image, _Kept):
         image.seek(0)
     began = time.perf_counter()

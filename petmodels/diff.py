@@ -14,7 +14,7 @@ _MOST_LINES = 2000
 _LONGEST_LINE = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diff:
     """The differences from one version to another; a pair is (before, after), None where it was absent.
 
@@ -47,15 +47,15 @@ def diff(before: Manifest, after: Manifest, labels: tuple[list[str], list[str]] 
         if getattr(before, key) != getattr(after, key)
     }
     return Diff(
-        before.name,
-        after.name,
-        _changes(before.metrics, after.metrics),
-        _changes(before.card, after.card),
-        (removed, added),
-        _lines("params", (before.params, after.params), (before.name, after.name)),
-        _lines("lines of dvc.lock", (before.dvc_lock, after.dvc_lock), (before.name, after.name)),
-        _files(before, after),
-        origin,
+        before=before.name,
+        after=after.name,
+        metrics=_changes(before.metrics, after.metrics),
+        card=_changes(before.card, after.card),
+        labels=(removed, added),
+        params=_lines("params", (before.params, after.params), (before.name, after.name)),
+        dvc_lock=_lines("lines of dvc.lock", (before.dvc_lock, after.dvc_lock), (before.name, after.name)),
+        files=_files(before, after),
+        origin=origin,
     )
 
 

@@ -48,7 +48,7 @@ class Held:
     def resolved(self) -> Resolved:
         """Return the version, as one that was asked for and found."""
         assert self.manifest
-        return Resolved(self.manifest, self.statement)
+        return Resolved(manifest=self.manifest, statement=self.statement)
 
     def is_in(self, other: "Held") -> bool:
         """Say whether another registry has this very manifest, with all its signatures."""

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-ImageLike: TypeAlias = Union[  # what stands in quotes is not imported for the name alone
-    str, PathLike[str], bytes, bytearray, memoryview, Readable, "Image", "numpy.ndarray[Any, Any]"
-]
+_Plain: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readable
+if TYPE_CHECKING:
+    ImageLike: TypeAlias = _Plain | Image | numpy.ndarray[Any, Any]
+else:  # typing.get_type_hints finds these two from any module, and nothing is imported for the name alone
+    ImageLike = Union[_Plain, '__import__("PIL.Image").Image.Image', '__import__("numpy").ndarray']
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

@@ -12,7 +12,7 @@ from petmodels.tombstone import Tombstone
 from petmodels.versions import read_version
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """A version in a listing: its manifest, and the aliases that name it.
 
@@ -34,9 +34,10 @@ def listing(storage: Storage, model: str, versions: Iterable[int], aliases: Sequ
         try:
             found = read_version(storage, model, version)
             if isinstance(found, Tombstone):
-                return Listed(version, None, names, tombstone=found)
-            return Listed(version, manifest_in(found, model, version), names)
+                return Listed(version=version, manifest=None, aliases=names, tombstone=found)
+            manifest = manifest_in(found, model, version)
+            return Listed(version=version, manifest=manifest, aliases=names)
         except (TrustError, NotFoundError) as error:
-            return Listed(version, None, names, str(error))
+            return Listed(version=version, manifest=None, aliases=names, error=str(error))
 
     return at_once(listed, versions, is_left_when_ended=True)

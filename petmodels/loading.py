@@ -2,14 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import petmodels
 from petmodels.hashing import Progress, no_progress
 from petmodels.registry import Registry, tell_the_log
 from petmodels.resolve import Notice
-
-if TYPE_CHECKING:
-    from petmodels.model import Model
 
 
 def load(
@@ -19,7 +16,7 @@ def load(
     cache: Path | str | None = None,
     notice: Notice = tell_the_log,
     progress: Progress = no_progress,
-) -> "Model":
+) -> "petmodels.Model":
     """Return a model: `pets@7`, `pets@production`, `pets` (the newest), or a folder (`./model`), pulled or one's own.
 
     Comes from the registry, by default PETMODELS_REGISTRY, through the cache: asks nothing of the store for a version
@@ -39,7 +36,7 @@ def is_folder(spec: str) -> bool:
     return spec.startswith(".") or "/" in spec or os.sep in spec
 
 
-def _from_folder(folder: Path) -> "Model":
+def _from_folder(folder: Path) -> "petmodels.Model":
     from petmodels.bundle import local_files
     from petmodels.model import Model
     from petmodels.pulled import checked_files

@@ -43,7 +43,7 @@ class File:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parent:
     """The version that was the newest when this one was published: its number and its payload's SHA-256."""
 
@@ -131,7 +131,7 @@ def parent_in(content: object, where: str) -> Parent | None:
         raise FormatError(f"{where} names its parent in an unknown way")
     if not is_whole_number(content["version"], 1, LAST_VERSION) or not is_sha256(content["sha256"]):
         raise FormatError(f"{where} names a parent that can't be")
-    return Parent(content["version"], content["sha256"])
+    return Parent(version=content["version"], sha256=content["sha256"])
 
 
 def files_in(content: object, where: str) -> tuple[File, ...]:

@@ -9,7 +9,10 @@ from concurrent.futures import Future
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from petmodels.bundle import CARD, LABELS, METRICS, MODEL, PREPROCESS, bytes_of
 from petmodels.documents import load_object
@@ -24,10 +27,6 @@ from petmodels.parallel import Pool, lets_start, num_cores, turn
 from petmodels.predictions import Prediction, Ranked
 from petmodels.preprocess import preprocess_in
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 # With 16 each image takes a core as long, and an EfficientNet-Lite0 484 MiB in all, not 310; with 32 944.
 BATCH = 8
 _One = TypeVar("_One", bound=ImageLike)
@@ -38,7 +37,8 @@ class Model:
 
     `name` is `pets@7`, or the folder it came from; `labels` are in the order of the network's outputs; `species` gives
     each label's species or ""; `card` and `metrics` are the bundle's; a best probability below `unsure_below` (0 to 1)
-    marks a prediction as unsure.
+    marks a prediction as unsure. All who share the model share these: read them, and change them in a copy.
+    `preprocess` is this package's own.
     """
 
     def __init__(self, files: Mapping[str, Path], name: str, version: int | None = None) -> None:
@@ -52,8 +52,8 @@ class Model:
         labels = labels_in(self._json(LABELS), f"{LABELS} of {name}")
         self.labels, self.species, self.unsure_below = labels.names, labels.species, labels.unsure_below
         self.preprocess = preprocess_in(self._json(PREPROCESS), f"{PREPROCESS} of {name}")
-        self.card: dict[str, Any] = self._json(CARD) if CARD in files else {}
-        self.metrics: dict[str, Any] = self._json(METRICS) if METRICS in files else {}
+        self.card: Mapping[str, Any] = self._json(CARD) if CARD in files else {}
+        self.metrics: Mapping[str, Any] = self._json(METRICS) if METRICS in files else {}
         self._network = Network(files[MODEL], name, num_labels=len(self.labels))
 
     def __repr__(self) -> str:
@@ -72,8 +72,9 @@ class Model:
         """Return what an image shows: the `top` most probable labels, at least 1, best first.
 
         An image is a path, a file opened for bytes or its bytes, a Pillow image, or an array of height x width x 3
-        (RGB, unsigned bytes, or floats from 0 to 1). A list of them gives a list; an iterator gives an iterator, whose
-        first answer comes before its last image is read. Raises ImageError for an image that can't be read;
+        (RGB, unsigned bytes, or floats from 0 to 1). A list or tuple of them gives a list; an iterator gives an
+        iterator, whose first answer comes before its last image is read; of another collection make one of the two,
+        `list(found)` or `iter(found)`. Raises ImageError for an image that can't be read;
         `predict_each` goes on instead.
         """
         if isinstance(images, Iterator) and not is_readable(images):
@@ -90,8 +91,6 @@ class Model:
         `batch` images, at least 1, go through the network together, and as many more are taken meanwhile; with 1 each
         is answered before the next one is taken. What `images` raises comes after the answers to what it gave before.
         """
-        import numpy as np
-
         if batch < 1:
             raise RequestError(f"a batch has at least 1 image: {batch}")
         if top < 1:
@@ -107,11 +106,11 @@ class Model:
             for name, array in zip(names, arrays, strict=True):
                 yield array if isinstance(array, ImageError) else self._prediction(name, next(rows), top)
 
-    def probabilities(self, batch: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def probabilities(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return N x labels probabilities for N x 3 x height x width preprocessed images."""
         return self._network.answers(batch)
 
-    def array(self, image: ImageLike) -> "NDArray[np.float32]":
+    def array(self, image: ImageLike) -> NDArray[np.float32]:
         """Return an image as the network sees it: 3 x height x width; raise ImageError when it can't be read."""
         with memory_to(TO_DECODE, shown(name_of(image))):
             read = taken(image)
@@ -120,7 +119,7 @@ class Model:
 
     def _batches(
         self, images: Iterable[ImageLike], batch: int
-    ) -> Iterator[tuple[list[str], list["NDArray[np.float32] | ImageError"]]]:
+    ) -> Iterator[tuple[list[str], list[NDArray[np.float32] | ImageError]]]:
         if batch == 1 or (isinstance(images, (list, tuple)) and len(images) == 1) or not lets_start(1):
             for image in images:
                 yield [name_of(image)], [self._array_or_error(image)]
@@ -144,18 +143,19 @@ class Model:
         if failures:
             raise failures[0]
 
-    def _array_or_error(self, image: ImageLike) -> "NDArray[np.float32] | ImageError":
+    def _array_or_error(self, image: ImageLike) -> NDArray[np.float32] | ImageError:
         try:
             return self.array(image)
         except ImageError as error:
             return error
 
-    def _prediction(self, name: str, row: "NDArray[np.float32]", top: int) -> Prediction:
+    def _prediction(self, name: str, row: NDArray[np.float32], top: int) -> Prediction:
         order = row.argsort(kind="stable")[::-1][:top]
         best = tuple(
-            Ranked(self.labels[i], float(row[i]), self.species.get(self.labels[i], "")) for i in order.tolist()
+            Ranked(label=self.labels[i], probability=float(row[i]), species=self.species.get(self.labels[i], ""))
+            for i in order.tolist()
         )
-        return Prediction(name, best, best[0].probability < self.unsure_below)
+        return Prediction(image=name, ranked=best, unsure=best[0].probability < self.unsure_below)
 
     def _json(self, file: str) -> dict[str, Any]:
         return load_object(bytes_of(self.files[file]), f"{file} of {self.name}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranked:
     """A label with its probability from 0 to 1, and the species that the bundle gives it, "" for none."""
 
@@ -13,7 +13,7 @@ class Ranked:
     species: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """A model's answer for one image: the most probable labels, best first.
 

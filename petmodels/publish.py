@@ -214,4 +214,4 @@ def _parent(newest: int, there: Statement | Tombstone | None) -> Parent | None:
     """Return by what the next version knows the newest one: the manifest to which its number was given."""
     if there is None:
         return None
-    return Parent(newest, there.manifest if isinstance(there, Tombstone) else there.sha256)
+    return Parent(version=newest, sha256=there.manifest if isinstance(there, Tombstone) else there.sha256)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from petmodels import aliases, notes, promotion, versions
+import petmodels
+from petmodels import aliases, promotion, versions
 from petmodels.aliases import Alias
 from petmodels.bundle import LABELS, is_needed, read_bundle
 from petmodels.cache import Cache
@@ -38,14 +38,6 @@ from petmodels.signing import check_key_file
 from petmodels.storage import Storage, open_storage
 from petmodels.writable import check_writable, root_document
 
-if TYPE_CHECKING:
-    from petmodels.find import Found
-    from petmodels.mirror import Mirrored
-    from petmodels.model import Model
-    from petmodels.prune import Pruned
-    from petmodels.verify import Verified
-    from petmodels.withdraw import Withdrawn
-
 
 def tell_the_log(text: str) -> None:
     """Warn by the logger `petmodels`: on stderr, unless the program has set up logging in its own way."""
@@ -60,7 +52,8 @@ class Registry:
     `cache` is a folder, by default PETMODELS_CACHE or the user's cache folder. `notice` is called with one line when
     something should be known but stops nothing, such as an answer from memory while the store can't be reached; by
     default the logger `petmodels` warns. Nothing is read or written before the first method is called. Every method
-    raises PetmodelsError's kinds and nothing else. One object serves all threads, and forked processes too.
+    raises PetmodelsError's kinds and nothing else. One object serves all threads, and forked processes too. What its
+    methods are is public; `cache`, `storage` and `memory` are this package's own, and change without a word.
     """
 
     def __init__(
@@ -184,7 +177,7 @@ class Registry:
         with self._told_if_withdrawn(found.manifest):
             return pull(self.storage, self.cache, found, target, progress)
 
-    def load(self, spec: str, *, progress: Progress = no_progress) -> "Model":
+    def load(self, spec: str, *, progress: Progress = no_progress) -> "petmodels.Model":
         """Return the model that `spec` names, ready to predict; only the files that it needs are fetched.
 
         Answers one self-test image first and raises SelfTestError when the answer is not the evaluated one.
@@ -201,7 +194,7 @@ class Registry:
         self_test(model, most_images=1)
         return model
 
-    def verify(self, spec: str, *, progress: Progress = no_progress) -> "Verified":
+    def verify(self, spec: str, *, progress: Progress = no_progress) -> "petmodels.Verified":
         """Read every byte of a version again, from the store, and return what is broken."""
         from petmodels.verify import verify
 
@@ -212,7 +205,7 @@ class Registry:
             self._refuse_withdrawn(found.model, version)
         return done
 
-    def verify_all(self, model: str, *, progress: Progress = no_progress) -> "Verified":
+    def verify_all(self, model: str, *, progress: Progress = no_progress) -> "petmodels.Verified":
         """Read every byte of every version and alias of a model again, and return what is broken.
 
         Raises NotFoundError when there is no such model, and this machine has never seen a version of it.
@@ -234,7 +227,7 @@ class Registry:
         old, new = self.manifest(before), self.manifest(after)
         return diff(old, new, (self._labels(old), self._labels(new)))
 
-    def find(self, image: str | Path, model: str = "") -> "Found":
+    def find(self, image: str | Path, model: str = "") -> "petmodels.Found":
         """Return which versions were trained on an image or show it, of all models or one.
 
         `image` is a SHA-256 or a file on this machine, of which nothing but the hash is used.
@@ -248,7 +241,7 @@ class Registry:
         listed = {name: self._all_listed(name) for name in names}
         return find(self.storage, self.cache, sha256, listed)
 
-    def prune(self, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = 24.0) -> "Pruned":
+    def prune(self, model: str, *, keep: int, is_dry: bool = True, grace_hours: float = 24.0) -> "petmodels.Pruned":
         """Say what would be deleted; with `is_dry=False`, delete it.
 
         That is all versions but the `keep` newest, at least 1, and the aliased ones, and what killed writers left
@@ -260,7 +253,9 @@ class Registry:
         storage = self.storage if is_dry else self._writable()
         return prune(storage, model, keep=keep, is_dry=is_dry, grace_hours=grace_hours)
 
-    def withdraw(self, spec: str, reason: str, *, is_dry: bool = True, grace_hours: float = 24.0) -> "Withdrawn":
+    def withdraw(
+        self, spec: str, reason: str, *, is_dry: bool = True, grace_hours: float = 24.0
+    ) -> "petmodels.Withdrawn":
         """Say what would go with `pets@7`; with `is_dry=False`, take it back for good.
 
         Its number stays taken, and its bytes go, but for those of other versions. The result says in `is_dry` which of
@@ -290,7 +285,9 @@ class Registry:
         self._refuse_withdrawn(found.manifest.model, found.manifest.version)
         return copy(self.storage, self._other(target).storage, self.cache, found, progress)
 
-    def mirror(self, target: str | Path, models: Iterable[str] = (), *, progress: Progress = no_progress) -> "Mirrored":
+    def mirror(
+        self, target: str | Path, models: Iterable[str] = (), *, progress: Progress = no_progress
+    ) -> "petmodels.Mirrored":
         """Bring to another registry, a backup, what it lacks of this one or of some models; run again, what is new.
 
         Raises ConflictError, and changes nothing, when the other one isn't an earlier state of this one.
@@ -323,10 +320,6 @@ class Registry:
         except WithdrawnError as error:
             raise WithdrawnError(f"{error} (in {other.storage.address})") from error
         return repair(self._writable(), other.storage, self.cache, there, progress)
-
-    def intents(self, model: str) -> Iterator[notes.Note]:
-        """Yield the notes of those who publish or promote right now, or were killed while they did."""
-        yield from notes.read_notes(self.storage, notes.stored_notes(self.storage, check_model(model), notes.INTENTS))
 
     def _other(self, address: str | Path) -> "Registry":
         other = Registry(address, cache=self.cache.folder, notice=self._notice)

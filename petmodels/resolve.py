@@ -34,7 +34,7 @@ _TRIES = 5
 Notice = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resolved:
     """A version that was asked for and found: its manifest, and the statement that carries it.
 
@@ -205,7 +205,7 @@ def _version(storage: Storage, memory: Memory, model: str, version: int, expecte
     check_signed(statement, keys, where)
     manifest = manifest_in(statement, model, version)
     memory.remember_statement(model, version, statement)
-    return Resolved(manifest, statement)
+    return Resolved(manifest=manifest, statement=statement)
 
 
 def _asked(storage: Storage, memory: Memory, model: str, version: int) -> Statement:

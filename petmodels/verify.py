@@ -19,7 +19,7 @@ from petmodels.versions import read_statement
 MENDED_BY = "petmodels repair puts back what another registry still has"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verified:
     """What was read again, and the findings, one line each; nothing is broken when there are none.
 
@@ -57,7 +57,10 @@ def verify(
     for finding, (_, names) in zip(found, users.values(), strict=True):
         findings += [f"{name}: {finding}" for name in names if finding]
     size = sum(file.size_bytes for file, _ in users.values())
-    return Verified(len(manifests), len(users), size, tuple(findings), len(numbers) - len(manifests) - len(errors))
+    return Verified(
+        num_versions=len(manifests), num_files=len(users), size_bytes=size, findings=tuple(findings),
+        num_withdrawn=len(numbers) - len(manifests) - len(errors),
+    )  # fmt: skip
 
 
 def verify_aliases(storage: Storage, model: str, *, known: Memory) -> list[str]:

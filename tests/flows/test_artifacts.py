@@ -106,9 +106,11 @@ def test_a_secret_is_found_before_its_letters_are_escaped(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("words", HOSTILE)
 def test_the_audits_page_shows_what_promoters_and_publishers_wrote(words: str) -> None:
     step = Step(serial=1, action="promote", version=1, manifest="0" * 64, previous="", at="t", note=words, id="i")
-    verified = Verified(1, 1, 1, (f"pets@1/{words}: its bytes are gone",))
+    verified = Verified(num_versions=1, num_files=1, size_bytes=1, findings=(f"pets@1/{words}: its bytes are gone",))
 
-    html = rendered(page([Audit("pets", verified, (), (Alias("pets", "production", (step,)),), None)], words))
+    html = rendered(
+        page([Audit("pets", verified, (), (Alias(model="pets", name="production", steps=(step,)),), None)], words)
+    )
 
     assert not re.search("<(a|img|svg|b|em|del|code|blockquote)[ >]", html)
     assert unescape(html).count(words) == 3

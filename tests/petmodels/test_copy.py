@@ -53,7 +53,7 @@ def test_a_number_whose_successor_knows_another_version_is_not_given_again(
         give(source, target)
 
     assert target.versions("pets") == [2]
-    assert list(target.intents("pets")) == []
+    assert list(target.storage.list("pets/intents/")) == []
 
 
 @pytest.mark.parametrize("give", [copied, repaired])
@@ -183,7 +183,7 @@ def test_a_copy_under_a_number_that_a_broken_neighbour_may_know_is_refused_with_
         copied(source, backup)
 
     assert backup.versions("pets") == [2]
-    assert list(backup.intents("pets")) == []
+    assert list(backup.storage.list("pets/intents/")) == []
 
 
 def test_another_version_is_refused_before_a_byte_is_sent(source: Registry, target: Registry) -> None:

@@ -502,13 +502,12 @@ def test_a_prune_over_there_spares_the_version_to_which_an_alias_is_moved(
     source: Registry, backup: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[set[int]] = []
-    before_one(
-        monkeypatch,
-        backup,
-        "create",
-        "aliases",
-        lambda: said.extend(set(one.versions) for one in backup.intents("pets")),
-    )
+
+    def listen() -> None:
+        stored = notes.stored_notes(backup.storage, "pets", notes.INTENTS)
+        said.extend(set(one.versions) for one in notes.read_notes(backup.storage, stored))
+
+    before_one(monkeypatch, backup, "create", "aliases", listen)
 
     source.mirror(backup.storage.address)
 

@@ -208,8 +208,6 @@ ASKED: list[Callable[[Registry], object]] = [
     lambda registry: list(registry.load("pets@1").predict(iter([image_bytes("red")]), top=-1)),
     lambda registry: registry.verify_all("../pets"),
     lambda registry: registry.verify_all("\0"),
-    lambda registry: list(registry.intents("")),
-    lambda registry: list(registry.intents("../registry/pets")),
     lambda registry: Registry(registry.storage.address, cache="no\0cache").models_seen(),
 ]
 

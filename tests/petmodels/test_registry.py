@@ -103,7 +103,7 @@ def test_over_moves_an_alias_only_from_what_it_is_expected_to_name(registry: Reg
     again = registry.promote("pets@2", "production", over=1)  # as a client whose answer got lost would ask
 
     assert [step.version for step in again.steps] == [1, 2]
-    assert list(registry.intents("pets")) == []
+    assert list(registry.storage.list("pets/intents/")) == []
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_lost_and_changed_files_come_back_and_whole_ones_stay(
     assert mended == ("pets@1/a: its bytes are gone", "pets@1/b: its bytes were changed")
     assert registry.verify_all("pets").findings == ()
     assert registry.storage.find(key_of(registry, "c")) == whole
-    assert list(registry.intents("pets")) == []
+    assert list(registry.storage.list("pets/intents/")) == []
     assert elsewhere(registry, tmp_path).repair("pets@1", backup.storage.address) == ()
 
 

@@ -45,7 +45,7 @@ def test_who_has_published_a_version_gives_its_number_to_no_other_one(restored: 
         published(restored, tmp_path, "another three")
 
     assert restored.versions("pets") == [2, 1]
-    assert list(restored.intents("pets")) == []
+    assert list(restored.storage.list("pets/intents/")) == []
 
 
 def test_who_has_read_a_version_gives_its_number_to_no_other_one(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_after_a_restore_a_publish_goes_past_every_number_that_was_given(restore
     assert published(others(restored, tmp_path), tmp_path, "another three", above=3) == 4
 
     assert published(restored, tmp_path, "five") == 5
-    assert restored.manifest("pets@4").parent == Parent(2, restored.resolve("pets@2").statement.sha256)
+    assert restored.manifest("pets@4").parent == Parent(version=2, sha256=restored.resolve("pets@2").statement.sha256)
     assert restored.verify_all("pets").findings == ()
 
 

@@ -59,7 +59,7 @@ def test_withdraw_deletes_what_no_other_version_has_and_keeps_the_number(three: 
     assert shared in blobs_of(three)
     assert three.versions("pets") == [3, 2, 1]
     assert three.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets").manifest.version == 4
-    assert list(three.intents("pets")) == list(three.storage.list("pets/prunes/")) == []
+    assert list(three.storage.list("pets/intents/")) == list(three.storage.list("pets/prunes/")) == []
 
 
 @pytest.mark.slow
