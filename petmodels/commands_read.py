@@ -131,7 +131,8 @@ def _listed(one: Any) -> dict[str, Any]:
     told = one.tombstone.told if one.tombstone else ""
     row = {"version": one.version, "aliases": list(one.aliases), "error": one.error, "withdrawn": told}
     if one.manifest is None:
-        return {**row, "created": "", "size": 0, "files": 0, "message": one.error or told, "metrics": {}}
+        nothing = {"created": "", "size": 0, "files": 0, "metrics": {}, "git_commit": ""}
+        return {**row, **nothing, "message": one.error or told}
     made = one.manifest
     facts = {"created": made.created, "size": made.size_bytes, "files": len(made.files), "message": made.message}
     return {**row, **facts, "metrics": dict(made.metrics), "git_commit": made.git_commit}

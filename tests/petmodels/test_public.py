@@ -1,5 +1,6 @@
-"""What of petmodels is public, as programs and type checkers see it."""
+"""What of petmodels is public, and stays so: names, types, the fields of what the commands print as JSON."""
 
+import difflib
 import inspect
 import re
 import subprocess
@@ -12,9 +13,20 @@ from typing import Any
 import pytest
 
 import petmodels
+from tests.petmodels.bundles import image_bytes, make_bundle
+from tests.petmodels.commands import Command
+from tests.petmodels.public import STORED, surface
 
 ROOT = Path(__file__).parents[2]
 CONSUMERS = ROOT / "docs/consumer.md"
+
+
+def test_the_public_surface_changes_only_on_purpose() -> None:
+    before = STORED.read_text(encoding="utf-8").splitlines()
+    changed = [line for line in difflib.ndiff(before, surface()) if line.startswith(("- ", "+ "))]
+
+    text = "\n".join(["petmodels promises something else than it did:", *changed])
+    assert not changed, f"{text}\non purpose? say so in CHANGELOG.md, and run: python -m tests.petmodels.public"
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -55,6 +67,61 @@ def test_every_type_in_a_public_signature_is_exported() -> None:
 def test_dir_shows_what_is_public() -> None:
     assert {name for name in dir(petmodels) if not name.startswith("_")} == set(petmodels.__all__)
     assert "__version__" in dir(petmodels)
+
+
+def fields_of(document: Any) -> set[str]:
+    """Return the fields of a command's JSON; those of the objects in a list, and of a parent, after a dot."""
+    found: set[str] = set()
+    for row in document if isinstance(document, list) else [document]:
+        for key, value in row.items():
+            inner = value if isinstance(value, list) else [value] if key == "parent" else []
+            found |= {key, *(f"{key}.{name}" for one in inner if isinstance(one, dict) for name in one)}
+    return found
+
+
+def test_json_fields_are_those_of_the_docs(run: Command, tmp_path: Path) -> None:
+    Path("red.png").write_bytes(image_bytes("red", kind="PNG"))
+    for tag in ("1", "2"):
+        bundle = make_bundle(tmp_path / tag, tag=tag)
+        (bundle / "seen_images.csv").write_text(f"sha256,group\n{'a' * 64},{'a' * 64}\n")
+        assert run("publish", bundle, "--model", "pets").code == 0
+    other = str(tmp_path / "other")
+    asked = {
+        "publish": f"publish {bundle} --model pets",
+        "promote": "promote pets@1 production",
+        "rollback": "rollback pets production",
+        "list": "list",
+        "list MODEL": "list pets",
+        "show": "show pets@2",
+        "history": "history pets",
+        "diff": "diff pets@1 pets@2",
+        "find": f"find {'a' * 64}",
+        "predict": "predict red.png --model pets@1",
+        "pull": "pull pets@1 ./pulled",
+        "verify": "verify pets@1",
+        "copy": f"copy pets@1 {other}",
+        "mirror": f"mirror {other}",
+        "repair": f"repair pets@1 {other}",
+        "prune": "prune pets --keep 1",
+        "withdraw": "withdraw pets@1 --reason asked",
+        "doctor": "doctor",
+    }
+    assert run("promote", "pets@2", "production").code == 0
+
+    found = {name: fields_of(run(*words.split(), "--json").json) for name, words in asked.items()}
+
+    rows = re.findall(r"^\| `([a-z]+(?: MODEL)?)` \| (.*) \|$", CONSUMERS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name: set(re.findall(r"`([a-z0-9_.]+)`", told)) for name, told in rows} == found
+
+
+def test_each_row_of_a_list_has_all_fields(run: Command, tmp_path: Path) -> None:
+    for tag in ("1", "2"):
+        assert run("publish", make_bundle(tmp_path / tag, tag=tag), "--model", "pets").code == 0
+    assert run("withdraw", "pets@1", "--reason", "asked for", "--yes").code == 0
+
+    whole, withdrawn = run("list", "pets", "--json").json
+
+    assert set(withdrawn) == set(whole)
 
 
 RIGHT = """
