@@ -153,7 +153,8 @@ class Registry:
     def promote(self, spec: str, alias: str, *, message: str = "", over: int | None = None) -> Alias:
         """Make an alias name a version; return the alias with its history.
 
-        With `over`, only in the place of that version, or of none for 0; else ConflictError is raised.
+        With `over`, only in the place of that version, or of none for 0; else ConflictError is raised, unless it names
+        the new one already, as it does to a client that asks again because the answer was lost.
         """
         found = self.resolve(spec)
         return promotion.promote(self._writable(), self.memory, found, alias, message, over=over)
