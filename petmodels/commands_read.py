@@ -17,6 +17,7 @@ from petmodels.terminal import counted, say, show, show_json, show_table, size_t
 
 if TYPE_CHECKING:
     from petmodels.find import Use
+    from petmodels.registry import Registry
 
 
 def list_versions(
@@ -33,12 +34,12 @@ def list_versions(
         rows = [_listed(one) for one in listing(found.storage, model, numbers[:limit], found.aliases(model))]
         keys = ["version", "created", "size", "files", "aliases", "message"]
     else:
-        rows = [{"model": name, "newest": found.newest(name)} for name in found.models()]
+        rows = [_newest(found, name) for name in found.models()]
         numbers, keys = [], ["model", "newest"]
     if json:
         show_json(rows)
     else:
-        show_table(keys, [[_cell(key, row[key]) for key in keys] for row in rows])
+        show_table(keys, [[_cell(key, row) for key in keys] for row in rows])
     if len(numbers) > limit:
         say(f"there are more; for example: --limit {10 * limit}")
 
@@ -127,6 +128,13 @@ def _use_row(one: "Use") -> tuple[str, ...]:
     return f"{one.model}@{one.version}", ", ".join(one.aliases), one.how, what, one.file
 
 
+def _newest(registry: "Registry", model: str) -> dict[str, Any]:
+    """Return a model's highest number and whether it is gone, in two requests; the newest one left could take any."""
+    version = registry.newest(model)
+    found = listing(registry.storage, model, [version] if version else [], [])
+    return {"model": model, "newest": version, "withdrawn": "".join(_listed(one)["withdrawn"] for one in found)}
+
+
 def _listed(one: Any) -> dict[str, Any]:
     told = one.tombstone.told if one.tombstone else ""
     row = {"version": one.version, "aliases": list(one.aliases), "error": one.error, "withdrawn": told}
@@ -138,7 +146,10 @@ def _listed(one: Any) -> dict[str, Any]:
     return {**row, **facts, "metrics": dict(made.metrics), "git_commit": made.git_commit}
 
 
-def _cell(key: str, value: Any) -> str:
+def _cell(key: str, row: dict[str, Any]) -> str:
+    value = row[key]
+    if key == "newest" and row["withdrawn"]:
+        return f"{value} (withdrawn)"
     if key == "size":
         return size_text(value)
     return ", ".join(value) if isinstance(value, list) else str(value if value is not None else "none")

@@ -89,7 +89,7 @@ def test_publish_takes_a_commit_of_either_of_gits_hashes(run: Command, tmp_path:
 
 def test_list_shows_models_and_versions(two: Command) -> None:
     assert two("list").data == ["model  newest", "pets   2"]
-    assert two("list", "--json").json == [{"model": "pets", "newest": 2}]
+    assert two("list", "--json").json == [{"model": "pets", "newest": 2, "withdrawn": ""}]
     lines = two("list", "pets").data
     assert [line.split()[0] for line in lines] == ["version", "2", "1"]
     assert lines[1].endswith("9      production  the 2.")

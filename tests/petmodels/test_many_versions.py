@@ -29,6 +29,9 @@ def costs(proxy: Proxy, registry: Registry, folder: Path) -> dict[str, int]:
     return {
         "list": cost(lambda: registry.listing("pets")),
         "petmodels list": cost(lambda: list_versions("pets", registry=registry.storage.address, limit=10, json=False)),
+        "petmodels list, all models": cost(
+            lambda: list_versions("", registry=registry.storage.address, limit=10, json=False)
+        ),
         "newest": cost(lambda: registry.newest("pets")),
         "pull": cost(lambda: registry.pull("pets")),
         "publish": cost(lambda: registry.publish(write_files(folder, {"a": b"another"}), "pets")),

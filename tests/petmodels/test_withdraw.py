@@ -72,6 +72,17 @@ def test_a_dry_withdrawal_says_what_would_go_and_changes_nothing(three: Registry
     assert {stored.key: stored.etag for stored in three.storage.list("")} == before
 
 
+def test_list_names_no_withdrawn_version_as_the_newest(run: Command, tmp_path: Path) -> None:
+    for tag in ("one", "two"):
+        run("publish", write_files(tmp_path / tag, {"a": tag.encode()}), "--model", "pets")
+    Registry().withdraw("pets@2", WHY, is_dry=False)
+
+    assert run("list").data == ["model  newest", "pets   2 (withdrawn)"]
+    (row,) = run("list", "--json").json
+    assert (row["model"], row["newest"]) == ("pets", 2)
+    assert WHY in row["withdrawn"]
+
+
 def test_a_result_says_whether_anything_was_done(run: Command, tmp_path: Path) -> None:
     for tag in ("one", "two"):
         run("publish", write_files(tmp_path / tag, {"a": tag.encode()}), "--model", "pets")
