@@ -5,7 +5,7 @@ Reads the names of its files, and what prepare has found; leaves nothing.
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stages.addresses import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from stages.index import Grouped
+    from stages.index import Grouped, Image
 
 _UNREADABLE = (".heic", ".heif", ".avif")
 _SUFFIXES = (*IMAGE_SUFFIXES, *_UNREADABLE)
@@ -48,6 +48,20 @@ def merged_labels(source: Path, labelled: Iterable[tuple[Path, str | None]]) -> 
     merged = [f"{label} ({_some(sorted(found))})" for label, found in sorted(folders.items()) if len(found) > 1]
     if merged:
         yield f"folders of one name are one label: {_some(merged)}"
+
+
+def arrived_labels(images: Iterable["Image"]) -> Iterator[str]:
+    """Say which labels only arrivals have, and in which rows: an archive's wrapper folder may have become one."""
+    rows: dict[str, Counter[int]] = defaultdict(Counter)
+    for image in images:
+        rows[image.label][image.arrival] += 1
+    new = [(label, counts) for label, counts in sorted(rows.items()) if 0 not in counts]
+    for label, counts in new[:_MOST_LINES]:
+        which = f"row{'s' if len(counts) > 1 else ''} {_some([str(row) for row in sorted(counts)])}"
+        num_images = f"{counts.total()} image{'s' if counts.total() > 1 else ''}"
+        yield f"label {label} comes from {which} of arrivals.csv alone ({num_images})"
+    if len(new) > _MOST_LINES:
+        yield f"{len(new) - _MOST_LINES} more labels come from arrivals.csv alone"
 
 
 def alike_labels(labels: Iterable[str]) -> Iterator[str]:

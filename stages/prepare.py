@@ -158,6 +158,7 @@ def _check_rejects(params: PrepareParams, rejects: list[tuple[str, str]], num_fi
 
 def _tell(found: Grouped, rejects: list[tuple[str, str]], out: Path) -> None:
     _print(f"rejected {source}: {reason}" for source, reason in rejects[:10])
+    _print(hints.arrived_labels(found.images))
     _print(hints.alike_labels(image.label for image in found.images))
     _print(hints.of_groups(found))
     num_images = len(found.images)

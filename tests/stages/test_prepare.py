@@ -801,6 +801,28 @@ def test_arrivals_come_after_the_source_with_their_day_and_label(tmp_path: Path,
     ]
 
 
+def test_prepare_names_a_label_that_only_arrivals_have(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By labels_from an archive's own folder names its images: `arrivals` is a new label that nobody has meant."""
+    for number, name in enumerate(("pug/1.jpg", "beagle/1.jpg", "Bengal/1.jpg")):
+        (tmp_path / "raw/source" / name).parent.mkdir()
+        (tmp_path / "raw/source" / name).write_bytes(content(pet(number, 60)))
+    rows = [("", "2025-02-01"), ("pug", "2025-02-01"), ("tabby", "2025-02-02"), ("tabby", "2025-02-02")]
+    write_csv(tmp_path / "raw/arrivals.csv", ["label", "arrived"], rows)
+    names = {1: ("arrivals/1.jpg", "arrivals/2.jpg", "photos/pug/3.jpg"), 2: ("4.jpg",), 3: ("5.jpg",), 4: ("6.jpg",)}
+    for row, files in names.items():
+        for file in files:
+            add_arrival(tmp_path / "raw", row, file, content(pet(row, 70 + len(file) + int(Path(file).stem))))
+
+    prepared(tmp_path, labels_from="folder", files="[pbB]*/*.jpg")
+
+    assert [line for line in capsys.readouterr().err.splitlines() if "arrivals.csv" in line] == [
+        "prepare: label arrivals comes from row 1 of arrivals.csv alone (2 images)",
+        "prepare: label tabby comes from rows 3, 4 of arrivals.csv alone (2 images)",
+    ]
+
+
 def test_a_later_duplicate_changes_no_older_row(tmp_path: Path, images: Path) -> None:
     before = table(prepared(tmp_path) / "index.csv")
     write_csv(
