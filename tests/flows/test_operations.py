@@ -8,6 +8,7 @@ import asyncio
 import copy
 import importlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.cli.automation import automation_app
+from prefect.cli.deployment import deployment_app
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import SignatureMismatchError
 from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect.utilities.callables import parameters_to_args_kwargs
 from ruamel.yaml import YAML
 
-from flows.prefect_settings import SERVER, WORKER, ZOMBIE_SECONDS
+from flows.prefect_settings import SERVER, SILENCES, WORKER, ZOMBIE_SECONDS
 from flows.retrain import retrain
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
@@ -91,6 +94,22 @@ def test_a_misspelt_parameter_has_a_row() -> None:
 
     (row,) = (line for line in OPERATIONS.splitlines() if line.startswith("| a run is Crashed: `Process exited with"))
     assert "SignatureMismatchError" in row
+
+
+def test_a_schedule_and_its_message_are_paused_and_resumed_by_commands_that_prefect_has() -> None:
+    page = OPERATIONS.partition("## Who watches the watcher")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```\n(prefect .*?)```", page, re.DOTALL)
+    typed = [shlex.split(line.replace(" ID", f" {uuid.uuid4()}"))[1:] for line in block.splitlines()]
+
+    for program, *words in typed:
+        known = {"automation": automation_app, "deployment": deployment_app}[program]
+        known.parse_args(words, exit_on_error=False, print_error=False)  # raises for what it doesn't know
+
+    deployments = YAML(typ="safe").load(Path(__file__).parents[2] / "prefect.yaml")["deployments"]
+    (ingest,) = (one for one in deployments if one["entrypoint"].endswith(":ingest"))
+    assert {words[3] for words in typed if words[0] == "deployment"} == {f"ingest/{ingest['name']}"}
+    assert {words[2] for words in typed if words[0] == "automation"} == {"petmodels: tell of silence of ingest"}
+    assert "ingest" in SILENCES
 
 
 def fenced(language: str) -> list[str]:
