@@ -173,7 +173,8 @@ def _imagenet(name: str) -> Mapping[str, Tensor]:
                 said = next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
                 raise UnreachableError(
                     f"ImageNet weights can't be had: {name}: {said}; without internet set train.architecture to "
-                    f"{OFFLINE}, or train.weights to a file or none; TORCH_HOME names the folder that keeps them"
+                    f"{OFFLINE} (with which values: README, Without a GPU), or train.weights to a file or none; "
+                    "TORCH_HOME names the folder that keeps them"
                 ) from error
             time.sleep(pause)
     raise AssertionError

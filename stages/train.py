@@ -95,7 +95,9 @@ class TrainParams:
     def __post_init__(self) -> None:
         if self.method == "probe" and (self.frozen_epochs or self.weights == "none"):
             raise ParamsError(
-                "params.yaml: train: method probe needs weights and frozen_epochs: 0 (it fits the head at once)"
+                "params.yaml: train: method probe needs weights and frozen_epochs: 0 (it fits the head at once); set "
+                "all that is quick together, as -S train.method=probe -S train.frozen_epochs=0 -S train.epochs=0 "
+                "-S train.augmentation=none"
             )
         if self.method == "fine_tune" and not self.frozen_epochs + self.epochs:
             raise ParamsError("params.yaml: train: nothing to do: frozen_epochs and epochs are both 0")

@@ -163,7 +163,10 @@ class Training:
     def _announce(self) -> None:
         where = {"cuda": "GPU", "mps": "Apple GPU", "cpu": "CPU"}[self.device.type]
         params = self.params
-        print(f"train: {params.architecture}, {params.method}, on the {where} ({self.device.type})", file=sys.stderr)
+        is_slow = self.device.type == "cpu" and params.method == "fine_tune" and params.weights != "none"
+        quick = "; method: probe is the quick one here (README, Without a GPU)" if is_slow else ""
+        told = f"{params.architecture}, {params.method}, on the {where} ({self.device.type}){quick}"
+        print(f"train: {told}", file=sys.stderr)
         if ignored := passed_over(params):
             print(
                 f"train: a head that is fitted at once is the same whatever these are: {', '.join(ignored)}",

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.demo import OFFLINE_TRAINING
 from stages.download import DownloadParams, download
 from stages.prepare import PrepareParams, prepare
 from stages.split import SplitParams, split
-from tests.pictures import LABELS, write_source
+from stages.train import TrainParams
+from tests.pictures import LABELS, content, pet, write_source
 from tests.readme import README, ROOT, with_generated_parts
 
 TEXT = README.read_text(encoding="utf-8")
@@ -52,6 +54,33 @@ def test_the_values_for_own_images_make_sides_of_a_folder_of_folders(tmp_path: P
     for side in ("train", "valid", "test"):
         with (out / f"{side}.csv").open(encoding="utf-8", newline="") as file:
             assert {(row["label"], row["species"]) for row in csv.DictReader(file)} == {(one, "") for one in LABELS}
+
+
+def test_the_row_for_an_archive_gives_known_labels(tmp_path: Path) -> None:
+    """Its label is empty: by labels_from, each image of the archive has that of its own folder, as README says."""
+    (block,) = re.findall(r"```\n(address,sha256,.*?)```", TEXT, flags=re.DOTALL)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/arrivals.csv").write_text(block, encoding="utf-8")
+    for kind, label in enumerate(LABELS):
+        for place in (f"source/{label}/1.jpg", f"arrivals/00001/{label}/2.png"):
+            (tmp_path / "raw" / place).parent.mkdir(parents=True)
+            (tmp_path / "raw" / place).write_bytes(content(pet(kind, len(place))))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["prepare"]
+    own = {"labels_from": "folder", "files": "**/*.jpg", "species": {}}
+
+    prepare(PrepareParams(**params | own), raw=tmp_path / "raw", out=tmp_path / "prepared")
+
+    with (tmp_path / "prepared/index.csv").open(encoding="utf-8", newline="") as file:
+        arrived = [row["label"] for row in csv.DictReader(file) if row["arrival"] == "1"]
+    assert sorted(arrived) == sorted(LABELS)
+
+
+def test_the_readmes_values_without_a_gpu_are_the_demos() -> None:
+    (block,) = re.findall(r"### Without a GPU.*?```yaml\n(train: .*?)```", TEXT, flags=re.DOTALL)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["train"]
+    shown = yaml.safe_load(block)["train"]
+
+    assert TrainParams(**params | shown) == TrainParams(**params | OFFLINE_TRAINING)
 
 
 def test_no_tracked_file_is_large_without_a_reason() -> None:

@@ -164,7 +164,8 @@ def test_weights_that_can_not_be_downloaded_name_the_ways_on(monkeypatch: pytest
     monkeypatch.setattr("timm.create_model", _unreachable)
 
     told = (
-        rf"can't be had: test_resnet: Network is unreachable; .*set train\.architecture to {OFFLINE}, or .* TORCH_HOME "
+        rf"can't be had: test_resnet: Network is unreachable; .*set train\.architecture to {OFFLINE} \(.* README, "
+        r"Without a GPU\), or .* TORCH_HOME "
     )
     with pytest.raises(UnreachableError, match=told):
         load_weights(nn.Linear(1, 1), "test_resnet", "imagenet")

@@ -179,6 +179,7 @@ def test_values_that_exclude_each_other_stop_the_run(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"method": "probe", "weights": "imagenet"}, r"train: method probe needs weights and frozen_epochs: 0"),
+        ({"method": "probe", "weights": "imagenet"}, r"-S train.method=probe .*frozen_epochs=0 .*epochs=0 .*=none$"),
         ({"weights_sha256": "a" * 64}, "train: weights_sha256 names weights, and weights is none; set it to null$"),
         ({"weights_sha256": "abc"}, "train: weights_sha256: .*: 'abc'$"),
         ({"frozen_epochs": 0, "epochs": 0}, "train: nothing to do: frozen_epochs and epochs are both 0"),
