@@ -84,6 +84,8 @@ def _find_rate(training: "Training") -> None:
     """Try rates by steps like those of the training: in its precision, and shared by all of its processes."""
     learn = training.learn
     shared = [Together(training.params.image_size), SameLoss()] if distributed.size() > 1 else []
+    if not distributed.rank():
+        print("train: looking for a learning rate, in up to 100 steps", file=sys.stderr)
     training.seed("learning rate", 0)
     with tempfile.TemporaryDirectory() as folder, learn.added_cbs(shared):
         # The finder parks the weights in the learner's folder while it tries rates.

@@ -411,8 +411,13 @@ def test_another_seed_trains_another_net(sides: Path, tmp_path: Path, trained: P
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")  # fastai's finder still names it
-def test_the_learning_rate_finder_leaves_its_curve_and_its_suggestion(sides: Path, tmp_path: Path) -> None:
+def test_the_learning_rate_finder_leaves_its_curve_and_its_suggestion(
+    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = run(tmp_path, sides, learning_rate="auto", epochs=1)
+
+    said = capsys.readouterr().err
+    assert 0 < said.index("looking for a learning rate") < said.index("finder suggests")
 
     curve = table(out / "learning_rate.csv")
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
