@@ -314,22 +314,55 @@ def test_an_upload_that_the_store_refuses_is_no_success(
         two.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets")
 
 
+@pytest.fixture
+def four(two: Registry, tmp_path: Path) -> Registry:
+    """Return a registry in which each writer has something to do, beside a mirror and one that lost its manifest."""
+    for number in (3, 4):
+        two.publish(write_files(tmp_path / f"bundle{number}", {"a": bytes([number])}), "pets")
+    two.mirror(tmp_path / "mirror")
+    two.promote("pets@2", "production")
+    two.copy("pets@1", tmp_path / "lost")
+    Registry(tmp_path / "lost").storage.delete(version_key("pets", 1))
+    return two
+
+
+WRITERS: dict[str, Callable[[Registry, Path], object]] = {
+    "publish": lambda four, folder: four.publish(write_files(folder / "new", {"a": b"new"}), "pets"),
+    "promote": lambda four, _: four.promote("pets@3", "production"),
+    "rollback": lambda four, _: four.rollback("pets", "production"),
+    "prune": lambda four, _: four.prune("pets", keep=1, is_dry=False),
+    "copy": lambda four, folder: four.copy("pets@4", folder / "lost"),
+    "mirror": lambda four, folder: four.mirror(folder / "mirror"),
+    "repair": lambda four, folder: Registry(folder / "lost").repair("pets@1", four.storage.address),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 def test_a_writer_whose_machine_slept_for_a_day_stops(
-    two: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    four: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
-    """The clock that nobody sets stands still while a machine sleeps."""
-    now, upload = time.time, type(two.storage).upload
+    """The clock that nobody sets stands still while a machine sleeps. Withdraw's is in test_withdraw."""
+    now, create = time.time, type(four.storage).create
 
-    def asleep(*given: Any) -> bool:
-        monkeypatch.setattr(time, "time", lambda: now() + 25 * 3600)
-        return upload(*given)
+    def asleep(storage: Storage, key: str, data: bytes) -> bool:
+        is_done = create(storage, key, data)
+        if "/intents/" in key or "/prunes/" in key:
+            monkeypatch.setattr(time, "time", lambda: now() + 25 * 3600)
+        return is_done
 
-    monkeypatch.setattr(type(two.storage), "upload", asleep)
+    monkeypatch.setattr(type(four.storage), "create", asleep)
+    before = _named(tmp_path)
 
     with pytest.raises(ConflictError, match="this took more than 12 hours; run it again"):
-        two.publish(write_files(tmp_path / "new", {"a": b"new"}), "pets")
+        WRITERS[writer](four, tmp_path)
 
-    assert two.versions("pets") == [2, 1]
+    assert _named(tmp_path) == before
+
+
+def _named(folder: Path) -> dict[Path, bytes]:
+    """Return all that versions and aliases are, in each of the registries."""
+    paths = [path for kind in ("versions", "aliases") for path in folder.glob(f"*/pets/{kind}/*")]
+    return {path: path.read_bytes() for path in paths}
 
 
 def test_two_stores_with_a_bucket_of_the_same_name_share_no_memory(
