@@ -1,5 +1,6 @@
 """Files that go up in parts: what the store says of their hash is compared, and no change on the way passes."""
 
+import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,24 @@ def test_the_store_gives_back_the_hash_that_the_parts_have(s3_address: str, tmp_
 
     assert found is not None
     assert found.sha256 == composite(digest_of(bundle / "large").parts)
+
+
+def test_each_part_goes_up_with_its_hash_for_a_store_that_looks_at_it(
+    s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, path = Registry(s3_address), write_files(tmp_path / "b", {"large": LARGE}) / "large"
+    client: Any = registry.storage.client  # type: ignore[attr-defined]
+    send, sent = client.upload_part, {}
+
+    def watched(**given: Any) -> Any:
+        sent[given["PartNumber"]] = given.get("ChecksumSHA256")
+        return send(**given)
+
+    monkeypatch.setattr(client, "upload_part", watched)
+    registry.storage.upload("pets/blobs/x", path, digest_of(path), lambda _: None)
+
+    parts = enumerate(digest_of(path).parts, start=1)
+    assert sent == {number: base64.b64encode(part).decode() for number, part in parts}
 
 
 @pytest.mark.slow

@@ -398,6 +398,18 @@ def test_what_is_broken_here_is_named_and_keeps_nothing_else_back(
     assert backup.verify_all("pets").findings == ()
 
 
+def test_an_alias_that_is_broken_here_is_named_and_the_others_are_mirrored(source: Registry, backup: Registry) -> None:
+    for name in ("broken", "staging"):
+        source.promote("pets@2", name)
+    (Path(source.storage.address) / "pets/aliases/broken.jsonl").write_text("cut o")
+
+    done = source.mirror(backup.storage.address)
+
+    (finding,) = done.findings
+    assert finding.startswith("pets@broken: ")
+    assert (done.versions, done.aliases) == (["pets@1", "pets@2"], ["pets@production", "pets@staging"])
+
+
 def test_what_the_mirror_has_lost_it_gets_again(source: Registry, backup: Registry) -> None:
     source.mirror(backup.storage.address)
     blob = next(file.blob for file in source.manifest("pets@2").files if file.path == "a")

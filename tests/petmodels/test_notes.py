@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from petmodels.errors import FormatError
-from petmodels.notes import MOST_NAMED, PRUNES, note, read_notes, stored_notes
+from petmodels.notes import INTENTS, MOST_NAMED, PRUNES, note, prunes_at_work, read_notes, stored_notes
 from petmodels.registry import Registry
 from petmodels.storage import Storage
 from tests.petmodels.bundles import write_files
@@ -100,6 +100,26 @@ def test_what_is_no_blob_lies_beside_the_blobs_and_stops_no_prune(two: Registry,
 
     assert two.prune("pets", keep=1, is_dry=False).versions == (1,)
     assert (tmp_path / "registry/pets/blobs/README.txt").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", f".{'0' * 16}"])
+def test_a_blob_that_a_publisher_counts_on_by_either_of_its_names_outlives_a_prune(two: Registry, suffix: str) -> None:
+    stored, named = (f"{'a' * 64}{one}" for one in ("", suffix))
+    assert two.storage.create(f"pets/blobs/{stored}", b"left by a killed publisher")
+
+    with note(two.storage, "pets", INTENTS, blobs=[named]):
+        done = two.prune("pets", keep=2, is_dry=False)
+
+    assert done.num_blobs == 0
+
+
+def test_without_a_prune_at_work_no_writer_asks_when_its_own_note_was_written(
+    two: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with note(two.storage, "pets", INTENTS, versions=[1]) as intent:
+        monkeypatch.setattr(type(two.storage), "find", lambda *_: pytest.fail("a request for nothing"))
+
+        assert prunes_at_work(two.storage, intent) == []
 
 
 def test_a_note_that_names_the_most_is_one_that_readers_take(two: Registry) -> None:

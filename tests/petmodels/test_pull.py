@@ -142,6 +142,14 @@ def test_a_pulled_folder_that_was_changed_is_made_whole_again(published: Registr
     assert sorted(path.name for path in target.rglob("*")) == [".petmodels.json", "empty", "n.txt", "own", "weights"]
 
 
+def test_a_file_that_lies_some_folders_deep_is_pulled(folder_registry: Registry, tmp_path: Path) -> None:
+    folder_registry.publish(write_files(tmp_path / "bundle", {"a/b/c.txt": b"deep"}), "pets")
+
+    target = folder_registry.pull("pets@1", tmp_path / "out")
+
+    assert (target / "a/b/c.txt").read_bytes() == b"deep"
+
+
 @pytest.mark.parametrize("spec", ["pets@1", "pets@2"])
 def test_somebodys_own_file_in_a_pulled_folder_is_named_and_stays(
     published: Registry, tmp_path: Path, spec: str
@@ -178,6 +186,18 @@ def test_from_a_folder_that_is_gone_one_can_pull_into_another(
     (tmp_path / "here").rmdir()
 
     assert published.pull("pets@1", tmp_path / "out").exists()
+
+
+def test_nothing_is_fetched_for_a_mount_point(
+    published: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = counted(published)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "out")
+
+    with pytest.raises(RequestError, match=r"this is a mount point; pull into a folder in it: .*/out/model$"):
+        published.pull("pets@1", tmp_path / "out")
+    assert storage.asked == []
 
 
 def test_a_link_to_itself_is_not_pulled_into(published: Registry, tmp_path: Path) -> None:

@@ -46,6 +46,29 @@ def test_publishing_the_same_bundle_again_makes_no_version(registry: Registry, b
     assert registry.versions("pets") == [1]
 
 
+def test_publishing_again_makes_a_whole_version_of_one_that_has_lost_one_of_several_files(
+    registry: Registry, tmp_path: Path
+) -> None:
+    folder = write_files(tmp_path / "bundle", {"a": b"a", "b": b"b", "c": b"c"})
+    lost = registry.publish(folder, "pets").manifest.files[1].blob
+    registry.storage.delete(f"pets/blobs/{lost}")
+
+    again = registry.publish(folder, "pets")
+
+    assert again.is_new
+    assert (registry.pull(again.manifest.name, tmp_path / "pulled") / "b").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("host", ["", "localhost"])
+@pytest.mark.parametrize("name", ["my models", "my%20models"])
+def test_a_folders_address_with_three_slashes_is_the_folder(tmp_path: Path, host: str, name: str) -> None:
+    Registry(tmp_path / "my models").publish(write_files(tmp_path / "bundle", {"a": b"a"}), "pets")
+
+    registry = Registry(f"file://{host}{tmp_path}/{name}")
+
+    assert (registry.versions("pets"), registry.storage.address) == ([1], str(tmp_path / "my models"))
+
+
 def test_an_unchanged_blob_is_never_uploaded_twice(registry: Registry, tmp_path: Path) -> None:
     registry.publish(write_files(tmp_path / "1", {"same": b"s" * 1000, "other": b"1"}), "pets")
 

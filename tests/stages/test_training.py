@@ -552,20 +552,24 @@ def test_a_probe_may_be_followed_by_unfrozen_epochs(
     assert [row["phase"] for row in table(out / "history.csv")] == ["probe", "unfrozen"]
 
 
-def test_a_probe_whose_classifier_does_not_fit_its_features_says_that_it_begins_from_zero(
-    sides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "is_said"), [("test_convnext", True), ("test_resnet", False)])
+def test_a_probe_says_that_it_begins_from_zero_only_where_the_classifier_does_not_fit_its_features(
+    sides: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    is_said: bool,
 ) -> None:
     import timm
 
-    given = timm.create_model("test_convnext").state_dict()
+    given = timm.create_model(name).state_dict()
     monkeypatch.setattr("stages.architectures._imagenet", lambda _name: given)
 
-    run(tmp_path, sides, **PROBE, epochs=0, architecture="test_convnext", weights="imagenet")
+    run(tmp_path, sides, **PROBE, epochs=0, architecture=name, weights="imagenet")
 
-    told = (
-        "train: the ImageNet classifier of test_convnext is no linear layer on its pooled features, so the head begins"
-    )
-    assert capsys.readouterr().err.count(f"{told} from zero\n") == 1
+    told = f"train: the ImageNet classifier of {name} is no linear layer on its pooled features, so the head begins"
+    assert capsys.readouterr().err.count(f"{told} from zero\n") == is_said
 
 
 def test_a_network_of_timm_learns_in_three_groups_with_a_spread_of_rates(

@@ -5,11 +5,13 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows.arrivals import Row
 from flows.drop import Listing
 from flows.errors import RemoteError, RequestError
 from flows.losses import losses
@@ -170,6 +172,17 @@ def test_of_many_losses_three_are_named_and_all_are_counted() -> None:
         f"5 accepted images have no row in {LIST}: 000000000000…, 000000000000…, 000000000000… and 2 "
     )
     assert len(found.to_rows()) == 5
+
+
+def test_of_a_drop_that_was_lost_the_table_has_the_first_200_of_each_kind() -> None:
+    names = frozenset(f"{number:064x}.jpg" for number in range(250))
+    hashes = [f"f{number:063x}" for number in range(250)]
+    rows = [Row(f"drop/accepted/{one}.jpg", one, "Bengal", "2026-01-01") for one in hashes]
+
+    found = losses("drop", Listing([], names, frozenset()), before=rows, after={}, healed=set(), gone=set())
+
+    assert (len(found.unlisted), len(found.missing)) == (250, 250)
+    assert Counter(row["outcome"] for row in found.to_rows()) == {"no row": 200, "no image": 200}
 
 
 @pytest.mark.slow
