@@ -268,6 +268,7 @@ def _as_folder(content: dict[str, Any]) -> None:
         (lambda content: content.update(parent={"version": 1}), "names its parent in an unknown way"),
         (lambda content: content.update(parent={"version": 0, "sha256": "0" * 64}), "names a parent that can't be"),
         (lambda content: content.update(parent={"version": 10**8, "sha256": "0" * 64}), "names a parent that can't be"),
+        (lambda content: content.update(parent={"version": 1, "sha256": "0" * 63}), "names a parent that can't be"),
         (lambda content: content.update(created="yesterday"), "holds a time that can't be: 'yesterday'"),
         (lambda content: content.update(created="2026-02-30T08:00:00Z"), "holds a time that can't be"),
         (lambda content: content.update(created="2026-11-20T08:00:60Z"), "holds a time that can't be"),
