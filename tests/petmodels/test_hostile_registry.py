@@ -339,6 +339,7 @@ def test_a_rollback_to_what_was_promoted_before_is_taken(root: Path, tmp_path: P
         ({"id": "x" * 32}, "has an id that is not 32 hexadecimal digits"),
         ({"serial": 1.0}, "something else than texts and numbers"),
         ({"version": 1.0}, "something else than texts and numbers"),
+        ({"version": 10**8}, "names a version that can't be: 100000000"),
         ({"format": 1.0}, "of no format that petmodels knows: 1.0"),
     ],
 )

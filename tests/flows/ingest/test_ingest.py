@@ -586,13 +586,14 @@ UNFIT = [
 def test_what_is_no_file_that_can_be_read_is_left_and_keeps_nothing_waiting(
     place: Place, key: str, make: Callable[[Path], None], reason: str
 ) -> None:
-    data = place.put("Bengal/b.jpg")
+    data, told = place.put("Bengal/b.jpg"), list[str]()
     make(place.folder / "drop" / key)
 
-    first, second = place.ingest(), place.ingest()
+    first, second = place.ingest(), place.ingest(told.append)
 
     assert outcomes(first) == {key: ("left", reason), "Bengal/b.jpg": ("accepted", "")}
     assert (outcomes(second), second.sentence) == ({key: ("left", reason)}, "1 left")
+    assert [line for line in told if "looked at" in line] == []
     assert [row["sha256"] for row in place.arrivals()] == [sha256(data)]
     assert os.path.lexists(place.folder / "drop" / key)
 
