@@ -6,10 +6,9 @@ send it, and people have said what they show.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from flows.arrivals import Row, corrected, hashes_at, listed
 from flows.champion import Champion, seen_in
@@ -98,21 +97,9 @@ def tallied(given: Sequence[Answer], tested: dict[str, tuple[int, int]]) -> list
     return sorted(tallies, key=lambda its: its.surplus if tested else its.num_right - its.num_images)
 
 
-def of_test_side(card: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Return how many test images of each label a bundle's card counts, and how many right ones; {} if it doesn't."""
-    return dict(_counted(card.get("test_by_label")))
-
-
 def _is_kept(row: Row) -> bool:
     name = _KEPT.fullmatch(name_at(row.address))
     return name is not None and name[1] == row.sha256
-
-
-def _counted(content: Any) -> Iterator[tuple[str, tuple[int, int]]]:
-    for label, its in content.items() if isinstance(content, dict) else ():
-        match its:
-            case {"num_images": int(num_images), "num_right": int(num_right)} if 0 <= num_right <= num_images > 0:
-                yield label, (num_images, num_right)
 
 
 def _tally(label: str, num_images: int, num_right: int, tested: dict[str, tuple[int, int]]) -> Tally:

@@ -4,6 +4,8 @@ Reads nothing; leaves nothing. The test is exact, one-sided and stratified by la
 on the test side, then which of its wrong answers fall on new images is mere luck, and how many of those are right is
 hypergeometric. The p-value is that of the sum over all labels (Mantel and Haenszel, JNCI 22, 1959, without their
 normal approximation). So another mix of labels is no slip, and few test images make nobody too sure.
+
+A rare label hardly counts in that sum: so each is looked at by itself, too (`slip_p_value`).
 """
 
 from bisect import bisect_left
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 from math import comb, sqrt
 
 _Z = 1.959964  # of the normal distribution, 95 % in the middle
+_SEVERAL = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,26 @@ def p_value(tallies: Iterable[Tally]) -> float:
     return min(1.0, sum(chances[: num_right - fewest + 1]))
 
 
+def slip_p_value(tallies: Iterable[Tally]) -> float:
+    """Return the p-value of two looks at once: at the sum over all labels, and at each label by itself.
+
+    Each look gets half of what chance may spoil, and each label an equal part of its half (Bonferroni): twice the sum's
+    p-value, or twice a label's times their number, whichever is less. Of one label it is the label's own.
+    """
+    held = _held(tallies)
+    if len(held) < _SEVERAL:
+        return p_value(held)
+    return min(1.0, 2 * p_value(held), *(2 * len(held) * p_value([its]) for its in held))
+
+
+def label_limit(tallies: Iterable[Tally], limit: float) -> float:
+    """Return with which p-value, at most, a single label of these makes `slip_p_value` at most `limit`."""
+    number = len(_held(tallies))
+    return limit / (2 * number) if number >= _SEVERAL else limit
+
+
 def least_unnoticed(tallies: Sequence[Tally], limit: float) -> int:
-    """Return with how few right answers, at least, the p-value would be above `limit`; 0 where it would with none.
+    """Return with how few right answers, at least, `slip_p_value` would be above `limit`; 0 where it would with none.
 
     It must be above it with those that there are. Each label loses the same share of its right answers, as nearly as
     whole images allow.
@@ -68,7 +89,7 @@ def least_unnoticed(tallies: Sequence[Tally], limit: float) -> int:
         kept = Counter(place for _, place in order[:num_right])
         return [replace(its, num_right=kept[place]) for place, its in enumerate(tallies)]
 
-    return bisect_left(range(len(order)), True, key=lambda num_right: p_value(with_fewer(num_right)) > limit)
+    return bisect_left(range(len(order)), True, key=lambda num_right: slip_p_value(with_fewer(num_right)) > limit)
 
 
 def interval(num_right: int, num_images: int) -> tuple[float, float]:
@@ -76,6 +97,11 @@ def interval(num_right: int, num_images: int) -> tuple[float, float]:
     share, more = num_right / num_images, _Z**2 / num_images
     middle, half = share + more / 2, _Z * sqrt(share * (1 - share) / num_images + more / (4 * num_images))
     return max(0.0, (middle - half) / (1 + more)), min(1.0, (middle + half) / (1 + more))
+
+
+def _held(tallies: Iterable[Tally]) -> list[Tally]:
+    """Return those that can be held against a test side: the others change nothing, and would only cost the rest."""
+    return [its for its in tallies if its.num_images and its.test_images]
 
 
 def _convolved(chances: Sequence[float], others: Sequence[float]) -> list[float]:

@@ -18,10 +18,11 @@ from flows.champion import SEEN, Champion, champion_of, seen_in
 from flows.drop import ACCEPTED, Drop
 from flows.errors import RequestError
 from flows.intake import passing
-from flows.newcomers import answers, newcomers, of_test_side, tallied
+from flows.newcomers import answers, newcomers, tallied
 from flows.outcome import settled, tell
 from flows.params import STRICT, section
 from flows.settings import Settings
+from flows.tested import of_test_side
 from flows.watched import Watched
 from flows.workspace import Workspace, workspace
 from petmodels import Registry

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from flows.slipping import Tally, interval, least_unnoticed, p_value
+from flows.slipping import Tally, interval, label_limit, least_unnoticed, p_value, slip_p_value
 
 
 def tally(num_right: int, num_images: int, test_right: int, test_images: int, label: str = "pug") -> Tally:
@@ -80,10 +80,11 @@ def test_a_model_that_is_as_good_as_ever_is_said_to_slip_no_oftener_than_was_all
     new, tested = np.array([1, 2, 3, 5, 8, 8, 20, 30]), np.array([5, 40, 10, 20, 8, 30, 20, 10])
     rights, test_rights = random.binomial(new, share, (2000, 8)), random.binomial(tested, share, (2000, 8))
 
-    found = [p_value(map(tally, *map(np.ndarray.tolist, (right, new, test_right, tested))))
+    drawn = [list(map(tally, *map(np.ndarray.tolist, (right, new, test_right, tested))))
              for right, test_right in zip(rights, test_rights, strict=True)]  # fmt: skip
 
-    assert np.mean(np.array(found) <= limit) <= limit
+    for reckoned in (p_value, slip_p_value):
+        assert np.mean([reckoned(its) <= limit for its in drawn]) <= limit
 
 
 def test_a_model_that_names_a_quarter_fewer_rightly_is_found_out() -> None:
@@ -95,6 +96,24 @@ def test_a_model_that_names_a_quarter_fewer_rightly_is_found_out() -> None:
              for right, test_right in drawn]  # fmt: skip
 
     assert np.mean(np.array(found) <= 0.001) > 0.8
+
+
+def test_a_rare_label_that_falls_is_found_out_though_the_common_one_does_well() -> None:
+    found = [tally(0, 9, 6, 7, "defect"), tally(485, 491, 216, 233, "good")]
+
+    assert p_value(found) == pytest.approx(0.997, abs=1e-3)
+    assert slip_p_value(found) == 4 * p_value(found[:1]) == pytest.approx(0.0035, abs=1e-4)
+
+
+@settings(deadline=None)  # of a busy machine
+@given(st.lists(tallies(), max_size=4), st.floats(0.0001, 0.5))
+def test_there_is_a_slip_where_the_sum_falls_or_one_label_by_its_own_limit(found: list[Tally], limit: float) -> None:
+    held = [its for its in found if its.num_images and its.test_images]
+
+    by_sum = p_value(found) <= (limit / 2 if len(held) > 1 else limit)
+    by_label = any(p_value([its]) <= label_limit(found, limit) for its in held)
+
+    assert (slip_p_value(found) <= limit) == (by_sum or by_label)
 
 
 @settings(deadline=None)  # of a busy machine
@@ -111,11 +130,13 @@ def test_a_fall_to_below_what_goes_unnoticed_is_one_that_the_test_calls_a_slip(i
 def test_a_fall_is_reckoned_with_the_same_share_lost_of_each_label() -> None:
     found = [tally(40, 40, 38, 40), tally(20, 20, 18, 20, "cat"), tally(0, 5, 5, 5, "dog")]
 
-    least = least_unnoticed(found, 0.001)
+    least = least_unnoticed(found, 0.002)
 
     assert least % 3 == 0
-    assert p_value([tally(2 * least // 3, 40, 38, 40), tally(least // 3, 20, 18, 20), found[2]]) > 0.001
-    assert p_value([tally(2 * least // 3 - 1, 40, 38, 40), tally(least // 3, 20, 18, 20), found[2]]) <= 0.001
+    red, fewer = tally(2 * least // 3, 40, 38, 40), tally(2 * least // 3 - 1, 40, 38, 40)
+    cat = tally(least // 3, 20, 18, 20, "cat")
+    assert slip_p_value([red, cat, found[2]]) > 0.002
+    assert slip_p_value([fewer, cat, found[2]]) <= 0.002
 
 
 def test_many_images_of_many_labels_take_no_time_and_do_not_overflow() -> None:

@@ -8,8 +8,9 @@ from unicodedata import normalize
 import pytest
 
 from flows.arrivals import Row, corrected
-from flows.newcomers import LOST, UNREAD, Answer, answers, of_test_side
+from flows.newcomers import LOST, UNREAD, Answer, answers
 from flows.slipping import Tally, p_value
+from flows.tested import of_test_side
 from flows.watch import OLDER, UNKNOWN
 from flows.watched import Watched
 from flows.workspace import workspace
@@ -57,15 +58,17 @@ def test_a_model_that_slips_is_told_with_the_labels_and_the_newest_photographs(p
 
     sentence = (
         "pets@1 names 3 of 8 photographs that arrived since rightly (38 %, 14 to 69); as on its test side it would be "
-        "about 8: it is slipping (p = 0.00023)"
+        "about 8: it is slipping (p = 6.9e-05), by itself at red: 0 of 5 for about 5"
     )
     assert (found.sentence, found.is_slipping) == (sentence, True)
     page = found.page("s3://bucket/drop/accepted")
-    assert "| red | 5 | 0 | 4.8 (38 of 40 there) |\n| green | 3 | 3 | 2.9 (38 of 40 there) |" in page
+    assert (
+        "| red | 5 | 0 | 4.8 (38 of 40 there) | below 2 of 5 |\n| green | 3 | 3 | 2.9 (38 of 40 there) | below 1 of 3 |"
+    ) in page
     assert f"| 2100-01-01 | red | green | s3://bucket/drop/accepted/{first}.png |" in page
     assert found.payload == {
         "sentence": sentence, "version": "pets@1", "images": 8, "right": 3, "expected": 7.6,
-        "p_value": pytest.approx(2.3e-4, rel=0.1),
+        "p_value": pytest.approx(6.9e-5, rel=0.1), "labels": ["red"],
     }  # fmt: skip
 
 
@@ -88,6 +91,30 @@ def test_watch_says_how_far_a_version_could_fall_unnoticed(place: Watching) -> N
     assert found.sentence.endswith(f"{told}been called a slip")
     assert not with_right(found, 6).is_slipping
     assert with_right(found, 5).is_slipping
+
+
+def test_a_rare_label_that_slips_by_itself_is_told_though_all_together_do_as_expected(place: Watching) -> None:
+    place.publish()
+    place.arrive("red", 4, shows="green")
+    place.arrive("green", 36)
+
+    found = place.look()
+
+    assert found.is_slipping
+    assert found.payload["labels"] == ["red"]
+    assert found.sentence.endswith("it is slipping (p = 0.00044), by itself at red: 0 of 4 for about 4")
+    assert not replace(found, fewest=41).slipping
+
+
+def test_the_page_says_of_which_label_no_fall_would_be_noticed(place: Watching) -> None:
+    place.publish(tested=AS_TESTED | {"red": {"num_images": 3, "num_right": 3}})
+    place.arrive("red", 2, shows="green")
+    place.arrive("green", 6)
+
+    page = place.look().page("drop")
+
+    assert "| red | 2 | 0 | 2.0 (3 of 3 there) | not even with none of 2: too few images |" in page
+    assert "| green | 6 | 6 | 5.7 (38 of 40 there) | below 3 of 6 |" in page
 
 
 def test_watch_says_where_no_fall_would_be_noticed(place: Watching) -> None:
