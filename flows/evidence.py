@@ -6,11 +6,12 @@ the originals of the test side, as a consumer would send them, not the pipeline'
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.champion import Champion, champion_of, seen_in
+from flows.tested import of_test_side
 from flows.turns import network_in, network_of, turn_of
 from petmodels import Model, Registry, load
 from petmodels.bundle import MODEL
@@ -25,7 +26,8 @@ _DAY = len("2026-11-29")
 class Evidence:
     """What is known before the rules are applied; shares from 0 to 1, times in seconds, sizes in bytes.
 
-    `metrics` are the challenger's own, from the pipeline. `polluting` are test images that the challenger was trained
+    `metrics` are the challenger's own, from the pipeline; `tested` says of each label how many test images its card
+    counts, and how many right ones. `polluting` are test images that the challenger was trained
     on. Without a `champion` the rest is empty. `records` hold both models' answers on the test photographs, one of each
     group; `unseen` those of them that the champion never saw and whose label it knows, none where it doesn't say what
     it saw; `older` those of these that arrived before the champion's day; `unread` the photographs that nobody could
@@ -35,6 +37,7 @@ class Evidence:
 
     metrics: Mapping[str, Any]
     polluting: tuple[str, ...]
+    tested: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     champion: str = ""
     champion_version: int | None = None
     is_same_network: bool = False
@@ -64,7 +67,7 @@ def evidence(registry: Registry, model: str, alias: str, project: Path, number: 
     known = [row for name in ("train", "valid") for row in _rows(project / f"data/split/{name}.csv")]
     seen = _marks(known) | (seen_in(bundle) or frozenset())
     polluting = tuple(row["source"] for row in test if _is_seen(row, seen))
-    alone = Evidence(metrics=challenger.metrics, polluting=polluting)
+    alone = Evidence(metrics=challenger.metrics, polluting=polluting, tested=of_test_side(challenger.card))
     if polluting:  # nothing that such a test side says means anything
         return alone
     champion = champion_of(registry, model, alias)
@@ -102,6 +105,11 @@ def _against(champion: Champion, challenger: Model, project: Path, test: list[di
         unread=found.unread,
         turn=turn,
     )
+
+
+def labels_in(project: Path) -> set[str]:
+    """Return the labels of the images that `project` has dealt to its sides."""
+    return {row["label"] for side in ("train", "valid", "test") for row in _rows(project / f"data/split/{side}.csv")}
 
 
 def files_of(bundle: Path) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from flows.costs import Priced
 from flows.evidence import Evidence
 from flows.paired import Paired, by_label, paired
+from flows.recalls import Counts, Recall
 from flows.shares import points, share
 
 
@@ -23,6 +25,23 @@ def baseline_figures(accuracy: float, majority: float, logistic: float) -> tuple
         Figure("accuracy against the commonest label", share(majority), share(accuracy), _than(accuracy, majority)),
         Figure("accuracy against a logistic regression", share(logistic), share(accuracy), _than(accuracy, logistic)),
     )
+
+
+def recall_figures(tested: Counts, found: Recall, what: str) -> tuple[Figure, ...]:
+    """Return a mean over labels, against naming one of them always, and the labels that are found least often."""
+    interval = f"95 %: {share(found.low)} to {share(found.high)}"
+    least = sorted(tested, key=lambda label: tested[label][1] / tested[label][0])[:3]
+    shares = {f"{label} ({tested[label][0]})": tested[label][1] / tested[label][0] for label in least}
+    of_labels = (Figure(label, "", share(its), "named rightly") for label, its in shares.items())
+    return (Figure(what, share(found.constant), share(found.mean), interval), *of_labels)
+
+
+def price_figures(its: Priced, told: str) -> tuple[Figure, ...]:
+    """Return what both models' mistakes cost, and what the challenger saves an image."""
+    low, high = its.interval
+    saved = f"saves {its.difference:.3g} an image (95 %: {low:.3g} to {high:.3g}), p = {its.p_value:.2g}; {told}"
+    what = f"cost of mistakes, images the champion never saw ({its.num_images})"
+    return (Figure(what, f"{its.champion_cost:.6g}", f"{its.challenger_cost:.6g}", saved),)
 
 
 def accuracy_figures(found: Evidence, fresh: Paired, limit: float, fewest: int) -> tuple[Figure, ...]:
@@ -54,7 +73,7 @@ def accuracy_figures(found: Evidence, fresh: Paired, limit: float, fewest: int) 
     return tuple(rows)
 
 
-def cost_figures(found: Evidence, most_seconds_ratio: float, most_size_ratio: float) -> tuple[Figure, ...]:
+def ratio_figures(found: Evidence, most_seconds_ratio: float, most_size_ratio: float) -> tuple[Figure, ...]:
     """Return time and size, with how many times the champion's they may be."""
     return (
         Figure("time for an image, median", _milliseconds(found.champion_seconds),

@@ -4,23 +4,27 @@ Reads the evidence; leaves a decision with its numbers. Pure: the same evidence 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
+from unicodedata import normalize
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from flows.at_labels import FEWEST, worse_at_labels
 from flows.champion import SEEN
+from flows.costs import Priced, priced, told
 from flows.evidence import Evidence
-from flows.figures import Figure, accuracy_figures, baseline_figures, cost_figures
-from flows.paired import Paired, by_label, paired
+from flows.figures import Figure, accuracy_figures, price_figures, ratio_figures
+from flows.first import judged_alone
+from flows.paired import Paired, paired
 from flows.params import STRICT
-from flows.shares import share
 
 Outcome = Literal["promote", "keep", "refuse"]
 
-_FEWEST = 5
-_BASELINES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_majority", "baseline_logistic")
+
+def _composed(content: dict[str, float]) -> dict[str, float]:
+    """Return the same with its labels in the spelling of the models'."""
+    return {normalize("NFC", label): value for label, value in content.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,8 @@ class GateParams:
         Field(
             gt=0,
             lt=1,
-            description="a difference counts when McNemar's exact p-value is at most this; "
-            "at a champion's n-th challenger, at most 2 / (n (n + 1)) of it",
+            description="a difference counts when McNemar's exact p-value (with costs, that of all sign flips) is at "
+            "most this; at a champion's n-th challenger, at most 2 / (n (n + 1)) of it",
         ),
     ]
     min_images: Annotated[
@@ -43,6 +47,19 @@ class GateParams:
     ]
     max_label_fall: Annotated[
         float, Field(gt=0, le=1, description="a label's accuracy may fall by so much on five images or more")
+    ]
+    label_falls: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=1)]],
+        AfterValidator(_composed),
+        Field(description="at most so much may these labels' accuracy fall, however few images: {defect: 0.1}"),
+    ]
+    costs: Annotated[
+        dict[str, Annotated[float, Field(gt=0, le=1_000_000)]],
+        AfterValidator(_composed),
+        Field(
+            description="price of misnaming an image of these labels, of all others 1: {defect: 20}; "
+            "{}: accuracies are compared, not costs"
+        ),
     ]
     max_seconds_ratio: Annotated[
         float, Field(gt=0, description="challenger's seconds an image over the champion's; more is refused")
@@ -72,8 +89,9 @@ def decide(found: Evidence, rules: GateParams) -> Decision:
         first = found.polluting[0]
         sentence = f"refused: {len(found.polluting)} of its test images were used to train it, the first: {first}"
         return Decision("refuse", sentence, ())
-    decision = _against_champion(found, rules) if found.champion else _against_baselines(found)
-    return replace(decision, champion=found.champion_version)
+    if not found.champion:
+        return Decision(*judged_alone(found.metrics, found.tested, rules.costs), champion=found.champion_version)
+    return replace(_against_champion(found, rules), champion=found.champion_version)
 
 
 def limit_of_turn(turn: int, rules: GateParams) -> float:
@@ -87,45 +105,12 @@ def limit_of_turn(turn: int, rules: GateParams) -> float:
     return rules.max_p_value * 2 / (turn * (turn + 1))
 
 
-def regressions(counts: Mapping[str, Paired], rules: GateParams) -> list[str]:
-    """Return the labels at which the challenger is worse than chance explains, or much worse on images enough to see.
-
-    Bonferroni: each label's p-value is held against `max_p_value` over the number of labels.
-    """
-    limit = rules.max_p_value / max(len(counts), 1)
-    return [
-        label
-        for label, its in counts.items()
-        if its.difference < 0
-        and (its.p_value <= limit or (its.num_images >= _FEWEST and -its.difference > rules.max_label_fall))
-    ]
-
-
-def _against_baselines(found: Evidence) -> Decision:
-    """Ask of a first version that its accuracy's 95 % interval lies above the one baseline and not below the other."""
-    missing = [name for name in _BASELINES if not isinstance(found.metrics.get(name), int | float)]
-    if missing:
-        return Decision("refuse", f"refused: its metrics.json says nothing of {', '.join(missing)}", ())
-    accuracy, low, high, majority, logistic = (float(found.metrics[name]) for name in _BASELINES)
-    figures = baseline_figures(accuracy, majority, logistic)
-    if low <= majority:
-        sentence = f"refused: {share(accuracy)} right is no more than the commonest label gives, {share(majority)}"
-        return Decision("refuse", sentence, figures)
-    if high < logistic:
-        sentence = f"refused: {share(accuracy)} right is clearly less than a logistic regression, {share(logistic)}"
-        return Decision("refuse", sentence, figures)
-    sentence = (
-        f"the first version: {share(accuracy)} right, against {share(majority)} by naming the commonest label and "
-        f"{share(logistic)} by a logistic regression"
-    )
-    return Decision("promote", sentence, figures)
-
-
 def _against_champion(found: Evidence, rules: GateParams) -> Decision:
     fresh = paired(found.unseen)
     figures = (
-        *accuracy_figures(found, fresh, limit_of_turn(found.turn, rules), _FEWEST),
-        *cost_figures(found, rules.max_seconds_ratio, rules.max_size_ratio),
+        *accuracy_figures(found, fresh, limit_of_turn(found.turn, rules), FEWEST),
+        *(price_figures(priced(found.unseen, rules.costs), told(rules.costs)) if rules.costs else ()),
+        *ratio_figures(found, rules.max_seconds_ratio, rules.max_size_ratio),
     )
     if found.is_same_network:
         own = f"its network, labels and preprocessing are {found.champion}'s own"
@@ -142,31 +127,40 @@ def _against_champion(found: Evidence, rules: GateParams) -> Decision:
     if fresh.num_images < rules.min_images:
         few = f"{fresh.num_images} test images that {found.champion} never saw"
         return Decision("keep", f"kept, not promoted: {few} are too few to decide by ({rules.min_images})", figures)
-    said = _said(fresh, found.champion)
+    return _compared(found, rules, fresh, figures)
+
+
+def _compared(found: Evidence, rules: GateParams, fresh: Paired, figures: tuple[Figure, ...]) -> Decision:
+    """Decide by who is right where, or by what that costs; it is what the gate is for, all else comes before it."""
+    its = priced(found.unseen, rules.costs) if rules.costs else fresh
+    said = _said(its, found.champion, rules)
     limit = limit_of_turn(found.turn, rules)
-    if fresh.difference < 0 and fresh.p_value <= rules.max_p_value:
+    if its.difference < 0 and its.p_value <= rules.max_p_value:
         return Decision("refuse", f"refused: {said}, which is worse and no chance", figures)
     doubt = (
-        _no_room(fresh, found, limit)
-        or _chance(fresh, found, limit)
+        _no_room(its, fresh, found, limit)
+        or _chance(its, found, limit)
         or _worse_on_older(found, rules)
-        or _worse_at_labels(found, rules)
+        or worse_at_labels(found, rules)
     )
     if doubt:
         return Decision("keep", f"kept, not promoted: {said}, {doubt}", figures)
     return Decision("promote", said, figures)
 
 
-def _no_room(fresh: Paired, found: Evidence, limit: float) -> str:
-    """Say that the champion makes so few mistakes that no challenger could be shown to be better."""
+def _no_room(its: Paired | Priced, fresh: Paired, found: Evidence, limit: float) -> str:
+    """Say that the champion makes so few mistakes that no challenger could be shown to be better.
+
+    Whatever they cost: of all flips of n signs one alone is as good as a challenger that makes none of the n mistakes.
+    """
     mistakes, needed = fresh.num_images - fresh.champion_right, math.ceil(1 - math.log2(limit))
-    if fresh.difference < 0 or mistakes >= needed:
+    if its.difference < 0 or mistakes >= needed:
         return ""
     return f"and {found.champion} is wrong at {mistakes}: of fewer than {needed} mistakes chance explains any gain"
 
 
-def _chance(fresh: Paired, found: Evidence, limit: float) -> str:
-    if fresh.p_value <= limit:
+def _chance(its: Paired | Priced, found: Evidence, limit: float) -> str:
+    if its.p_value <= limit:
         return ""
     often = f" at challenger {found.turn} of {found.champion}: p ≤ {limit:.2g} is asked" if found.turn > 1 else ""
     return f"which may be chance{often}"
@@ -174,19 +168,22 @@ def _chance(fresh: Paired, found: Evidence, limit: float) -> str:
 
 def _worse_on_older(found: Evidence, rules: GateParams) -> str:
     """Say that what came lately hides a loss on the images that were there before."""
-    older = paired(found.older)
+    older = priced(found.older, rules.costs) if rules.costs else paired(found.older)
     if older.difference >= 0 or older.p_value > rules.max_p_value:
         return ""
+    if isinstance(older, Priced):
+        only = f"but {older.challenger_cost:.6g} on the {older.num_images} that are older than {found.champion}"
+        return f"{only}, where that one's cost {older.champion_cost:.6g} (p = {older.p_value:.2g})"
     only = f"but only {older.challenger_right} of the {older.num_images} that are older than {found.champion}"
     return f"{only}, where that has {older.champion_right} right (p = {older.p_value:.2g})"
 
 
-def _worse_at_labels(found: Evidence, rules: GateParams) -> str:
-    worse = regressions(by_label(found.unseen), rules)
-    return f"but it is worse at {', '.join(worse[:3])}" if worse else ""
-
-
-def _said(its: Paired, champion: str) -> str:
+def _said(its: Paired | Priced, champion: str, rules: GateParams) -> str:
+    if isinstance(its, Priced):
+        return (
+            f"its mistakes cost {its.challenger_cost:.6g} where {champion}'s cost {its.champion_cost:.6g} "
+            f"({told(rules.costs)}), on {its.num_images} test images that {champion} never saw (p = {its.p_value:.2g})"
+        )
     return (
         f"{its.challenger_right} of {its.num_images} test images that {champion} never saw are right, with {champion} "
         f"{its.champion_right} are (p = {its.p_value:.2g})"

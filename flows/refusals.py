@@ -13,7 +13,9 @@ from flows.evidence import BUNDLE
 from flows.workspace import Workspace
 
 _NOTE = "build/refused.json"
-_JUDGING = ("champion", "evidence", "gate", "paired", "turns")
+_JUDGING = (
+    "at_labels", "champion", "costs", "evidence", "first", "gate", "paired", "recalls", "tested", "turns",
+)  # fmt: skip
 _CHECKOUT = Path(__file__).parents[1]
 
 

@@ -18,10 +18,11 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from flows import graph, pipeline, records
+from flows.at_labels import check_labels
 from flows.candidate import Candidate
 from flows.dvc_lock import take_lock, take_lock_of
 from flows.errors import ChildError, RequestError, StageError
-from flows.evidence import evidence
+from flows.evidence import evidence, labels_in
 from flows.gate import Decision, GateParams, decide
 from flows.outcome import settled, tell, without_secrets
 from flows.params import section
@@ -73,6 +74,7 @@ def retrain(
         if newest and not (force or candidate.awaits_promotion(newest) or pipeline.changed_stages(w)):
             return candidate.nothing_new(newest)
         steps, is_trained = _before_training(w)
+        check_labels(rules, labels_in(w.folder))
         unchanged = pipeline.Step(STAGE, "unchanged"), ""
         trained, where = unchanged if is_trained else _training(w, train_on, begin_within_hours)
         steps += [trained, *_after_training(w, where)]

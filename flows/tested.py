@@ -3,11 +3,11 @@
 Reads a card's content; leaves nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def of_test_side(card: dict[str, Any]) -> dict[str, tuple[int, int]]:
+def of_test_side(card: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Return how many test images of each label a bundle's card counts, and how many right ones; {} if it doesn't."""
     return dict(_counted(card.get("test_by_label")))
 

@@ -17,6 +17,8 @@ GATE = {
     "max_p_value": 0.05,
     "min_images": 20,
     "max_label_fall": 0.9,
+    "label_falls": {},
+    "costs": {},
     "max_seconds_ratio": 50.0,
     "max_size_ratio": 2.0,
 }

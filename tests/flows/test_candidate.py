@@ -165,11 +165,14 @@ def test_only_a_lasting_refusal_is_not_asked_again(
     assert [event["event"] for event in sent] == ["petmodels.challenger.refused"]
 
 
+JUDGING = ("at_labels", "champion", "costs", "evidence", "first", "gate", "paired", "recalls", "tested", "turns")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "is_judging"),
     [
-        *((f"flows/{name}.py", True) for name in ("champion", "evidence", "gate", "paired", "turns")),
+        *((f"flows/{name}.py", True) for name in JUDGING),
         ("petmodels/preprocess.py", True),
         ("flows/loop.py", False),
     ],

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from flows.artifacts import artifact_key
+from flows.at_labels import regressions
 from flows.errors import ChampionError
 from flows.evidence import Evidence, evidence
-from flows.gate import GateParams, decide, limit_of_turn, regressions
+from flows.gate import GateParams, decide, limit_of_turn
 from flows.paired import by_label
 from petmodels import Registry
 from petmodels.comparison import Compared
@@ -20,7 +21,8 @@ from petmodels.names import version_key
 from petmodels.significance import mcnemar
 from tests.petmodels.bundles import image_bytes, make_bundle, onnx_bytes, write_files, write_json
 
-RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, max_seconds_ratio=2.0, max_size_ratio=2.0)
+RULES = GateParams(max_p_value=0.05, min_images=30, max_label_fall=0.5, label_falls={}, costs={}, max_seconds_ratio=2.0,
+                   max_size_ratio=2.0)  # fmt: skip
 METRICS = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.93, "baseline_majority": 0.1,
            "baseline_logistic": 0.88}  # fmt: skip
 FIRST = Evidence(metrics=METRICS, polluting=())
@@ -187,7 +189,7 @@ def test_a_breed_that_is_lost_altogether_keeps_a_better_challenger_back_however_
 
     decision = decide(against_champion((*answers, *records(10, 0, both=0, label="beagle"))), RULES)
 
-    assert decision.sentence.endswith("but it is worse at beagle")
+    assert decision.sentence.endswith("but it names none of 10 images of beagle, where pets@1 names 10")
     assert any(figure.what == "beagle (10)" for figure in decision.figures)
 
 

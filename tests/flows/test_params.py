@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 import yaml
@@ -44,6 +45,8 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
         ),
         ("gate", "max_size_ratio: 2.0", "max_size_ratio: .nan", "max_size_ratio: input should be a finite number: nan"),
         ("gate", "max_size_ratio: 2.0", "[a, b]: 2.0", "gate: a key is no plain word"),
+        ("gate", "  costs: {}", "  costs: {defect: 0}", "gate: costs.defect: input should be greater than 0: 0"),
+        ("gate", "label_falls: {}", "label_falls: {defect: 5}", "gate: label_falls.defect: input should be less than"),
         ("gate", "gate:", "gates:", "params.yaml of this revision has no section: gate"),
         ("gate", "gate:", "gate: [", "params.yaml of this revision is no YAML: "),
         (
@@ -122,6 +125,12 @@ def test_files_that_are_nested_too_deeply_end_no_process() -> None:
     done = subprocess.run([sys.executable, "-c", TOO_DEEP], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, "params.yaml is nested too deeply\n" * 4), done.stderr
+
+
+def test_labels_of_the_gates_rules_are_spelled_as_the_models_are(change: Callable[[str, str], Path]) -> None:
+    path = change("costs: {}", f"costs: {{{normalize('NFD', 'Bär')}: 20, 7: 2.5}}")
+
+    assert section(path, "gate", GateParams).costs == {normalize("NFC", "Bär"): 20, "7": 2.5}
 
 
 def test_a_whole_number_will_do_where_a_number_is_asked(change: Callable[[str, str], Path]) -> None:

@@ -378,12 +378,15 @@ def test_a_failed_stage_fails_the_run_once_with_its_own_line(operator: Operator)
         ({}, {"PETMODELS_CACHE": "/dev/null/cache"}, "this can't be used (Not a directory); choose another place, or "),
         ({}, {"PETMODELS_DVC_REMOTE": "/proc/dvc"}, "dvc push: "),
         ({}, {"PETMODELS_GIT": "/nowhere/project.git"}, "git clone: "),
+        ({"revision": "misspelt"}, {}, "params.yaml: gate: costs: no image has this label; labels: blue, green, red: "),
     ],
 )
 def test_what_a_retrain_can_not_have_fails_it_once_before_anything_is_trained(
     operator: Operator, parameters: dict[str, str], variables: dict[str, str], sentence: str
 ) -> None:
     """Variables of the worker's machine are set for one run as Prefect allows it."""
+    if "revision" in parameters:
+        operator.branch("misspelt", gate={"costs": {"rot": 2.0}})
     deployment = operator.api.get("/deployments/name/retrain/weekly")["id"]
     content = {"parameters": {"model": "lacking", **parameters}, "job_variables": {"env": variables}}
 
