@@ -11,7 +11,7 @@ import pytest
 from flows.artifacts import artifact_key
 from flows.at_labels import regressions
 from flows.errors import ChampionError
-from flows.evidence import Evidence, evidence
+from flows.evidence import Evidence, evidence, labels_in
 from flows.gate import GateParams, decide, limit_of_turn
 from flows.paired import by_label
 from petmodels import Registry
@@ -348,6 +348,16 @@ def test_a_broken_alias_of_somebody_else_hinders_nobody(project: Path) -> None:
 
     assert evidence(registry, "pets", "production", project).champion == "pets@1"
     assert evidence(registry, "pets", "staging", project).champion == ""
+
+
+def test_a_first_versions_counts_are_those_of_its_card(project: Path) -> None:
+    write_json(project / "data/bundle/card.json", {"test_by_label": {"red": {"num_images": 7, "num_right": 6}}})
+    write_files(project / "data", {"split/train.csv": b"source,path,label,sha256,group\ngreen.jpg,,green,01,01\n"})
+
+    found = evidence(promoted(champion_bundle(project / "champion"), project), "pets", "staging", project)
+
+    assert (found.champion, found.tested) == ("", {"red": (7, 6)})
+    assert labels_in(project) == {"red", "green"}
 
 
 def test_a_broken_challenger_is_an_error_of_the_bundle(damaged: Registry, tmp_path: Path) -> None:
