@@ -144,6 +144,10 @@ def test_with_costs_the_older_images_are_held_by_their_costs() -> None:
     )
 
 
+def test_with_costs_a_champion_that_does_not_say_what_it_saw_is_no_error() -> None:
+    assert decide(replace(evidence([]), says_what_it_saw=False), PRICED).outcome == "keep"
+
+
 def test_with_costs_the_cheapest_label_pays_but_not_with_more_than_its_rules_allow() -> None:
     alarms = found({"both": 270, "old": 20, "new": 1}, {"both": 2, "new": 7})
 
