@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 
 from stages.errors import NO_THREADS, DataError, ParamsError, ResourceError, is_lack_of_memory, is_lack_of_threads
 from stages.imports import import_large
+from stages.journal import check_commit
 from stages.locks import alone
 from stages.outputs import read_csv
 from stages.params import STRICT
@@ -112,9 +113,10 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
 
     Killed at any moment, the next run goes on from the last whole epoch and ends with the weights of an undisturbed
     one on the same machine. Raises ParamsError for an architecture, size, weights or device that can't be had,
-    ChecksumError for other weights than were asked for, and ResourceError, naming what to lower, when memory runs out,
-    and while another training uses the same checkpoints.
+    ChecksumError for other weights than were asked for, DataError in a git repository without a commit, and
+    ResourceError, naming what to lower, when memory runs out, and while another training uses the same checkpoints.
     """
+    check_commit()
     import_large("timm", "torchvision.models")
     from stages.architectures import architecture
 

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from stages import fingerprints
 from stages.devices import device_named
 from stages.errors import ChecksumError, DataError, ParamsError, ResourceError
+from stages.journal import check_commit
 from stages.metrics import metric
 from stages.model import load
 from stages.outputs import write_csv
@@ -645,6 +646,29 @@ def test_a_network_whose_maps_have_their_channels_last_is_told_whatever_the_size
     told = r"architecture: its features come as NHWC, .* NCHW; convnext_tiny .*: swin_tiny_patch4_window7_224$"
     with pytest.raises(ParamsError, match=told):
         run(tmp_path, sides, architecture="swin_tiny_patch4_window7_224")
+
+
+def test_a_repository_without_commits_costs_one_line(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / "params.yaml").write_text(params_yaml(), encoding="utf-8")
+
+    process = start_training(tmp_path, tmp_path / "nothing")
+    _, said = process.communicate()
+
+    told = "train: this git repository has no commit; run `git commit` once, then dvc repro\n"
+    assert (process.returncode, said) == (1, told)
+
+
+def test_where_dvc_keeps_out_of_git_or_there_is_none_no_commit_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_commit()
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
+
+    check_commit()
 
 
 def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> None:
