@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.hub import header, num_later
-from stages.making import in_effect, made
+from stages.making import in_effect, is_balanced, made
 from stages.published_params import published_training
 from stages.shares import percent
 
@@ -117,8 +117,9 @@ has seen it is right in {percent(metrics["accuracy"])}% of the cases
 
 
 def _label_mix(fields: Mapping[str, Any]) -> str:
-    if "epochs" not in fields["training"]:
-        return "Its probabilities hold where all labels are equally frequent, for each counted the same in training."
+    if is_balanced(fields["training"]):
+        return """Each label counted the same in training, however many images it has, and the temperature was fitted
+on the valid images as they come: where labels are uneven, the probability of a rare one tends to be too high."""
     return "Its probabilities hold where labels are as frequent as among the training images."
 
 

@@ -26,6 +26,7 @@ _VERSIONED = (
 # The modules that a network's numbers depend on: with other code, a checkpoint is of another training.
 CODE = (
     "architectures",
+    "balance",
     "checkpoints",
     "checksums",
     "devices",

@@ -13,7 +13,7 @@ import torch
 from fastai.data.load import DataLoader
 from numpy.typing import NDArray
 
-from stages import distributed, probe
+from stages import balance, distributed, probe
 from stages.architectures import imagenet_classifier, statistics
 from stages.features import Preprocessing
 from stages.known_outputs import KnownOutputs
@@ -51,7 +51,7 @@ def fit_head(training: "Training") -> dict[str, float]:
     inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)
     classifier = _classifier(training) if training.params.weights == "imagenet" else None
     near = None if classifier is None else probe.borrowed(classifier, inputs, wanted, len(training.labels))
-    probe.fit(layer, inputs, wanted, near=near)
+    probe.fit(layer, inputs, wanted, near=near, balanced=balance.in_head(training.params.balance))
     with torch.inference_mode():
         logits = layer(torch.from_numpy(features[:, 0]).to(training.device)).cpu()
         train_loss = float(training.learn.loss_func(logits, torch.from_numpy(targets)))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stages.architectures import architecture, load_weights, statistics
+from stages.balance import Balanced, in_epochs, label_weights
 from stages.errors import ParamsError
 from stages.layer_groups import splitter
 from stages.metrics import metric
@@ -45,7 +46,7 @@ def learner(
             builder,
             normalize=False,
             pretrained=False,
-            loss_func=_loss(params.loss),
+            loss_func=_loss(params, images, valid=valid, labels=labels),
             opt_func=FusedAdam,
             metrics=[metric(name, len(labels)) for name in params.metrics],
             wd=params.weight_decay,
@@ -152,7 +153,7 @@ def _augmentation(name: str) -> list[Any]:
     return [Flip()] if name == "flip" else list(aug_transforms())
 
 
-def _loss(name: str) -> Any:
+def _loss(params: "TrainParams", images: Sequence[Path], *, valid: Sequence[int], labels: Sequence[str]) -> Any:
     from fastai.losses import CrossEntropyLossFlat, FocalLossFlat, LabelSmoothingCrossEntropyFlat
 
     losses = {
@@ -160,4 +161,9 @@ def _loss(name: str) -> Any:
         "label_smoothing": LabelSmoothingCrossEntropyFlat,
         "focal": FocalLossFlat,
     }
-    return losses[name]()
+    kind = losses[params.loss]
+    if not in_epochs(params.balance):
+        return kind()
+    watched, place = set(valid), {label: number for number, label in enumerate(labels)}
+    targets = [place[image.parent.name] for number, image in enumerate(images) if number not in watched]
+    return Balanced(kind, label_weights(torch.tensor(targets), len(labels)))

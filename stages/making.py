@@ -47,7 +47,20 @@ def _fitting(fields: Mapping[str, Any]) -> str:
     if fields["method"] != "probe":
         return ""
     after = "then all layers learned together" if "epochs" in fields["training"] else "the body stayed as it came"
-    return f"The head was fitted at once, as a logistic regression in which each label counts the same; {after}.\n\n"
+    counted = "image" if fields["training"]["balance"] == "none" else "label"
+    return (
+        f"The head was fitted at once, as a logistic regression in which each {counted} counts the same; {after}.\n\n"
+    )
+
+
+def is_balanced(settings: Mapping[str, Any]) -> bool:
+    """Say whether each label counted the same in what was minimised last: the head's fit, or that of epochs."""
+    return settings["balance"] == "labels" or (settings["balance"] == "auto" and "epochs" not in settings)
+
+
+def _counted(fields: Mapping[str, Any]) -> str:
+    after = "none" if "epochs" in fields["training"] else ""
+    return ", then ".join(filter(None, ["labels" if fields["method"] == "probe" else "", after]))
 
 
 def _shown(fields: Mapping[str, Any]) -> dict[str, str]:
@@ -56,6 +69,7 @@ def _shown(fields: Mapping[str, Any]) -> dict[str, str]:
         "learning_rate": fields["learning_rate"],
         "device": fields["device"],
         "mixed_precision": fields["precision"],
+        "balance": _counted(fields),
     }
     shown = {}
     for name, value in fields["training"].items():

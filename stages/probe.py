@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.balance import label_weights
+
 # Of 1e-4 … 1e-2, from the classifier's rows, the best on the valid sides of ten splits of 441 photographs.
 PENALTY = 1e-3
 MAX_STEPS = 300
@@ -51,18 +53,20 @@ def fit(
     targets: NDArray[np.int64],
     *,
     near: Tensor | None = None,
+    balanced: bool = True,
     max_steps: int = MAX_STEPS,
 ) -> float:
     """Set the layer to the optimum of the cross entropy with an L2 penalty on its weights' distance from `near`.
 
-    Each label counts the same, however many images it has. Without `near` it is the distance from zero; with it, the
-    better of the two optima is kept, so rows that mislead cost nothing. Returns the optimum, or what `max_steps` come
-    to.
+    If `balanced`, each label counts the same, however many images it has. Without `near` it is the distance from zero;
+    with it, the better of the two optima is kept, so rows that mislead cost nothing. Returns the optimum, or what
+    `max_steps` come to.
     """
     inputs, wanted = torch.from_numpy(features), torch.from_numpy(targets)
     starts = [torch.zeros_like(layer.weight, device="cpu")] + ([] if near is None else [near])
     with _few_threads(inputs):
-        optima = [_optimum(inputs, wanted, start, max_steps) for start in starts]
+        weights = label_weights(wanted, len(layer.bias)) if balanced else torch.ones(len(layer.bias))
+        optima = [_optimum(inputs, wanted, start, weights, max_steps) for start in starts]
     value, weight, bias = min(optima, key=lambda optimum: optimum[0])
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -80,9 +84,9 @@ def _few_threads(inputs: Tensor) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _optimum(inputs: Tensor, wanted: Tensor, start: Tensor, max_steps: int) -> tuple[float, Tensor, Tensor]:
-    counts = torch.bincount(wanted, minlength=len(start)).clamp(min=1)
-    label_weights = len(wanted) / (len(start) * counts)
+def _optimum(
+    inputs: Tensor, wanted: Tensor, start: Tensor, weights: Tensor, max_steps: int
+) -> tuple[float, Tensor, Tensor]:
     weight, bias = start.detach().clone().requires_grad_(), torch.zeros(len(start), requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_steps, line_search_fn="strong_wolfe")
 
@@ -90,7 +94,7 @@ def _optimum(inputs: Tensor, wanted: Tensor, start: Tensor, max_steps: int) -> t
         optimizer.zero_grad()
         logits = inputs @ weight.T + bias
         distance = (weight - start).square().sum()
-        value = nn.functional.cross_entropy(logits, wanted, weight=label_weights) + PENALTY * distance
+        value = nn.functional.cross_entropy(logits, wanted, weight=weights) + PENALTY * distance
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

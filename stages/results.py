@@ -116,7 +116,7 @@ def _export(training: "Training", final: Path) -> None:
     bare = Learner(
         training.unused_loaders,
         learn.model.eval().requires_grad_(True),
-        loss_func=learn.loss_func,
+        loss_func=getattr(learn.loss_func, "fastais", learn.loss_func),
         opt_func=Adam,
         # load_learner has no files of this project, so that our groups stay here.
         splitter=default_split if learn.splitter is layer_groups else learn.splitter,

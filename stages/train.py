@@ -66,8 +66,13 @@ class TrainParams:
     weight_decay: Annotated[float, Field(ge=0, le=1, description="decoupled weight decay of Adam †")]
     loss: Annotated[
         Literal["cross_entropy", "label_smoothing", "focal"],
+        Field(description="what training minimises, but for `probe`'s head: cross entropy †"),
+    ]
+    balance: Annotated[
+        Literal["auto", "none", "labels"],
         Field(
-            description="what training minimises, but for `probe`'s head: cross entropy, each label counting the same †"
+            description="what counts the same in that: `labels`: each label, however many images it has; `none`: each "
+            "image; `auto`: each label in `probe`'s head, each image in epochs"
         ),
     ]
     metrics: Annotated[

@@ -17,8 +17,8 @@ import torch
 from fastai.callback.progress import ProgressCallback
 from fastai.torch_core import set_seed
 
+from stages import balance, distributed
 from stages import checkpoints as kept
-from stages import distributed
 from stages.allocation import keep_freed_memory
 from stages.checkpoints import Row
 from stages.devices import checked_device, keep_to_own_cores
@@ -167,6 +167,9 @@ class Training:
         quick = "; method: probe is the quick one here (README, Without a GPU)" if is_slow else ""
         told = f"{params.architecture}, {params.method}, on the {where} ({self.device.type}){quick}"
         print(f"train: {told}", file=sys.stderr)
+        print(f"train: {params.architecture}, {params.method}, on the {where} ({self.device.type})", file=sys.stderr)
+        if uneven := balance.told(params.method, params.balance, [row["label"] for row in self.rows["train"]]):
+            print(f"train: {uneven}", file=sys.stderr)
         if ignored := passed_over(params):
             print(
                 f"train: a head that is fitted at once is the same whatever these are: {', '.join(ignored)}",

@@ -33,6 +33,7 @@ TRAIN: dict[str, Any] = {
     "learning_rate_spread": 10.0,
     "weight_decay": 0.01,
     "loss": "cross_entropy",
+    "balance": "auto",
     "metrics": ["accuracy", "error_rate", "top_5_accuracy", "macro_f1"],
     "augmentation": "standard",
     "early_stopping": None,

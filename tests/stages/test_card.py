@@ -287,8 +287,18 @@ def test_the_card_says_how_a_head_was_fitted_and_for_which_mix_of_labels_its_pro
     said = words(about={"method": "probe", "params": FITTED})
 
     assert "The head was fitted at once, as a logistic regression in which each label counts the same; the body" in said
-    assert "probabilities hold where all labels are equally frequent" in said
+    assert "where labels are uneven, the probability of a rare one tends to be too high" in said
+    assert "| balance | auto: labels |" in said
     assert "probabilities hold where labels are as frequent as among the training images" in words()
+
+
+def test_the_card_says_what_counted_the_same_in_training() -> None:
+    fine_tuned, probe = TRAIN | {"weights": "imagenet"}, {"method": "probe"}
+
+    assert "| balance | auto: none |" in words(about={"params": fine_tuned})
+    assert "each image counts the same; the body" in words(about=probe | {"params": FITTED | {"balance": "none"}})
+    assert "| balance | auto: labels, then none |" in words(about=probe | {"params": FITTED | {"epochs": 1}})
+    assert "a rare one tends to be too high" in words(about={"params": fine_tuned | {"balance": "labels"}})
 
 
 @pytest.mark.slow
