@@ -46,6 +46,13 @@ def card(
         "metrics": dict(metrics),
         **_of(calibration, "unsure_precision", "unsure_below", "valid_sure_accuracy", "valid_reckoned_accuracy"),
         **_of(calibration, "ece_by_chance", "test_sure"),
+        "unsure_precision": calibration["unsure_precision"],
+        "unsure_below": calibration["unsure_below"],
+        "valid_sure_accuracy": calibration["valid_sure_accuracy"],
+        "valid_reckoned_accuracy": calibration["valid_reckoned_accuracy"],
+        "ece_by_chance": calibration["ece_by_chance"],
+        "test_sure": calibration["test_sure"],
+        "rare_labels": calibration["rare_labels"],
         "learning_rate": about["learning_rate"] if "learning_rate" in settings else None,
         **_of(about, "device", "precision"),
         "training": settings,
@@ -112,8 +119,21 @@ It doesn't beat a logistic regression on the features of its body before any tra
     return f"""A {fields["architecture"]}, trained on {fields["num_train"]} images of {fields["data_name"]}{others}.
 On {fields["num_test"]} test images that neither training nor any choice that the pipeline makes
 has seen it is right in {percent(metrics["accuracy"])}% of the cases
-(95 % interval {percent(low)}% to {percent(high)}%).{beaten}
+(95 % interval {percent(low)}% to {percent(high)}%).{beaten}{"".join(map(_rare, fields["rare_labels"]))}
 `report.html` has the numbers of each label and what was taken for what."""
+
+
+def _rare(one: Mapping[str, Any]) -> str:
+    """Return how often a rare label is found, which the share of all right answers doesn't show."""
+    named, label = one["as_named"]["test"], one["label"]
+    low, high = percent(named["recall_low"]), percent(named["recall_high"])
+    right = f"{named['num_found']} of its {named['num_named']} answers `{label}` are right"
+    missed = one["num_missed_surely"]
+    surely = f'\n{missed} that it misses it calls by another name without being "unsure".' if missed else ""
+    return f"""
+It finds {named["num_found"]} of the {named["num_images"]} test images of the rare label `{label}`
+(95 % interval {low}% to {high}%); {right if named["num_named"] else f"it never answers `{label}`"}.{surely}
+The probabilities of `{label}` on all test images add up to {one["num_expected"]}."""
 
 
 def _label_mix(fields: Mapping[str, Any]) -> str:

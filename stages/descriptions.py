@@ -26,7 +26,7 @@ NEEDS = {
     "preprocess.json": ("train", ("mean", "std", "resize.short_side", "crop.width", "crop.height")),
     "calibration.json": ("evaluate", (
         "temperature", "unsure_precision", "unsure_below", "valid_sure_accuracy", "valid_reckoned_accuracy",
-        "test_sure", "ece_by_chance",
+        "test_sure", "ece_by_chance", "rare_labels",
     )),
     "metrics.json": ("evaluate", (
         "num_test", "accuracy", "accuracy_low", "accuracy_high", "baseline_logistic", "unsure_share",

@@ -73,6 +73,7 @@ def evaluate(
     from stages import doubts, findings, report
     from stages.model import load
     from stages.predictions import frozen_features
+    from stages.rare import rare_labels
 
     model = load(train)
     sides = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid", "test")}
@@ -87,7 +88,10 @@ def evaluate(
     with new_folder(out) as folder:
         write_json(folder / "params.json", _sections(settings, train))
         write_json(folder / "metrics.json", numbers)
-        write_json(folder / "calibration.json", findings.calibration(test, choice, params.calibration_bins))
+        calibration = findings.calibration(test, choice, params.calibration_bins)
+        write_json(
+            folder / "calibration.json", calibration | {"rare_labels": rare_labels(valid, test, list(breeds), choice)}
+        )
         np.save(folder / "test_logits.npy", test.logits.astype(np.float32))
         findings.write_tables(
             folder, test, said, breeds, num_bins=params.calibration_bins, num_pairs=params.num_confused_pairs

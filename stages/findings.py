@@ -91,13 +91,14 @@ def measured(test: Side, choice: Choice, breeds: Mapping[str, str], num_bins: in
     once more: the interval is that of the effective number of images.
     """
     said, raw = outcome(test, temperature=choice.temperature), outcome(test)
-    low, high = _interval(said.right, test.rows)
+    low, high = interval(said.right, test.rows)
     sure = said.confidence >= choice.unsure_below
     numbers = {
         "accuracy": said.right.mean(),
         "accuracy_low": low,
         "accuracy_high": high,
         "macro_recall": scores.macro_recall(test.truth, said.predicted, len(breeds)),
+        "min_recall": scores.min_recall(test.truth, said.predicted, len(breeds)),
         "top_5_accuracy": scores.top_k_accuracy(said.log_probabilities, test.truth, 5),
         "log_loss": said.losses.mean(),
         "species_accuracy": scores.species_accuracy(*_species(test, said, list(breeds.values()))),
@@ -156,8 +157,11 @@ def write_tables(
     table = scores.breed_scores(test.truth, said.predicted, len(labels))
     write_csv(
         folder / "breeds.csv",
-        ["label", "precision", "recall", "f1", "images"],
-        ([label, *map(_short_or_empty, row[:3]), row[3]] for label, row in zip(labels, table, strict=True)),
+        ["label", "precision", "recall", "f1", "images", "recall_low", "recall_high"],
+        (
+            [label, *map(_short_or_empty, row[:3]), row[3], *_recall_interval(test, said, number)]
+            for number, (label, row) in enumerate(zip(labels, table, strict=True))
+        ),
     )
     pairs = scores.confused_pairs(test.truth, said.predicted)[:num_pairs]
     write_csv(
@@ -167,9 +171,18 @@ def write_tables(
     )
 
 
-def _interval(right: scores.BoolArray, rows: Sequence[Mapping[str, str]]) -> tuple[float, float]:
+def interval(right: scores.BoolArray, rows: Sequence[Mapping[str, str]]) -> tuple[float, float]:
+    """Return the 95 % interval of the share of right answers, in which copies of one picture count once."""
     groups = [row.get("group") or row["path"] for row in rows]
     return scores.wilson_interval(float(right.mean()), scores.effective_number(groups))
+
+
+def _recall_interval(test: Side, said: Outcome, number: int) -> tuple[float | str, float | str]:
+    own = test.truth == number
+    if not own.any():
+        return "", ""
+    low, high = interval(said.right[own], [row for row, one in zip(test.rows, own, strict=True) if one])
+    return _short(low), _short(high)
 
 
 def _sure(test: Side, said: Outcome, unsure_below: float) -> dict[str, float | int] | None:
@@ -177,7 +190,7 @@ def _sure(test: Side, said: Outcome, unsure_below: float) -> dict[str, float | i
     if not sure.any():
         return None
     right, rows = said.right[sure], [row for row, one in zip(test.rows, sure, strict=True) if one]
-    low, high = _interval(right, rows)
+    low, high = interval(right, rows)
     return {
         "num_images": len(rows),
         "num_right": int(right.sum()),

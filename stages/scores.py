@@ -98,6 +98,11 @@ def macro_recall(labels: IntArray, predicted: IntArray, num_breeds: int) -> floa
     return float(np.mean(recalls))
 
 
+def min_recall(labels: IntArray, predicted: IntArray, num_breeds: int) -> float:
+    """Return the lowest recall of the breeds that have images: 0 where one of them is never found."""
+    return min(recall for _, recall, _, _ in breed_scores(labels, predicted, num_breeds) if recall is not None)
+
+
 def species_accuracy(species: list[str], predicted_species: list[str]) -> float | None:
     """Return the share of images whose species is right, among those whose species is known; None if there is none."""
     known = [(actual, guess) for actual, guess in zip(species, predicted_species, strict=True) if actual]

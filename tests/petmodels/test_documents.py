@@ -97,9 +97,10 @@ def test_the_python_on_the_consumers_page_runs(
         exec(compile(block, "consumer.md", "exec"), {})  # noqa: S102
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(code) == 3
+    assert len(code) == 4
     assert lines[0] == "red 1.0 False"
-    assert lines[-2].startswith("pets@1 ('red', 'green', 'blue')")
+    assert lines[-3].startswith("pets@1 ('red', 'green', 'blue')")
+    assert lines[-2] == "look at cat.jpg"
     assert lines[-1] == "+0.0% (-75.0% to +75.0%), p = 1"
 
 

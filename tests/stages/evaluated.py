@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from stages import doubts, findings
 from stages.outputs import write_csv, write_json
+from stages.rare import rare_labels
 from tests.stages.settings import params_yaml
 
 SETTINGS = {
@@ -21,7 +22,7 @@ SETTINGS = {
     "scratch_baseline": False,
     "seed": 42,
 }
-TRAINED = {"epochs": 2, "metrics": ["accuracy", "top_5_accuracy"], "early_stopping": None}
+TRAINED = {"epochs": 2, "metrics": ["accuracy", "top_5_accuracy"], "early_stopping": None, "balance": "auto"}
 COLUMNS = [
     "path",
     "label",
@@ -67,7 +68,8 @@ def write_evaluation(folder: Path, valid: findings.Side, test: findings.Side, br
     choice = findings.chosen(valid, 0.95)
     numbers = findings.measured(test, choice, breeds, 10)
     write_json(folder / "metrics.json", numbers | {"baseline_majority": 0.1, "baseline_logistic": 0.4})
-    write_json(folder / "calibration.json", findings.calibration(test, choice, 10))
+    rare = rare_labels(valid, test, list(breeds), choice)
+    write_json(folder / "calibration.json", findings.calibration(test, choice, 10) | {"rare_labels": rare})
     said = findings.outcome(test, temperature=choice.temperature)
     findings.write_tables(folder, test, said, breeds, num_bins=10, num_pairs=5)
     for number in said.worst_mistakes(2):

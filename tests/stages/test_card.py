@@ -41,6 +41,7 @@ def text(
         "valid_reckoned_accuracy": 0.952,
         "test_sure": SURE,
         "ece_by_chance": 0.056,
+        "rare_labels": [],
     }
     trained = {
         "architecture": "resnet18",
@@ -290,6 +291,28 @@ def test_the_card_says_how_a_head_was_fitted_and_for_which_mix_of_labels_its_pro
     assert "where labels are uneven, the probability of a rare one tends to be too high" in said
     assert "| balance | auto: labels |" in said
     assert "probabilities hold where labels are as frequent as among the training images" in words()
+
+
+NAMED = {"num_images": 7, "num_found": 4, "num_named": 5, "recall_low": 0.25, "recall_high": 0.842}
+RARE = {"label": "defect", "num_test": 240, "num_expected": 11.9, "num_missed_surely": 3, "thresholds": []}
+
+
+def test_the_card_says_how_often_a_rare_label_is_found() -> None:
+    said = words(rare_labels=[RARE | {"as_named": {"test": NAMED}}])
+
+    assert (
+        "It finds 4 of the 7 test images of the rare label `defect` (95 % interval 25.0% to 84.2%); 4 of its 5 answers "
+        '`defect` are right. 3 that it misses it calls by another name without being "unsure". The probabilities of '
+        "`defect` on all test images add up to 11.9."
+    ) in said
+    assert "rare label" not in words()
+
+
+def test_the_card_says_that_a_rare_label_is_never_answered() -> None:
+    never = NAMED | {"num_found": 0, "num_named": 0, "recall_low": 0.0, "recall_high": 0.354}
+    said = words(rare_labels=[RARE | {"as_named": {"test": never}}])
+
+    assert "(95 % interval 0.0% to 35.4%); it never answers `defect`. 3 that it misses" in said
 
 
 def test_the_card_says_what_counted_the_same_in_training() -> None:

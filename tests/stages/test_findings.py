@@ -89,4 +89,4 @@ def test_a_rare_label_that_is_never_answered_shows_in_the_macro_recall() -> None
 
     found = findings.measured(test, CHOICE, {"pug": "", "beagle": "", "without images": ""}, 10)
 
-    assert (found["accuracy"], found["macro_recall"]) == (0.95, 0.5)
+    assert (found["accuracy"], found["macro_recall"], found["min_recall"]) == (0.95, 0.5, 0.0)

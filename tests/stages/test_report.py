@@ -5,6 +5,7 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -633,6 +634,74 @@ def test_report_speaks_of_breeds_only_where_a_species_is_known(data: Path) -> No
 
     assert "How good, label by label" in told
     assert re.findall("(?i)breed|unknown", told.partition("Parameters of")[0]) == []
+
+
+COUNTS = {"num_images": 7, "num_found": 4, "num_named": 5, "recall_low": 0.25, "recall_high": 0.842}
+NO_IMAGES = {"num_images": 0, "num_found": 0, "num_named": 2}
+RARE = {
+    "label": "tiny_crack",
+    "num_test": 240,
+    "num_expected": 11.9,
+    "num_missed_surely": 3,
+    "as_named": {"valid": COUNTS, "test": COUNTS},
+    "thresholds": [{"at_least": 0.031, "valid": COUNTS, "test": COUNTS}],
+}
+
+
+def read_aloud(data: Path, rare: dict[str, Any]) -> str:
+    """Return the words of a report with one rare label."""
+    change_json(data / "eval/calibration.json", {"rare_labels": [rare]})
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", reported(data), flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", "", page).replace("&nbsp;", " ").split())
+
+
+def test_report_says_on_its_first_screen_how_often_a_rare_label_is_found(data: Path) -> None:
+    told = read_aloud(data, RARE)
+
+    first, _, _ = told.partition("With 95 % confidence the true share")
+    assert first.endswith(
+        "It finds 4 of the 7 test images of tiny crack (95 % interval 25.0 % to 84.2 %), which are 2.9 % of the test "
+        "side; 4 of its 5 answers “tiny crack” are right. 3 that it misses it calls by another name without being "
+        "“unsure”. Thresholds that find more "
+    )
+
+
+def test_report_gives_thresholds_that_find_more_of_a_rare_label(data: Path) -> None:
+    told = read_aloud(data, RARE)
+
+    assert "where it is the likeliest4 of 74 of 54 of 7 25 % to 84 %4 of 5" in told
+    assert "from 0.031 on4 of 74 of 54 of 7 25 % to 84 %4 of 5" in told
+    assert "The probabilities of tiny crack on all test images add up to 11.9; 7 bear the label." in told
+
+
+def test_report_says_that_a_rare_label_is_never_answered_and_manages_without_a_threshold(data: Path) -> None:
+    never = COUNTS | {"num_found": 0, "num_named": 0, "recall_low": 0.0, "recall_high": 0.354}
+    told = read_aloud(data, RARE | {"as_named": {"valid": NO_IMAGES, "test": never}, "thresholds": []})
+
+    assert "which are 2.9 % of the test side; it never answers “tiny crack”." in told
+    assert "Thresholds that find more" not in told
+    assert "where it is the likeliest0 of 00 of 2" in told
+
+
+def test_report_speaks_of_no_rare_label_where_all_have_their_share(data: Path) -> None:
+    assert "rare" not in re.sub(r"<(script|style)\b.*?</\1>", "", reported(data), flags=re.DOTALL)
+
+
+def test_report_gives_each_labels_recall_its_interval(data: Path) -> None:
+    table = "label,precision,recall,f1,images,recall_low,recall_high\nBengal,1.0,0.5,0.67,6,0.188,0.812\n"
+    (data / "eval/breeds.csv").write_text(table)
+
+    assert (
+        '50.0\N{NO-BREAK SPACE}% <span class="quiet">19\N{NO-BREAK SPACE}% to 81\N{NO-BREAK SPACE}%</span>'
+        in reported(data)
+    )
+
+
+@pytest.mark.parametrize(("balance", "told"), [("auto", "each image"), ("labels", "each label")])
+def test_report_says_what_counted_the_same_in_training(data: Path, balance: str, told: str) -> None:
+    change_json(data / "eval/params.json", {"train.balance": balance})
+
+    assert f"<dt>What counts the same in training</dt><dd>{told}</dd>" in reported(data)
 
 
 def test_the_matrix_of_very_many_labels_shows_those_that_are_mistaken_most(
