@@ -167,7 +167,6 @@ class Training:
         quick = "; method: probe is the quick one here (README, Without a GPU)" if is_slow else ""
         told = f"{params.architecture}, {params.method}, on the {where} ({self.device.type}){quick}"
         print(f"train: {told}", file=sys.stderr)
-        print(f"train: {params.architecture}, {params.method}, on the {where} ({self.device.type})", file=sys.stderr)
         if uneven := balance.told(params.method, params.balance, [row["label"] for row in self.rows["train"]]):
             print(f"train: {uneven}", file=sys.stderr)
         if ignored := passed_over(params):
