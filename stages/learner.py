@@ -16,6 +16,7 @@ from stages.balance import Balanced, in_epochs, label_weights
 from stages.errors import ParamsError
 from stages.layer_groups import splitter
 from stages.metrics import metric
+from stages.network_names import config, kin
 from stages.networks import head
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def learner(
         if "memory" in str(error):
             raise
         _check_fixed_size(params.architecture, params.image_size)
-        told = (str(error).splitlines() or [""])[0] or type(error).__name__
+        alike = f"timm's {found}" if callable(builder) and (found := kin(params.architecture)) else "resnet34"
         raise ParamsError(
             f"params.yaml: train: architecture: fastai can't make a classifier of it for image_size "
-            f"{params.image_size} ({told}); resnet34 for one it can: {params.architecture}"
+            f"{params.image_size} ({_reason(error)}); {alike} for one it can: {params.architecture}"
         ) from error
     begun_with = load_weights(learn.model[0], params.architecture, params.weights, sha256=params.weights_sha256)
     if params.weights != "none":
@@ -70,18 +71,24 @@ def learner(
     return learn, begun_with
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, StopIteration):  # what fastai looks for from the end, and doesn't find
+        return "it has no pooling layer to cut it at"
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
 def _check_layout(body: nn.Module, name: str) -> None:
     """Raise ParamsError for a body of one layer, or maps with their channels last: fastai's heads want them first.
 
     Of torchvision's shufflenets, fastai takes for the body what comes before the last pooling: one layer. Some of
-    timm's networks leave the other maps; at no size does a head fit them.
+    timm's networks leave the other maps; at no size does a head fit them, unless they pool those themselves.
     """
     if sum(one.ndim > 1 for one in body.parameters()) < 2:
         raise ParamsError(
             "params.yaml: train: architecture: fastai cuts it off after its first layer; resnet34 for one that it cuts "
             f"before its last: {name}"
         )
-    if getattr(getattr(body, "model", None), "output_fmt", "") == "NHWC":
+    if getattr(getattr(body, "model", None), "output_fmt", "") == "NHWC" and body.needs_pool:
         raise ParamsError(
             "params.yaml: train: architecture: its features come as NHWC, fastai's head wants NCHW; convnext_tiny for "
             f"one gives them so: {name}"
@@ -90,11 +97,9 @@ def _check_layout(body: nn.Module, name: str) -> None:
 
 def _check_fixed_size(name: str, side: int) -> None:
     """Raise ParamsError where timm says that this network takes one other size only; some do take more."""
-    import timm
-
-    config = timm.get_pretrained_cfg(name) if isinstance(architecture(name), str) else None
-    if config is not None and config.fixed_input_size and config.input_size[-1] != side:
-        raise ParamsError(f"params.yaml: train: image_size: {name} wants {config.input_size[-1]}: {side}")
+    found = config(name) if isinstance(architecture(name), str) else None
+    if found is not None and found.fixed_input_size and found.input_size[-1] != side:
+        raise ParamsError(f"params.yaml: train: image_size: {name} wants {found.input_size[-1]}: {side}")
 
 
 def _try_out(model: nn.Module, side: int, num_labels: int) -> None:

@@ -124,8 +124,11 @@ def train(params: TrainParams, *, prepared: Path, split: Path, checkpoints: Path
     check_commit()
     import_large("timm", "torchvision.models")
     from stages.architectures import architecture
+    from stages.network_names import check_trained
 
     architecture(params.architecture)
+    if params.weights == "imagenet":
+        check_trained(params.architecture)
     rows = {side: read_csv(split / f"{side}.csv") for side in ("train", "valid")}
     if len(labels := {row["label"] for row in rows["train"]}) < 2:
         raise DataError(

@@ -13,6 +13,7 @@ import timm
 import torch
 import torchvision.models
 from safetensors.torch import save_file
+from timm.models.volo import VOLO
 from torch import Tensor, nn
 
 from stages.architectures import (
@@ -100,6 +101,30 @@ def test_old_files_without_counts_of_batches_are_taken(tmp_path: Path) -> None:
 
     assert torch.equal(loaded["7.1.bn2.weight"], given["layer4.1.bn2.weight"])
     assert loaded["7.1.bn2.num_batches_tracked"] == 0
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "weights.pt", "weights.safetensors"])
+def test_a_body_takes_its_weights_where_an_aux_head_stands_before_its_norm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    """A VOLO of one block a stage; by their places its second head would go where its norm is."""
+    small: dict[str, Any] = {"layers": (1,) * 4, "embed_dims": (24,) * 4, "num_heads": (2,) * 4, "stem_hidden_dim": 8}
+    torch.manual_seed(7)
+    given = {key: tensor.contiguous() for key, tensor in VOLO(**small).state_dict().items()}
+    monkeypatch.setattr("stages.architectures._imagenet", lambda _name: given)
+    torch.save(given, tmp_path / "weights.pt")
+    save_file(given, tmp_path / "weights.safetensors")
+    body = nn.ModuleDict({"model": VOLO(**small, num_classes=0)})
+
+    load_weights(body, "volo_d1_224", weights if weights == "imagenet" else str(tmp_path / weights))
+
+    assert list(given).index("aux_head.weight") < list(given).index("norm.weight")
+    assert all(torch.equal(tensor, given[key.removeprefix("model.")]) for key, tensor in body.state_dict().items())
+
+
+def test_a_network_without_imagenet_weights_is_no_matter_of_the_internet() -> None:
+    with pytest.raises(ParamsError, match=r"^params.yaml: train: architecture: no ImageNet weights .*: cs3darknet_s$"):
+        load_weights(nn.Linear(1, 1), "cs3darknet_s", "imagenet")
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -249,8 +274,10 @@ def test_a_hub_address_is_told_with_the_name_in_it(name: str, says: str) -> None
     [
         ("test_resnet.r160", "known: test_resnet.r160_in1k"),
         ("resnet50.a9_in1k", r"nearest: resnet50\.\w+_in1k, .*"),
+        ("resnet50.IMAGENET1K_V2", r"nearest: resnet50, resnet50\..*"),
+        ("vit_base_patch16_224_sam", r"nearest: vit_base_patch16_224\..*"),
     ],
-    ids=["one", "many"],
+    ids=["one", "many", "torchvision's", "one that timm has dropped"],
 )
 def test_a_misspelt_tag_is_told_with_the_known_ones(name: str, says: str) -> None:
     with pytest.raises(ParamsError, match=rf"^params.yaml: train: architecture: unknown tag: {name}; {says}$"):
@@ -264,6 +291,14 @@ def test_a_name_with_its_tag_is_known() -> None:
 def test_statistics_are_those_of_the_networks_own_images() -> None:
     assert statistics(OFFLINE) == ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
     assert statistics("resnet34") == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def test_an_old_name_has_the_statistics_of_the_network_it_stands_for() -> None:
+    with torch.device("meta"), pytest.warns(UserWarning, match="deprecated"):
+        stands_for = timm.create_model("vit_base_patch16_224_in21k").default_cfg
+
+    assert statistics("vit_base_patch16_224_in21k") == (list(stands_for["mean"]), list(stands_for["std"]))
+    assert statistics("vit_base_patch16_224_in21k") == ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
 def test_the_offline_body_has_the_packages_tensors() -> None:

@@ -628,7 +628,7 @@ def test_an_unknown_architecture_is_told_with_its_nearest_names(sides: Path, tmp
 @pytest.mark.parametrize(
     ("architecture", "told"),
     [
-        ("mobilenet_v2", r".* for image_size 32 \(StopIteration\); "),
+        ("mobilenet_v2", r".* for image_size 32 \(it has no pooling layer to cut it at\); timm's mobilenetv2_100 for "),
         ("shufflenet_v2_x0_5", r"fastai cuts it off after its first layer; resnet34 for one "),
     ],
 )
@@ -669,6 +669,19 @@ def test_where_dvc_keeps_out_of_git_or_there_is_none_no_commit_is_asked_for(
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
 
     check_commit()
+
+
+@pytest.mark.slow
+def test_a_network_that_pools_its_maps_itself_may_have_their_channels_last(sides: Path, tmp_path: Path) -> None:
+    out = run(tmp_path, sides, architecture="sequencer2d_s", epochs=0)
+
+    assert len(table(out / "history.csv")) == 1
+
+
+def test_a_network_without_imagenet_weights_is_told_before_the_work(sides: Path, tmp_path: Path) -> None:
+    told = r"^params.yaml: train: architecture: no ImageNet weights exist for it; .* a file or none: cs3darknet_s$"
+    with pytest.raises(ParamsError, match=told):
+        run(tmp_path, tmp_path / "nothing is read", architecture="cs3darknet_s", weights="imagenet")
 
 
 def test_one_label_alone_is_nothing_to_learn(sides: Path, tmp_path: Path) -> None:
