@@ -4,7 +4,6 @@ Reads params.yaml; leaves nothing. Every key of a section must be there and no o
 defaulted is one that `dvc params diff` can't show.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -90,14 +89,6 @@ def all_sections(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected sections, found: {type(document).__name__}")
     return document
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return a phrase that offers the known names closest to `name`, or all of them when there are fewer than ten."""
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
-    if len(known) < 10:
-        return f"known: {', '.join(known)}"
-    return f"nearest: {', '.join(close)}" if close else f"none of the {len(known)} known names is near"
 
 
 class _Loader(yaml.SafeLoader):

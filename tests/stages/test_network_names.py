@@ -25,6 +25,10 @@ def test_a_shortened_name_is_offered_what_begins_with_it_or_has_it_in_it(name: s
         architecture(name)
 
 
+def test_all_names_are_offered_when_they_are_few() -> None:
+    assert offered("x", ["short", "long"]) == "known: short, long"
+
+
 def test_a_name_like_none_is_offered_none() -> None:
     known = [f"network_{number}" for number in range(12)]
 

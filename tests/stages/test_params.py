@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from stages.entry import NAMES
 from stages.errors import ParamsError
 from stages.evaluate import EvaluateParams
-from stages.params import STRICT, Pattern, nearest, section, sections
+from stages.params import STRICT, Pattern, section, sections
 from stages.prepare import PrepareParams
 from stages.published_params import published
 from stages.split import SplitParams
@@ -258,20 +258,6 @@ def test_a_file_of_weights_is_published_without_its_folder(tmp_path: Path) -> No
     path.write_text(params_yaml(train={"weights": "/home/ann/private/pets.safetensors"}), encoding="utf-8")
 
     assert published(path)["train"]["weights"] == "pets.safetensors"
-
-
-def test_nearest_lists_all_names_when_they_are_few() -> None:
-    assert nearest("x", ["short", "long"]) == "known: short, long"
-
-
-def test_nearest_offers_the_closest_of_many_names() -> None:
-    known = [f"resnet{number}" for number in range(18, 40)] + ["vgg11"]
-
-    assert nearest("resnt34", known).startswith("nearest: resnet34")
-
-
-def test_nearest_says_when_nothing_is_near() -> None:
-    assert nearest("zzz", [f"resnet{number}" for number in range(30)]) == "none of the 30 known names is near"
 
 
 @pytest.mark.parametrize("name", ["split", "prepare"])
