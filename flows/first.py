@@ -21,14 +21,14 @@ def judged_alone(metrics: Mapping[str, Any], tested: Counts, costs: Mapping[str,
     """Ask that its 95 % interval lies above naming one label always, and not below a logistic regression.
 
     It is the accuracy's interval; where labels are uneven, so that naming the commonest one is nearly always right,
-    that of the mean over labels may take its place, and where mistakes have prices, that of their cost does.
+    that of the mean over labels may take its place, and where mistakes differ in price, that of their cost does.
     """
     missing = [name for name in _BASELINES if not isinstance(metrics.get(name), int | float)]
     if missing:
         return "refuse", f"refused: its metrics.json says nothing of {', '.join(missing)}", ()
     accuracy, low, high, majority, logistic = (float(metrics[name]) for name in _BASELINES)
     figures = baseline_figures(accuracy, majority, logistic)
-    if costs:
+    if costs and len({price_of(label, costs) for label in tested}) != 1:
         return _by_cost(logistic, tested, costs, figures)
     if low <= majority and is_uneven(tested):
         return _by_label((accuracy, majority, logistic), tested, figures)

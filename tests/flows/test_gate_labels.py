@@ -274,6 +274,11 @@ def test_with_costs_a_first_version_must_cost_surely_less_than_naming_one_label_
     assert decision.sentence.endswith(f"; it names {num_defects} of 7 defect")
 
 
+@pytest.mark.parametrize("costs", [{"good": 1.0}, {"good": 7.0, "defect": 7.0}])
+def test_costs_that_are_all_alike_judge_a_first_version_as_none_do(costs: dict[str, float]) -> None:
+    assert decide(first(232, 6), replace(RULES, costs=costs)) == decide(first(232, 6), RULES)
+
+
 def test_with_costs_a_first_version_needs_its_counts() -> None:
     decision = decide(replace(first(232, 6), tested={}), PRICED)
 
