@@ -23,8 +23,11 @@ Outcome = Literal["promote", "keep", "refuse"]
 
 
 def _composed(content: dict[str, float]) -> dict[str, float]:
-    """Return the same with its labels in the spelling of the models'."""
-    return {normalize("NFC", label): value for label, value in content.items()}
+    """Return the same with its labels in the spelling of the models'; raise ValueError if one is there twice."""
+    composed = {normalize("NFC", label): value for label, value in content.items()}
+    if len(composed) < len(content):
+        raise ValueError("a label stands there twice, its accent once as one character and once as two")
+    return composed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class GateParams:
         Field(description="at most so much may these labels' accuracy fall, however few images: {defect: 0.1}"),
     ]
     costs: Annotated[
-        dict[str, Annotated[float, Field(gt=0, le=1_000_000)]],
+        dict[str, Annotated[float, Field(ge=0.000_001, le=1_000_000)]],
         AfterValidator(_composed),
         Field(
             description="price of misnaming an image of these labels, of all others 1: {defect: 20}; "

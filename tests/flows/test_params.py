@@ -45,7 +45,13 @@ def change(tmp_path: Path) -> Callable[[str, str], Path]:
         ),
         ("gate", "max_size_ratio: 2.0", "max_size_ratio: .nan", "max_size_ratio: input should be a finite number: nan"),
         ("gate", "max_size_ratio: 2.0", "[a, b]: 2.0", "gate: a key is no plain word"),
-        ("gate", "  costs: {}", "  costs: {defect: 0}", "gate: costs.defect: input should be greater than 0: 0"),
+        ("gate", "  costs: {}", "  costs: {defect: 0}", "gate: costs.defect: input should be greater than or eq"),
+        (
+            "gate",
+            "  costs: {}",
+            "  costs: {defect: 1.0e-308}",
+            "gate: costs.defect: input should be greater than or eq",
+        ),
         ("gate", "label_falls: {}", "label_falls: {defect: 5}", "gate: label_falls.defect: input should be less than"),
         ("gate", "gate:", "gates:", "params.yaml of this revision has no section: gate"),
         ("gate", "gate:", "gate: [", "params.yaml of this revision is no YAML: "),
@@ -131,6 +137,13 @@ def test_labels_of_the_gates_rules_are_spelled_as_the_models_are(change: Callabl
     path = change("costs: {}", f"costs: {{{normalize('NFD', 'Bär')}: 20, 7: 2.5}}")
 
     assert section(path, "gate", GateParams).costs == {normalize("NFC", "Bär"): 20, "7": 2.5}
+
+
+def test_a_rule_on_a_label_that_is_spelt_in_two_ways_is_refused(change: Callable[[str, str], Path]) -> None:
+    path = change("costs: {}", f"costs: {{{normalize('NFD', 'Bär')}: 20, {normalize('NFC', 'Bär')}: 2}}")
+
+    with pytest.raises(RequestError, match=r"gate: costs: a label stands there twice, .*Bär"):
+        section(path, "gate", GateParams)
 
 
 def test_a_whole_number_will_do_where_a_number_is_asked(change: Callable[[str, str], Path]) -> None:
