@@ -162,6 +162,18 @@ def test_with_costs_the_cheapest_label_pays_but_not_with_more_than_its_rules_all
     assert regressions(by_label(alarms.unseen), replace(RULES, costs={"defect": 1.0})) == ["good"]  # none is cheapest
 
 
+def test_each_of_two_labels_has_half_of_what_chance_may_spoil() -> None:
+    six, seven = (found({"both": 271, "old": lost}, {"both": 9}) for lost in (6, 7))  # p = 0.031, 0.016
+
+    assert [regressions(by_label(its.unseen), RULES) for its in (six, seven)] == [[], ["good"]]
+
+
+def test_a_great_fall_counts_on_five_images_not_on_four() -> None:
+    four, five = (found({"both": 271}, {"both": both, "old": 3}) for both in (1, 2))
+
+    assert [regressions(by_label(its.unseen), RULES) for its in (four, five)] == [[], ["defect"]]
+
+
 COUNT = st.fixed_dictionaries({kind: st.integers(0, 25) for kind in ("both", "old", "new", "none")})
 FALLS = st.dictionaries(st.sampled_from(["good", "defect"]), st.floats(0, 1))
 
@@ -246,14 +258,22 @@ def test_a_first_version_with_false_alarms_is_less_than_a_logistic_regression_on
     alarms = first(223, 6, logistic=0.975)
 
     assert decide(alarms, RULES).outcome == "promote"
+    some = {"good": (970, 900), "defect": (30, 25)}  # 88.1 %, which may be 93: less than 88.3, but not surely
+    assert (
+        decide(replace(alarms, metrics=alarms.metrics | {"baseline_logistic": 0.993}, tested=some), RULES).outcome
+        == "promote"
+    )
     many = {"good": (970, 800), "defect": (30, 25)}
     better = replace(alarms, metrics=alarms.metrics | {"baseline_logistic": 0.999}, tested=many)
     assert decide(better, RULES).sentence.endswith("is clearly less than a logistic regression, 98.3% or more")
     assert decide(better, PRICED).sentence.endswith("which is clearly more than a logistic regression's")
 
 
-def test_even_labels_are_judged_as_before_whatever_their_counts() -> None:
-    its = replace(first(232, 6), tested={"good": (120, 119), "defect": (120, 119)})
+@pytest.mark.parametrize("num_good", [120, 160])  # 160 : 80, twice as many, is still even
+def test_even_labels_are_judged_as_before_whatever_their_counts(num_good: int) -> None:
+    num_defects = 240 - num_good
+    tested = {"good": (num_good, num_good - 1), "defect": (num_defects, num_defects - 1)}
+    its = replace(first(232, 6), tested=tested)
 
     assert decide(its, RULES).sentence == "refused: 99.2% right is no more than the commonest label gives, 97.1%"
     assert decide(replace(its, tested={}), RULES).outcome == "refuse"

@@ -71,3 +71,9 @@ def test_no_model_of_an_accuracy_has_a_mean_below_the_least(
     assert least_recall(counts, weights, accuracy) <= found.mean + 1e-9
     assert 0 <= found.low <= found.mean + 1e-9
     assert found.mean <= found.high + 1e-9 <= 1 + 1e-9
+
+
+def test_the_least_mean_of_an_accuracy_takes_the_images_that_count_least_not_the_labels() -> None:
+    counts, weights = {"dear": (2, 0), "cheap": (100, 0)}, {"dear": 3.0, "cheap": 30.0}
+
+    assert least_recall(counts, weights, 51 / 102) == pytest.approx(0.3 * 51 / 33)
