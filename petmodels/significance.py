@@ -11,7 +11,7 @@ Of a pair of models only the images on which exactly one is right say which is b
 
 from collections.abc import Mapping
 from fractions import Fraction
-from math import comb, lcm
+from math import lcm
 
 _RESAMPLES = 10_000
 _MOST_STEPS = 200_000  # as many take about a quarter of a second
@@ -64,10 +64,12 @@ def sign_flips(uneven: Mapping[float, tuple[int, int]], *, most_steps: int = _MO
         if len(ways) * (number + 1) > most_steps:
             return _drawn({units[price]: sum(counts) for price, counts in uneven.items()}, seen, seed)
         sums: dict[int, int] = {}
+        times = 1  # the binomial coefficient, from the one before: `comb` begins anew each time
         for won in range(number + 1):
-            times, step = comb(number, won), unit * (2 * won - number)
+            step = unit * (2 * won - number)
             for total, so_far in ways.items():
                 sums[total + step] = sums.get(total + step, 0) + times * so_far
+            times = times * (number - won) // (won + 1)
         ways = sums
     return sum(number for total, number in ways.items() if abs(total) >= seen) / sum(ways.values())
 
