@@ -73,6 +73,20 @@ def test_every_copy_is_found_among_many(distance: int) -> None:
     assert found[20_000:] == expected
 
 
+def test_of_many_pictures_a_copy_with_its_bits_spread_over_all_bands_is_found() -> None:
+    """Two bits in each of twelve bands, as many as the distance allows: only of a thirteenth is one at most."""
+    draw = random.Random(3)
+    originals = list(dict.fromkeys(draw.getrandbits(256) for _ in range(20_000)))
+    # Each half of the bits, those that a mirror image leaves and those that it turns over, has its first bit of a band
+    # in its first places, and the second six places on.
+    spread = sum(1 << (255 - 2 * place - turned) for place in range(12) for turned in (0, 1))
+    planted = [original ^ spread for original in originals[:50]]
+
+    found = nearest_earlier([*originals, *planted], 24)
+
+    assert found[20_000:] == originals[:50]
+
+
 def alike(number: int, seed: int) -> list[int]:
     """Return hashes such as a fixed camera's pictures have: each of them 14 bits from one, and 28 from each other."""
     draw = random.Random(seed)
