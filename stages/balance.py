@@ -5,6 +5,7 @@ batch's loss is divided by its number of images: not by its weights, as torch do
 label would count as much as one with some, and several GPUs would make another step than one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def label_weights(targets: Tensor, num_labels: int) -> Tensor:
 
 def told(method: str, setting: str, labels: Sequence[str]) -> str:
     """Return a line on what counts the same where labels are so uneven that it matters, else ""."""
-    counts = {label: labels.count(label) for label in set(labels)}
+    counts = Counter(labels)
     rarest = min(counts, key=lambda label: (counts[label], label))
     is_balanced = in_head(setting) if method == "probe" else in_epochs(setting)
     if is_balanced or not is_rare(counts[rarest], len(labels), len(counts)):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stages import balance, distributed, probe
 from stages.architectures import imagenet_classifier, statistics
+from stages.errors import ParamsError
 from stages.features import Preprocessing
 from stages.known_outputs import KnownOutputs
 
@@ -42,10 +43,14 @@ def passed_over(params: "TrainParams") -> Sequence[str]:
 def fit_head(training: "Training") -> dict[str, float]:
     """Set the learner's head to the optimum of cross entropy on the train side.
 
-    Returns both sides' losses, as `train.loss` names them, and the metrics, in order.
+    Returns both sides' losses, as `train.loss` names them, and the metrics, in order. Raises ParamsError for weights
+    that no head can be fitted on.
     """
     layer = training.learn.model.eval()[1][-1]
     features, valid = _features(training)
+    if not (np.isfinite(features).all() and np.isfinite(valid).all()):
+        told = "with these weights the body's features of the images are no finite numbers"
+        raise ParamsError(f"params.yaml: train: weights: {told}: {training.params.weights}")
     targets = np.array([training.labels.index(row["label"]) for row in training.rows["train"]])
     num_views = features.shape[1]
     inputs, wanted = features.reshape(-1, features.shape[2]), np.repeat(targets, num_views)

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from onnx.helper import find_min_ir_version_for, make_opsetid
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from stages.errors import DataError
 from stages.features import Compiled, Preprocessing, outputs
 
 if TYPE_CHECKING:
@@ -42,22 +44,11 @@ def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int, pr
     """Write the model to `path`, whole in one file, for batches of any size.
 
     Its metadata are the labels, the side of its images, and `preprocess`, a JSON text: the file is of use alone.
+    Raises DataError for a network that can't be said in ONNX.
     """
     side = model.preprocessing.image_size
     network = _Calibrated(model.network, temperature).cpu().to(memory_format=torch.contiguous_format).eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter, which nobody here can act on
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, side, side),),
-            input_names=["image"],
-            output_names=["probabilities"],
-            dynamic_shapes={"image": {0: torch.export.Dim("images", min=1)}},
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    program = _converted(network, torch.zeros(2, 3, side, side), opset)
     # The exporter notes in every node which file and line it came from, paths of this machine among them.
     for node in program.model.graph:
         node.metadata_props.clear()
@@ -71,6 +62,36 @@ def write_onnx(path: Path, model: "Model", *, temperature: float, opset: int, pr
     program.model.ir_version = find_min_ir_version_for([make_opsetid("", opset)])
     program.save(path, external_data=False)
     model.network.to(model.device)
+
+
+def _converted(network: nn.Module, images: Tensor, opset: int) -> torch.onnx.ONNXProgram:
+    # Attention is taken apart as plain products: what is quick on a CPU lays its results out in another order, and the
+    # exporter loses them where it has a bias (of timm's BEiT and MaxViT).
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+        warnings.simplefilter("ignore")  # deprecations inside the exporter, which nobody here can act on
+        try:
+            program = torch.onnx.export(
+                network,
+                (images,),
+                input_names=["image"],
+                output_names=["probabilities"],
+                dynamic_shapes={"image": {0: torch.export.Dim("images", min=1)}},
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _unsaid(next(iter(str(error.__cause__ or error).splitlines()), "")) from error
+    assert program is not None
+    # Where the exporter can't follow a network, it may write down what it did with these images.
+    shape = program.model.graph.inputs[0].shape
+    if shape is not None and isinstance(shape[0], int):
+        raise _unsaid(f"for batches of {shape[0]} alone")
+    return program
+
+
+def _unsaid(why: str) -> DataError:
+    return DataError(f"torch can't say this network in ONNX ({why}); choose another train.architecture")
 
 
 def _unmentioned(text: str) -> str:

@@ -706,6 +706,17 @@ def test_a_loss_that_is_no_number_any_more_says_which_rate_to_lower(sides: Path,
     assert not (tmp_path / "train/metrics.json").exists()
 
 
+@pytest.mark.slow
+def test_weights_whose_features_are_no_numbers_are_named_and_no_rate(sides: Path, tmp_path: Path) -> None:
+    weights = drawn_weights(tmp_path / "weights.safetensors")
+    given = load_file(weights)
+    given["conv1.0.weight"][:] = torch.inf
+    save_file(given, weights)
+
+    with pytest.raises(ParamsError, match=r"train: weights: .* are no finite numbers: \S+weights\.safetensors$"):
+        run(tmp_path, sides, **PROBE, epochs=0, weights=str(weights))
+
+
 def test_images_larger_than_the_stored_ones_are_refused(sides: Path, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"train: image_size is larger than prepare\.short_side \(40\): 64$"):
         run(tmp_path, sides, image_size=64)
