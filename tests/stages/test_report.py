@@ -692,7 +692,7 @@ def test_report_gives_each_labels_recall_its_interval(data: Path) -> None:
     (data / "eval/breeds.csv").write_text(table)
 
     assert (
-        '50.0\N{NO-BREAK SPACE}% <span class="quiet">19\N{NO-BREAK SPACE}% to 81\N{NO-BREAK SPACE}%</span>'
+        '50.0\N{NO-BREAK SPACE}% <span class="quiet interval">19\N{NO-BREAK SPACE}% to 81\N{NO-BREAK SPACE}%</span>'
         in reported(data)
     )
 
